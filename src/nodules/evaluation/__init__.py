@@ -1,0 +1,1 @@
+"""Floor 2: numbers and charts from arrays and tables; no files."""

@@ -1,0 +1,105 @@
+"""One scan's segmentation held against its annotated nodules: voxels, components and candidates at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nodules.evaluation.detection import Matches, detection_summary, match_candidates
+from nodules.evaluation.segmentation import (
+    NoduleScore,
+    false_positive_components,
+    panoptic_quality,
+    score_nodules,
+    summary,
+)
+from nodules.imaging.candidates import CandidateParams, Segmentation, SegmentationSettings, find_candidates
+from nodules.imaging.nodule_mask import draw_nodules
+from nodules.scans.luna import NoduleAnnotation
+
+WHOLE_SCAN_MM = 100.0  # a region lower than this is a stack of excerpts, not a chest: a newborn's lungs are as high
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """How one scan went.
+
+    Attributes
+    ----------
+    seriesuid : str
+        The scan.
+    scores : list of NoduleScore
+        One a nodule.
+    matches : Matches
+        Candidates against nodules by LUNA16's rule.
+    predicted_voxels, false_positives : int
+        All voxels of all components, and the components that touch no nodule.
+    is_whole : bool
+        Whether rates per scan mean anything.
+    """
+
+    seriesuid: str
+    scores: list[NoduleScore]
+    matches: Matches
+    predicted_voxels: int
+    false_positives: int
+    is_whole: bool
+
+
+def evaluate_scan(
+    seriesuid: str,
+    segmentation: Segmentation,
+    nodules: Sequence[NoduleAnnotation],
+    settings: SegmentationSettings,
+    params: CandidateParams,
+) -> ScanResult:
+    """Find candidates with the given settings and compare them with spheres of the annotated diameters."""
+    grid = segmentation.scan
+    candidates = find_candidates(segmentation, settings, params)
+    centres = [nodule.centre_world_xyz for nodule in nodules]
+    diameters = [nodule.diameter_mm for nodule in nodules]
+    reference = draw_nodules(grid, centres, diameters)
+    scores = [
+        _missed_outside(score, grid.voxel_mm3) for score in score_nodules(reference, diameters, candidates.labels_zyx)
+    ]
+    table = candidates.table
+    positions = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+    return ScanResult(
+        seriesuid=seriesuid,
+        scores=scores,
+        matches=match_candidates(positions, table["probability"].to_numpy(dtype=float), centres, diameters),
+        predicted_voxels=int(np.count_nonzero(candidates.labels_zyx)),
+        false_positives=false_positive_components(reference, candidates.labels_zyx),
+        is_whole=grid.extent_zyx_mm[0] >= WHOLE_SCAN_MM,
+    )
+
+
+def quality(results: Sequence[ScanResult]) -> float:
+    """Panoptic quality over all nodules and false positives of several scans: what tuning maximises."""
+    scores = [score for result in results for score in result.scores]
+    hits = [score.dice for score in scores if score.hit]
+    return panoptic_quality(hits, len(scores) - len(hits), sum(result.false_positives for result in results))
+
+
+def metrics(results: Sequence[ScanResult]) -> dict[str, float]:
+    """Dice over all scans; sensitivity and false positives per scan over the whole ones, absent if there are none."""
+    scores = [score for result in results for score in result.scores]
+    figures = summary(scores, sum(result.predicted_voxels for result in results))
+    figures["panoptic_quality"] = quality(results)
+    figures["scans"] = len(results)
+    whole = [result.matches for result in results if result.is_whole]
+    figures["whole_scans"] = len(whole)
+    if whole:
+        found = detection_summary(whole)
+        figures |= {name: found[name] for name in ("sensitivity", "false_positives_per_scan") if name in found}
+    return figures
+
+
+def _missed_outside(score: NoduleScore, voxel_mm3: float) -> NoduleScore:
+    """A nodule that the lungs' region does not even contain is a miss of its full size, not a nodule less."""
+    if score.reference_voxels:
+        return score
+    sphere_mm3 = np.pi / 6 * score.diameter_mm**3
+    return replace(score, reference_voxels=max(1, round(sphere_mm3 / voxel_mm3)))

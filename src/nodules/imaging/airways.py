@@ -1,0 +1,113 @@
+"""Trachea, main bronchi and gas in the oesophagus: air inside the body that is no lung."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nodules.imaging.in_plane import IN_PLANE
+
+WALL_HU = -700.0  # the blurred wall of an airway rises above this; from a dark patch of lung one steps into more lung
+MEDIAN_HU, CORE_HU = -900.0, -950.0  # of a tube wider than two voxels of 2 mm; healthy lung lies near -850
+CORE_PERCENTILE = 20
+GROWTH_HU = (-950.0, -925.0, -900.0)
+SECTION_MM2 = (30.0, 900.0)  # from a small main bronchus to the carina, where both main bronchi are one region
+OFF_MIDLINE_MM = 45.0
+MIN_FILL = 0.45  # share of its bounding box that a round or oval section covers (a full ellipse: 0.79)
+MAX_ELONGATION = 3.0
+WALL_MM = (2.5, 6.5)  # beyond the blurred rim of the lumen
+MAX_LUNG_SHARE = 0.5  # of the surroundings of a tube; a bulla has lung all around
+
+
+def find_airways(
+    hu_zyx: NDArray[np.float32],
+    inner_air_zyx: NDArray[np.bool_],
+    spacing_zyx_mm: tuple[float, float, float],
+    midline_x: float,
+    max_ml: float,
+) -> NDArray[np.bool_]:
+    """Find tubes of air near the midline with a wall of soft tissue, and follow them until they would leak into lung.
+
+    Parameters
+    ----------
+    hu_zyx : (Z, Y, X) ndarray of float32
+        HU on a grid of about 2 mm in plane.
+    inner_air_zyx : (Z, Y, X) ndarray of bool
+        Air inside the body: lungs, airways, bowel gas.
+    spacing_zyx_mm : tuple of float
+        Spacing of the grid.
+    midline_x : float
+        Column index of the middle of the body.
+    max_ml : float
+        A grown tree larger than this has leaked into a lung and is not used.
+
+    Returns
+    -------
+    (Z, Y, X) ndarray of bool
+        Air of airways, the blurred rim of their lumen included.
+    """
+    sections = _tube_sections(hu_zyx, inner_air_zyx, spacing_zyx_mm, midline_x)
+    if not sections.any():
+        return sections
+    lumen = _grow(hu_zyx, inner_air_zyx, sections, max_ml / (np.prod(spacing_zyx_mm) / 1000))
+    return ndimage.binary_dilation(lumen, IN_PLANE, iterations=2, mask=inner_air_zyx)
+
+
+def _tube_sections(
+    hu_zyx: NDArray[np.float32],
+    inner_air_zyx: NDArray[np.bool_],
+    spacing_zyx_mm: tuple[float, float, float],
+    midline_x: float,
+) -> NDArray[np.bool_]:
+    labels, count = ndimage.label(inner_air_zyx & (hu_zyx < WALL_HU), IN_PLANE)
+    keep = np.zeros(count + 1, dtype=bool)
+    areas_mm2 = np.bincount(labels.ravel(), minlength=count + 1) * spacing_zyx_mm[1] * spacing_zyx_mm[2]
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if SECTION_MM2[0] <= areas_mm2[number] <= SECTION_MM2[1]:
+            core_hu, median_hu = np.percentile(hu_zyx[box][labels[box] == number], [CORE_PERCENTILE, 50])
+            dark = core_hu < CORE_HU and median_hu < MEDIAN_HU
+            keep[number] = dark and _is_tube(inner_air_zyx, labels, number, box, spacing_zyx_mm, midline_x)
+    return keep[labels]
+
+
+def _is_tube(
+    inner_air_zyx: NDArray[np.bool_],
+    labels_zyx: NDArray[Any],
+    number: int,
+    box: tuple[slice, slice, slice],
+    spacing_zyx_mm: tuple[float, float, float],
+    midline_x: float,
+) -> bool:
+    z, rows, columns = box[0].start, box[1], box[2]
+    _, y_mm, x_mm = spacing_zyx_mm
+    section = labels_zyx[z, rows, columns] == number
+    off_midline_mm = abs((columns.start + columns.stop - 1) / 2 - midline_x) * x_mm
+    sides_mm = section.shape[0] * y_mm, section.shape[1] * x_mm
+    if off_midline_mm > OFF_MIDLINE_MM or max(sides_mm) > MAX_ELONGATION * min(sides_mm) or section.mean() < MIN_FILL:
+        return False
+    pad_y, pad_x = int(np.ceil(WALL_MM[1] / y_mm)), int(np.ceil(WALL_MM[1] / x_mm))
+    around = (
+        slice(max(rows.start - pad_y, 0), rows.stop + pad_y),
+        slice(max(columns.start - pad_x, 0), columns.stop + pad_x),
+    )
+    distance_mm = ndimage.distance_transform_edt(labels_zyx[z][around] != number, (y_mm, x_mm))
+    wall = (distance_mm > WALL_MM[0]) & (distance_mm <= WALL_MM[1])
+    return bool(inner_air_zyx[z][around][wall].mean() <= MAX_LUNG_SHARE)
+
+
+def _grow(
+    hu_zyx: NDArray[np.float32], inner_air_zyx: NDArray[np.bool_], sections_zyx: NDArray[np.bool_], max_voxels: float
+) -> NDArray[np.bool_]:
+    """Add the connected air below a rising threshold, region by region, while it stays in proportion to its seeds."""
+    grown = sections_zyx
+    for limit_hu in GROWTH_HU:
+        labels, count = ndimage.label(grown | (inner_air_zyx & (hu_zyx < limit_hu)))
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        seeds = np.bincount(labels[grown], minlength=count + 1)
+        sound = (seeds > 0) & (sizes <= max_voxels) & (sizes <= 2 * seeds)
+        sound[0] = False
+        grown = grown | sound[labels]
+    return grown

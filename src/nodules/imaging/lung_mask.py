@@ -1,0 +1,183 @@
+"""The lungs of a chest CT in three dimensions, by threshold, shape and place; all lengths in mm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Interval
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nodules.imaging.airways import find_airways
+from nodules.imaging.in_plane import bounding_box, not_outside
+from nodules.imaging.lung_sides import LEFT, RIGHT, label_sides
+from nodules.imaging.lung_surface import whole_lungs
+from nodules.imaging.volume import Volume
+from nodules.imaging.working_grid import WorkingGrid
+
+EMPHYSEMA_HU = -950  # the usual density limit of emphysema on inspiratory CT
+SOFT_TISSUE_HU = -200.0
+MIN_BODY_SHARE = 0.01  # of all voxels; less soft tissue than this is no patient
+MAX_GAS_SHARE = 0.3  # of the largest part; an emphysematous lung is as dark as gas, but large
+GAS_PERCENTILE = 25  # low, because the blurred rim is a large share of a small pocket
+BACK_SHARE = 0.95  # of the soft tissue lies in front of whatever is counted as couch
+
+
+@dataclass(frozen=True)
+class LungMaskParams:
+    """Settings of `segment_lungs`.
+
+    Attributes
+    ----------
+    method : str
+        Only "threshold_3d" exists.
+    threshold_hu : float
+        Air and lung lie below this value, soft tissue above it.
+    working_spacing_mm : float
+        The work is done near this spacing; the result is on the volume's own grid.
+    closing_mm : float
+        In each slice, bays of the lung narrower than twice this length (vessels, nodules) become lung.
+    costal_closing_mm : float
+        The same for bays that open to the chest wall (nodules on the pleura); closing_mm or less means no difference.
+    min_component_share : float
+        Parts smaller than this share of the largest one are dropped.
+    gas_hu : float
+        Small parts whose lower quartile is below this value are gas of stomach or bowel.
+    max_airway_ml : float
+        Airways that grow larger than this have leaked into a lung.
+    """
+
+    method: Literal["threshold_3d"]
+    threshold_hu: Annotated[float, Interval(gt=-1000, lt=0)]
+    working_spacing_mm: Annotated[float, Gt(0)]
+    closing_mm: Annotated[float, Ge(0)]
+    costal_closing_mm: Annotated[float, Ge(0)]
+    min_component_share: Annotated[float, Interval(ge=0, le=1)]
+    gas_hu: Annotated[float, Interval(ge=-1000, lt=0)]
+    max_airway_ml: Annotated[float, Gt(0)]
+
+
+def segment_lungs(volume: Volume, params: LungMaskParams) -> NDArray[np.uint8]:
+    """Label the lungs of a chest CT.
+
+    Parameters
+    ----------
+    volume : Volume
+        HU, axes close to the world's (x to the patient's left, y to the back, z to the head).
+    params : LungMaskParams
+        Settings.
+
+    Returns
+    -------
+    (Z, Y, X) ndarray of uint8
+        On the grid of the volume: 0 background, 1 right lung, 2 left lung. All 0 where no lung is found.
+    """
+    grid = WorkingGrid.of(volume, params.working_spacing_mm)
+    hu = grid.mean(volume.voxels_zyx)
+    soft_tissue = hu > SOFT_TISSUE_HU
+    inner_air = not_outside(hu < params.threshold_hu)
+    if soft_tissue.mean() < MIN_BODY_SHARE or not inner_air.any():
+        return np.zeros(volume.shape_zyx, dtype=np.uint8)
+    midline_x = float(np.median(np.nonzero(soft_tissue.any(axis=1))[1]))
+    airways = find_airways(hu, inner_air, grid.spacing_zyx_mm, midline_x, params.max_airway_ml)
+    lungs = _lung_parts(hu, inner_air & ~airways, soft_tissue, params)
+    labels = label_sides(lungs, grid.spacing_zyx_mm, midline_x)
+    return _upsample_labels(
+        whole_lungs(labels, airways, grid.spacing_zyx_mm, params.closing_mm, params.costal_closing_mm), grid
+    )
+
+
+def dilate_mm(
+    mask_zyx: NDArray[Any], spacing_zyx_mm: tuple[float, float, float], distance_mm: float
+) -> NDArray[np.bool_]:
+    """Add every voxel whose centre lies within `distance_mm` of the centre of a voxel of the mask.
+
+    Parameters
+    ----------
+    mask_zyx : (Z, Y, X) ndarray
+        Non-zero voxels are the mask.
+    spacing_zyx_mm : tuple of float
+        Spacing of the grid.
+    distance_mm : float
+        0 returns the mask itself.
+
+    Returns
+    -------
+    (Z, Y, X) ndarray of bool
+
+    Raises
+    ------
+    ValueError
+        If the distance is negative.
+    """
+    if distance_mm < 0:
+        raise ValueError(f"distance_mm must be 0 or more, got {distance_mm}")
+    mask = np.asarray(mask_zyx) != 0
+    if distance_mm == 0 or not mask.any():
+        return mask
+    box = bounding_box(mask, [int(np.ceil(distance_mm / s)) for s in spacing_zyx_mm])
+    dilated = np.zeros_like(mask)
+    dilated[box] = ndimage.distance_transform_edt(~mask[box], spacing_zyx_mm) <= distance_mm * (1 + 1e-9)
+    return dilated
+
+
+def lung_measures(volume: Volume, labels_zyx: NDArray[np.uint8]) -> dict[str, float]:
+    """Measure segmented lungs.
+
+    Parameters
+    ----------
+    volume : Volume
+        HU.
+    labels_zyx : (Z, Y, X) ndarray of uint8
+        As `segment_lungs` returns them.
+
+    Returns
+    -------
+    dict
+        `volume_right_l` and `volume_left_l` in litres; `mean_hu` and `emphysema_share` (share of lung voxels below -950 HU),
+        both NaN without lungs; `lungs_found`, 1 or 0.
+    """
+    counts = np.bincount(labels_zyx.ravel(), minlength=3)
+    lung_hu = volume.voxels_zyx[labels_zyx > 0]
+    litres = volume.voxel_mm3 / 1e6
+    found = lung_hu.size > 0
+    return {
+        "volume_right_l": float(counts[RIGHT] * litres),
+        "volume_left_l": float(counts[LEFT] * litres),
+        "mean_hu": float(lung_hu.mean()) if found else float("nan"),
+        "emphysema_share": float((lung_hu < EMPHYSEMA_HU).mean()) if found else float("nan"),
+        "lungs_found": float(found),
+    }
+
+
+def _lung_parts(
+    hu_zyx: NDArray[np.float32],
+    air_zyx: NDArray[np.bool_],
+    soft_tissue_zyx: NDArray[np.bool_],
+    params: LungMaskParams,
+) -> NDArray[np.bool_]:
+    """Keep large connected parts that are neither gas nor the inside of the couch."""
+    parts, count = ndimage.label(air_zyx)
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    tissue_rows = np.cumsum(soft_tissue_zyx.sum(axis=(0, 2)))
+    back_y = np.searchsorted(tissue_rows, BACK_SHARE * tissue_rows[-1])
+    keep = np.zeros(count + 1, dtype=bool)
+    boxes = ndimage.find_objects(parts)
+    for number in np.flatnonzero(sizes >= max(1.0, params.min_component_share * sizes.max())):
+        inside = parts[boxes[number - 1]] == number
+        middle_y = boxes[number - 1][1].start + np.nonzero(inside)[1].mean()
+        small = sizes[number] <= MAX_GAS_SHARE * sizes.max()
+        gas = small and np.percentile(hu_zyx[boxes[number - 1]][inside], GAS_PERCENTILE) < params.gas_hu
+        keep[number] = not gas and middle_y < back_y
+    return keep[parts]
+
+
+def _upsample_labels(labels_zyx: NDArray[np.uint8], grid: WorkingGrid) -> NDArray[np.uint8]:
+    full = np.zeros(grid.full_shape_zyx, dtype=np.uint8)
+    lungs = grid.upsample((labels_zyx > 0).astype(np.float32)) >= 0.5
+    left_over_right = grid.upsample((labels_zyx == LEFT).astype(np.float32) - (labels_zyx == RIGHT))
+    full[lungs] = np.where(left_over_right[lungs] > 0, LEFT, RIGHT)
+    return full

@@ -1,0 +1,27 @@
+"""Candidates and features of one patient in one step: the pipeline and the served model measure alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nodules.imaging import features
+from nodules.imaging.candidates import (
+    CandidateParams,
+    Candidates,
+    Segmentation,
+    SegmentationSettings,
+    find_candidates,
+)
+
+
+def measure_patient(
+    segmentation: Segmentation,
+    lung_measures: Mapping[str, float],
+    settings: SegmentationSettings,
+    params: CandidateParams,
+) -> tuple[Candidates, dict[str, float]]:
+    """Nodules and features from a network's answer, fresh or from disk."""
+    candidates = find_candidates(segmentation, settings, params)
+    regions = features.find_regions(segmentation.scan, segmentation.lungs_zyx, candidates)
+    findings = features.Findings(candidates.table, regions, segmentation.scan.shape_zyx[0], lung_measures)
+    return candidates, features.measure(findings)

@@ -1,0 +1,80 @@
+"""A coarser copy of a grid for work that needs no full resolution, and the way back to the full grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nodules.imaging.volume import Volume
+
+MIN_SLICES = 32
+
+
+@dataclass(frozen=True)
+class WorkingGrid:
+    """Block sizes that take a volume to a coarser grid.
+
+    Attributes
+    ----------
+    full_shape_zyx : tuple of int
+        Shape of the volume.
+    block_zyx : tuple of int
+        Voxels of the volume in one voxel of the coarse grid, along each axis.
+    spacing_zyx_mm : tuple of float
+        Spacing of the coarse grid.
+    """
+
+    full_shape_zyx: tuple[int, int, int]
+    block_zyx: tuple[int, int, int]
+    spacing_zyx_mm: tuple[float, float, float]
+
+    @classmethod
+    def of(cls, volume: Volume, spacing_mm: float) -> WorkingGrid:
+        """Make the grid nearest to `spacing_mm` in plane; slices are averaged only when two fit into `spacing_mm`.
+
+        Short stacks keep every slice: they are cheap, and may be chosen slices that are no neighbours in the patient.
+        """
+        z_mm, y_mm, x_mm = volume.spacing_zyx_mm
+        slices = min(int(spacing_mm / z_mm + 1e-6), volume.shape_zyx[0] // MIN_SLICES)
+        wanted = (slices, round(spacing_mm / y_mm), round(spacing_mm / x_mm))
+        z, y, x = (max(1, min(block, size)) for block, size in zip(wanted, volume.shape_zyx, strict=True))
+        return cls(volume.shape_zyx, (z, y, x), (z_mm * z, y_mm * y, x_mm * x))
+
+    def mean(self, voxels_zyx: NDArray[Any]) -> NDArray[np.float32]:
+        """Average the blocks; voxels of an incomplete last block are left out."""
+        total = voxels_zyx
+        for axis, block in enumerate(self.block_zyx):
+            total = _sum_blocks(total, axis, block)
+        return total.astype(np.float32) / np.float32(np.prod(self.block_zyx))
+
+    def upsample(self, coarse_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values of the coarse grid at every voxel of the volume, linear between voxel centres, constant outside."""
+        full = coarse_zyx
+        for axis, (block, size) in enumerate(zip(self.block_zyx, self.full_shape_zyx, strict=True)):
+            full = _interpolate(full, axis, block, size)
+        return full
+
+
+def _sum_blocks(voxels_zyx: NDArray[Any], axis: int, block: int) -> NDArray[Any]:
+    if block == 1:
+        return voxels_zyx
+    stop = voxels_zyx.shape[axis] // block * block
+    total: NDArray[Any] | None = None
+    for start in range(block):
+        part = voxels_zyx[(slice(None),) * axis + (slice(start, stop, block),)]
+        total = part.astype(np.int32) if total is None else np.add(total, part, out=total)
+    return total if total is not None else voxels_zyx
+
+
+def _interpolate(values_zyx: NDArray[np.float32], axis: int, block: int, size: int) -> NDArray[np.float32]:
+    if block == 1:
+        return values_zyx
+    position = np.clip((np.arange(size) + 0.5) / block - 0.5, 0, values_zyx.shape[axis] - 1)
+    lower = np.minimum(position.astype(int), max(values_zyx.shape[axis] - 2, 0))
+    upper = np.minimum(lower + 1, values_zyx.shape[axis] - 1)
+    weight = (position - lower).astype(np.float32).reshape((-1,) + (1,) * (2 - axis))
+    below = np.take(values_zyx, lower, axis)
+    return below + weight * (np.take(values_zyx, upper, axis) - below)

@@ -1,0 +1,61 @@
+"""Seeds, precision and processors: what Keras needs to be told before a network is built."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from contextlib import AbstractContextManager
+from typing import Any
+
+# One thread a worker process where several share the cores: TensorFlow has thread pools of its own, which read these
+# variables when it is first imported, that is, by keras below.
+if "OMP_NUM_THREADS" in os.environ:
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ["OMP_NUM_THREADS"])
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", os.environ["OMP_NUM_THREADS"])
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on missing GPUs would bury our own messages
+
+import keras
+
+
+def prepare(seed: int, mixed_precision: bool) -> None:
+    """Seed everything, ask for deterministic kernels, and choose the precision.
+
+    Mixed precision is float16 with float32 weights; on a processor without a GPU it would only be slower, so there
+    float32 is kept.
+    """
+    keras.utils.set_random_seed(seed)
+    keras.config.set_dtype_policy("mixed_float16" if mixed_precision and gpu_count() else "float32")
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def gpu_count() -> int:
+    """Number of GPUs that the Keras backend sees."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return len(tf.config.list_physical_devices("GPU"))
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.device_count()
+    import jax
+
+    return sum(device.platform == "gpu" for device in jax.devices())
+
+
+def training_scope() -> AbstractContextManager[Any]:
+    """Build and compile inside: with several GPUs every batch is divided among them (TensorFlow only).
+
+    `keras.distribution` would be the backend-neutral way, but does nothing on TensorFlow as of Keras 3.15.
+    """
+    if keras.backend.backend() != "tensorflow" or gpu_count() < 2:
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy().scope()

@@ -1,0 +1,178 @@
+"""Trains the U-Net; killed at any moment, it goes on from its last whole epoch and ends with the same weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import pandas as pd
+from annotated_types import Ge, Gt
+
+from nodules.models import devices, unet
+from nodules.models.dice import DiceLoss, PooledDice
+from nodules.models.sampling import Patch, PatchSampler, SamplingParams
+
+EpochLog = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainingParams:
+    """The section `unet` of params.yaml.
+
+    Attributes
+    ----------
+    epochs, steps_per_epoch, batch_size : int
+        An epoch is a fixed number of steps, since patches are drawn, not enumerated.
+    patience : int
+        Epochs without a better validation Dice before training stops.
+    learning_rate : float
+        Adam's at the start; it falls to 0 along a cosine.
+    cross_entropy_weight : float
+        See `DiceLoss`.
+    validation_patches : int
+        Patches of the validation scans, the same in every epoch.
+    mixed_precision : bool
+        float16 on GPUs.
+    """
+
+    epochs: Annotated[int, Gt(0)]
+    steps_per_epoch: Annotated[int, Gt(0)]
+    batch_size: Annotated[int, Gt(0)]
+    patience: Annotated[int, Gt(0)]
+    learning_rate: Annotated[float, Gt(0)]
+    cross_entropy_weight: Annotated[float, Ge(0)]
+    validation_patches: Annotated[int, Gt(0)]
+    mixed_precision: bool
+    network: unet.UNetParams
+    sampling: SamplingParams
+
+
+class EpochPatches(keras.utils.PyDataset):
+    """The batches of one epoch; each depends on seed, epoch and its number alone, not on who draws it when."""
+
+    def __init__(self, sampler: PatchSampler, batch_size: int, steps: int, seed: tuple[int, ...], augment: bool):
+        super().__init__()
+        self._sampler, self._batch_size, self._steps = sampler, batch_size, steps
+        self._seed, self._augment = seed, augment
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self._steps
+
+    def __getitem__(self, index: int) -> Patch:
+        """Draw a batch: images (N, P, P, C) and masks (N, P, P, 1)."""
+        random = np.random.default_rng([*self._seed, index])
+        return self._sampler.batch(random, self._batch_size, self._augment)
+
+
+def train(
+    training: PatchSampler,
+    validation: PatchSampler,
+    channels: int,
+    params: TrainingParams,
+    *,
+    seed: int,
+    work: Path,
+    log_epoch: EpochLog | None = None,
+    verbose: int | str = "auto",
+) -> tuple[keras.Model, pd.DataFrame]:
+    """Train until the last epoch or until validation Dice stays behind its best for `patience` epochs.
+
+    Parameters
+    ----------
+    training, validation : PatchSampler
+        From different patients.
+    channels : int
+        Context slices of an input.
+    work : Path
+        Where the state after each epoch is kept, for resuming.
+    log_epoch : callable
+        Called with the epoch (from 1) and its numbers after each epoch.
+
+    Returns
+    -------
+    network : keras.Model
+        Uncompiled, with the weights of the epoch with the best validation Dice.
+    history : DataFrame
+        One row an epoch: epoch, loss, dice, val_loss, val_dice, learning_rate.
+    """
+    devices.prepare(seed, params.mixed_precision)
+    with devices.training_scope():
+        model = _compiled(channels, params)
+    history = _resume(model, work)
+    held_out = _validation_set(validation, params, seed)
+    while len(history) < params.epochs and not _has_stalled(history, params.patience):
+        epoch = len(history) + 1
+        patches = EpochPatches(training, params.batch_size, params.steps_per_epoch, (seed, epoch), augment=True)
+        fitted = model.fit(
+            patches, initial_epoch=epoch - 1, epochs=epoch, validation_data=held_out, verbose=verbose, shuffle=False
+        )
+        numbers = {name: float(values[0]) for name, values in fitted.history.items()}
+        numbers["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        history.append({"epoch": epoch, **numbers})
+        _keep(model, history, work)
+        if log_epoch:
+            log_epoch(epoch, numbers)
+    network = unet.build(params.network, channels)
+    network.load_weights(work / "best.weights.h5", skip_mismatch=False)
+    return network, pd.DataFrame(history)
+
+
+def _compiled(channels: int, params: TrainingParams) -> keras.Model:
+    model = unet.build(params.network, channels)
+    decay = keras.optimizers.schedules.CosineDecay(params.learning_rate, params.epochs * params.steps_per_epoch)
+    model.compile(
+        # clipped: a batch of empty masks met early can throw the Dice loss far off
+        optimizer=keras.optimizers.Adam(decay, clipnorm=1.0),
+        loss=DiceLoss(params.cross_entropy_weight),
+        metrics=[PooledDice()],
+    )
+    return model
+
+
+def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int) -> EpochPatches:
+    steps = -(-params.validation_patches // params.batch_size)
+    return EpochPatches(validation, params.batch_size, steps, (seed, 0), augment=False)
+
+
+def _has_stalled(history: list[dict[str, Any]], patience: int) -> bool:
+    if not history:
+        return False
+    best = int(np.argmax([row["val_dice"] for row in history]))
+    return len(history) - 1 - best >= patience
+
+
+def _resume(model: keras.Model, work: Path) -> list[dict[str, Any]]:
+    """Restore weights, optimiser and history of the last whole epoch, if there is one."""
+    work.mkdir(parents=True, exist_ok=True)
+    record = work / "history.json"
+    if not record.exists():
+        return []
+    history = json.loads(record.read_text())
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(work / f"epoch{len(history)}.weights.h5")
+    return history
+
+
+def _keep(model: keras.Model, history: list[dict[str, Any]], work: Path) -> None:
+    """Write state files first and the history, which names them, last: a kill in between loses one epoch at most."""
+    epoch = len(history)
+    model.save_weights(work / f"epoch{epoch}.weights.h5")
+    if history[-1]["val_dice"] > max((row["val_dice"] for row in history[:-1]), default=-1.0):
+        best = work / "new_best.weights.h5"
+        _without_optimiser(model).save_weights(best)
+        best.replace(work / "best.weights.h5")
+    waiting = work / "history.json.tmp"
+    waiting.write_text(json.dumps(history))
+    waiting.replace(work / "history.json")
+    (work / f"epoch{epoch - 1}.weights.h5").unlink(missing_ok=True)
+
+
+def _without_optimiser(model: keras.Model) -> keras.Model:
+    """Share the layers but not the optimiser, whose moments would triple the file."""
+    return keras.Model(model.inputs, model.outputs, name=model.name)

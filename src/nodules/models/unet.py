@@ -1,0 +1,78 @@
+"""The tutorial's U-Net in Keras 3: two 3 x 3 convolutions a level, 2 x 2 pooling, skip connections, one sigmoid map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import keras
+from annotated_types import Ge, Gt
+from keras import layers
+
+OUTPUT_BIAS = -3.0  # a fresh network answers sigmoid(-3) = 0.05 everywhere: nodules are rare
+
+BATCH_MOMENTUM = 0.9  # Keras' 0.99 needs hundreds of steps before the first validation means anything
+
+
+@dataclass(frozen=True)
+class UNetParams:
+    """Shape of the network.
+
+    Attributes
+    ----------
+    filters : int
+        Filters of the first level; every level below has twice as many. The tutorial's is 32.
+    depth : int
+        Number of poolings. The tutorial's is 4.
+    normalisation : {"none", "batch"}
+        After each convolution. The tutorial has none.
+    """
+
+    filters: Annotated[int, Gt(0)]
+    depth: Annotated[int, Ge(1)]
+    normalisation: Literal["none", "batch"]
+
+
+def build(params: UNetParams, channels: int) -> keras.Model:
+    """Uncompiled network (N, Y, X, channels) -> (N, Y, X, 1) float32 probability.
+
+    Y and X may be any multiple of 2 ** depth.
+    """
+    image = keras.Input((None, None, channels), name="image")
+    x, skips = image, []
+    for level in range(params.depth):
+        x = _two_convolutions(x, params.filters * 2**level, params, f"down{level}")
+        skips.append(x)
+        x = layers.MaxPooling2D(name=f"pool{level}")(x)
+    x = _two_convolutions(x, params.filters * 2**params.depth, params, "bottom")
+    for level in reversed(range(params.depth)):
+        x = layers.UpSampling2D(name=f"up{level}")(x)
+        x = layers.Concatenate(name=f"join{level}")([x, skips[level]])
+        x = _two_convolutions(x, params.filters * 2**level, params, f"up{level}")
+    # float32 whatever the precision of the rest: in float16 the loss of a rare class underflows
+    nodule = layers.Conv2D(
+        1,
+        1,
+        activation="sigmoid",
+        bias_initializer=keras.initializers.Constant(OUTPUT_BIAS),
+        dtype="float32",
+        name="nodule",
+    )(x)
+    return keras.Model(image, nodule, name="unet")
+
+
+def _two_convolutions(x: Any, filters: int, params: UNetParams, name: str) -> Any:
+    normalise = params.normalisation == "batch"
+    for step in ("a", "b"):
+        x = layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            use_bias=not normalise,
+            kernel_initializer="he_normal",
+            name=f"{name}_{step}_conv",
+        )(x)
+        if normalise:
+            x = layers.BatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_{step}_norm")(x)
+        x = layers.ReLU(name=f"{name}_{step}_relu")(x)
+    return x

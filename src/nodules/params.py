@@ -1,0 +1,124 @@
+"""Strict, typed reader of one section of params.yaml."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+T = TypeVar("T")
+
+PARAMS_PATH = Path("params.yaml")
+STRICT = ConfigDict(strict=True, extra="forbid")
+WANTED = {
+    "int_type": "int",
+    "int_from_float": "int",
+    "float_type": "float",
+    "bool_type": "bool (true or false)",
+    "string_type": "str",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a section of keys",
+    "dataclass_type": "a section of keys",
+}
+
+
+class ParamsError(ValueError):
+    """A parameter file that is absent, unreadable or holds wrong keys or values."""
+
+
+def load(section: str, cls: type[T], path: Path = PARAMS_PATH) -> T:
+    """Read one section as the frozen dataclass that its consumer declares.
+
+    Parameters
+    ----------
+    section : str
+        Top-level key of the file.
+    cls : type
+        Standard-library dataclass; its fields may be dataclasses, tuples, literals, optional, or carry
+        `annotated_types` bounds. No other key is accepted and no value is converted, except int to float.
+    path : Path
+        Parameter file, YAML 1.2: ``2e-05`` is a number, ``yes`` is a word.
+
+    Raises
+    ------
+    ParamsError
+        If the file or the section is absent, or any key is unknown, missing or of the wrong type; one message
+        lists them all.
+    """
+    sections = _read(path)
+    if section not in sections:
+        raise ParamsError(f"{path}: {_unknown('section', section, sections)}")
+    # A dataclass of its own takes no config; inside a list it inherits the list's, at every level.
+    adapter = TypeAdapter(list[cls], config=STRICT)  # type: ignore[valid-type]
+    try:
+        # JSON, because strict mode takes tuples and dataclasses from JSON lists and objects only.
+        return adapter.validate_json(json.dumps([sections[section]], default=str))[0]
+    except ValidationError as error:
+        problems = [_problem(section, cls, detail) for detail in error.errors(include_url=False)]
+        raise ParamsError("\n".join(f"{path}: {problem}" for problem in problems)) from None
+
+
+def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Return settings as one flat dict with dotted names, for a tracker's table of parameters."""
+    if is_dataclass(settings) and not isinstance(settings, type):
+        settings = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    if not isinstance(settings, Mapping):
+        return {prefix: settings}
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flatten(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file in {Path.cwd()}; run from the project folder") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ParamsError(f"{path}: wanted sections of parameters, got {type(content).__name__}")
+    return content
+
+
+def _problem(section: str, cls: type, detail: Mapping[str, Any]) -> str:
+    inside = detail["loc"][1:]
+    name = ".".join([section, *map(str, inside)])
+    if detail["type"] == "unexpected_keyword_argument":
+        return _unknown("key", name, _known_keys(cls, inside[:-1]))
+    if detail["type"] == "missing":
+        return f"{name}: missing"
+    if detail["type"] == "value_error":  # raised by the dataclass itself
+        return f"{name}: {detail['msg'].removeprefix('Value error, ')}"
+    wanted = WANTED.get(detail["type"]) or detail["msg"].removeprefix("Input should be ")
+    return f"{name}: wanted {wanted}, got {detail['input']!r} ({type(detail['input']).__name__})"
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    known = sorted(map(str, known))
+    close = get_close_matches(name.rsplit(".", 1)[-1], known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{name}: unknown {kind}; {hint}known: {', '.join(known)}"
+
+
+def _known_keys(cls: type, inside: Iterable[int | str]) -> list[str]:
+    """Field names of the dataclass reached by following `inside` from `cls`."""
+    for name in inside:
+        if isinstance(name, str) and is_dataclass(cls):
+            cls = _dataclass_within(get_type_hints(cls).get(name)) or cls
+    return [field.name for field in fields(cls)] if is_dataclass(cls) else []
+
+
+def _dataclass_within(hint: Any) -> type | None:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return hint
+    return next((found for part in get_args(hint) if (found := _dataclass_within(part))), None)

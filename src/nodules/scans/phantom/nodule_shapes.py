@@ -1,0 +1,154 @@
+"""The bodies of nodules on the voxel grid: lobes, spikes, ground glass, exact partial volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nodules.scans.phantom.canvas import Array, Canvas
+from nodules.scans.phantom.nodules import Nodule
+from nodules.scans.phantom.tubes import POINTS_PER_VOXEL, Tubes, tube_counts
+
+SUBSAMPLES_IN_PLANE = 3
+SUBSAMPLE_Z_MM = 0.7
+DIRECTIONS = 2000  # for the mean volume of a bumpy shape
+LARGEST_BUMP = 1.6
+
+
+@dataclass(frozen=True)
+class Body:
+    """A star-shaped body around a centre in thorax mm, with optional spikes.
+
+    The radius in direction u is `radius_mm` * (1 + sum of bumps a * exp(k * (u . axis - 1))) / stretch.
+    """
+
+    centre_xyz: Array
+    radius_mm: float
+    axes: Array  # (B, 3) unit vectors
+    heights: Array  # (B,)
+    sharpness: Array  # (B,)
+    stretch: Array  # (3,)
+    spikes: Tubes | None
+    hu: float
+    core_share: float  # radius of the solid core relative to the body; 1 for a solid nodule, 0 for none
+    core_hu: float
+
+
+def shape_nodule(nodule: Nodule, centre_xyz: Array, rng: np.random.Generator) -> Body:
+    """Draw a body whose volume is that of a sphere of the nodule's diameter."""
+    bumps = {"round": 0, "lobulated": int(rng.integers(4, 8)), "spiculated": int(rng.integers(5, 9))}[nodule.shape]
+    axes = rng.standard_normal((bumps, 3))
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True) if bumps else 1
+    high = 0.42 if nodule.shape == "lobulated" else 0.3
+    heights, sharpness = rng.uniform(0.12, high, bumps), rng.uniform(3, 9, bumps)
+    stretch = np.exp(rng.normal(0, 0.06, 3))
+    centre = np.asarray(centre_xyz, dtype=np.float32)
+    radius = nodule.diameter_mm / 2
+    spikes = _spikes(centre, radius, rng) if nodule.shape == "spiculated" else None
+    volume = 4 / 3 * np.pi * radius**3 - (_outer_volume(spikes) if spikes else 0.0)
+    unit = _relative_radius(_sphere(), axes, heights, sharpness, stretch)
+    size = (volume / (4 / 3 * np.pi * float(np.mean(unit**3)))) ** (1 / 3)
+    hu, core_share, core_hu = _densities(nodule.kind, rng)
+    floats = [np.asarray(v, dtype=np.float32) for v in (axes, heights, sharpness, stretch)]
+    return Body(centre, size, *floats, spikes, hu, core_share, core_hu)
+
+
+def body_occupancy(canvas: Canvas, body: Body) -> tuple[tuple[slice, slice, slice], Array, Array] | None:
+    """Filled share of each voxel by the body and by its core, in a box; None if the body lies off the grid."""
+    reach = body.radius_mm * LARGEST_BUMP
+    box, axes = [], []
+    for axis, centre, spacing in zip(canvas.axes_mm, body.centre_xyz[::-1], canvas.spacing_zyx_mm, strict=True):
+        hit = np.flatnonzero(np.abs(axis - centre) <= reach + spacing)
+        if not len(hit):
+            return None
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1))
+        axes.append(axis[box[-1]] - centre)
+    parts = [int(np.ceil(canvas.spacing_zyx_mm[0] / SUBSAMPLE_Z_MM)), SUBSAMPLES_IN_PLANE, SUBSAMPLES_IN_PLANE]
+    fine = [
+        (axis[:, None] + spacing * ((np.arange(n, dtype=np.float32) + 0.5) / n - 0.5)).ravel().astype(np.float32)
+        for axis, spacing, n in zip(axes, canvas.spacing_zyx_mm, parts, strict=True)
+    ]
+    share = _fill(body, fine)
+    shape = [v for axis, n in zip(axes, parts, strict=True) for v in (len(axis), n)]
+    outer, core = (
+        (share < limit).reshape(shape).mean(axis=(1, 3, 5), dtype=np.float32) for limit in (1, body.core_share)
+    )
+    return (box[0], box[1], box[2]), outer, core
+
+
+def paint_nodules(hu_zyx: Array, canvas: Canvas, bodies: list[Body], rng: np.random.Generator) -> None:
+    """Paint bodies in place; what is denser already, such as a vessel through ground glass, stays visible."""
+    for body in bodies:
+        found = body_occupancy(canvas, body)
+        if found is None:
+            continue
+        box, outer, core = found
+        view = hu_zyx[box]
+        grain = 25 * rng.standard_normal(outer.shape, dtype=np.float32)
+        view += outer * np.maximum(body.hu + grain * (body.hu < -100) - view, 0)
+        view += core * np.maximum(body.core_hu - view, 0)
+    spikes = [body.spikes for body in bodies if body.spikes is not None]
+    if spikes:
+        counts = tube_counts(canvas, Tubes.joined(spikes), rng)
+        hit = np.flatnonzero(counts)
+        share = np.minimum(counts.reshape(-1)[hit] / np.float32(POINTS_PER_VOXEL), 1)
+        flat = hu_zyx.reshape(-1)
+        flat[hit] += share * np.maximum(15 - flat[hit], 0)
+
+
+def _densities(kind: str, rng: np.random.Generator) -> tuple[float, float, float]:
+    """HU of the body, relative radius of the core, HU of the core."""
+    solid = float(rng.uniform(20, 60))
+    if kind == "solid":
+        return solid, 1.0, solid
+    if kind == "part_solid":
+        return float(rng.uniform(-560, -430)), float(rng.uniform(0.45, 0.7)), solid
+    return float(rng.uniform(-650, -450)), 0.0, solid
+
+
+def _spikes(centre: Array, radius: float, rng: np.random.Generator) -> Tubes:
+    """Thin cones that start inside the body and leave it in all directions."""
+    n = int(rng.integers(10, 22))
+    away = rng.standard_normal((n, 3)).astype(np.float32)
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    length = radius * rng.uniform(0.25, 0.75, (n, 1)).astype(np.float32) + 1.0
+    start, end = centre + 0.75 * radius * away, centre + (0.95 * radius + length) * away
+    bend = (start + end) / 2 + 0.12 * radius * rng.standard_normal((n, 3)).astype(np.float32)
+    thick = rng.uniform(0.35, 0.65, n).astype(np.float32) * np.float32(min(1.3, 0.5 + radius / 12))
+    return Tubes(start, bend, end, thick, np.full(n, 0.15, dtype=np.float32))
+
+
+def _outer_volume(spikes: Tubes) -> float:
+    """Volume of the spikes outside the body, mm3: about four fifths of the cones."""
+    length = np.linalg.norm(spikes.end - spikes.start, axis=1)
+    r0, r1 = spikes.start_radius, spikes.end_radius
+    return float(0.8 * np.sum(np.pi / 3 * length * (r0 * r0 + r0 * r1 + r1 * r1)))
+
+
+def _fill(body: Body, fine: list[Array]) -> Array:
+    """Distance from the centre in units of the body's own radius in that direction, on the fine grid (Z, Y, X)."""
+    z, y, x = np.meshgrid(*fine, indexing="ij")
+    points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
+    distance = np.sqrt(np.einsum("ij,ij->i", points, points)) + np.float32(1e-4)
+    share = np.full(len(points), 9.0, dtype=np.float32)
+    near = np.flatnonzero(distance < body.radius_mm * LARGEST_BUMP)
+    unit = points[near] / distance[near, None]
+    radius = body.radius_mm * _relative_radius(unit, body.axes, body.heights, body.sharpness, body.stretch)
+    share[near] = distance[near] / radius
+    return share.reshape(x.shape)
+
+
+def _relative_radius(unit: Array, axes: Array, heights: Array, sharpness: Array, stretch: Array) -> Array:
+    radius = np.ones(len(unit), dtype=np.float32)
+    for axis, height, sharp in zip(axes, heights, sharpness, strict=True):
+        radius += np.float32(height) * np.exp(np.float32(sharp) * (unit @ axis.astype(unit.dtype) - 1))
+    return radius / np.sqrt(np.einsum("ij,j->i", unit * unit, (stretch * stretch).astype(unit.dtype)))
+
+
+def _sphere() -> Array:
+    """Evenly spread unit vectors (DIRECTIONS, 3) on a Fibonacci lattice."""
+    i = np.arange(DIRECTIONS) + 0.5
+    z, turn = 1 - 2 * i / DIRECTIONS, np.pi * (1 + np.sqrt(5)) * i
+    flat = np.sqrt(1 - z * z)
+    return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=-1).astype(np.float32)

@@ -1,0 +1,181 @@
+"""One synthetic chest from its draws: anatomy, vessels, nodules, scanner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nodules.scans.phantom.abdomen import build_abdomen, paint_abdomen
+from nodules.scans.phantom.anatomy import APEX_MM, RECESS_MM, Build, Frame, draw_build
+from nodules.scans.phantom.canvas import Array, Canvas, blend, filled
+from nodules.scans.phantom.lungs import Lungs, Texture, build_lungs, paint_lungs
+from nodules.scans.phantom.mediastinum import build_mediastinum, paint_mediastinum
+from nodules.scans.phantom.nodule_shapes import paint_nodules, shape_nodule
+from nodules.scans.phantom.patient import PhantomParams, Truth, draw_truth, stream
+from nodules.scans.phantom.placement import place_nodules
+from nodules.scans.phantom.scanner import HIGHEST_HU, LOWEST_HU, Detector, Scanner, draw_scanner, paint_couch
+from nodules.scans.phantom.skeleton import build_skeleton, paint_skeleton
+from nodules.scans.phantom.thorax import Wall, build_wall, paint_wall
+from nodules.scans.phantom.tubes import POINTS_PER_VOXEL, tube_counts
+from nodules.scans.phantom.vessels import WALL_MM, Vessels, grow_vessels, lung_points
+
+MARGIN_MM = (8.0, 16.0)  # neck and abdomen beyond the lungs
+WALL_HU, LUMEN_HU, BLOOD_HU = 20.0, -995.0, 42.0
+FALSE_CANDIDATES = 24
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A finished scan, canonical axes, without padding.
+
+    Attributes
+    ----------
+    hu_zyx : (Z, Y, X) int16 ndarray
+        CT numbers.
+    truth : Truth
+        With the world positions of the nodules.
+    scanner : Scanner
+        How it was made.
+    origin_xyz_mm : tuple of float
+        World position of voxel (0, 0, 0).
+    false_points_xyz : (N, 3) ndarray
+        World points in the lungs, mostly where vessels branch, that are no nodules.
+    """
+
+    hu_zyx: NDArray[np.int16]
+    truth: Truth
+    scanner: Scanner
+    origin_xyz_mm: tuple[float, float, float]
+    false_points_xyz: Array
+
+
+def render_patient(index: int, layout: str, params: PhantomParams) -> Rendered:
+    """Draw and render one patient; the result depends on nothing but the arguments."""
+    if layout not in ("luna", "dsb"):
+        raise ValueError(f"layout must be 'luna' or 'dsb', got {layout!r}")
+    streams = {
+        name: stream(name, index, layout, params)
+        for name in ("anatomy", "placement", "vessels", "texture", "scanner", "candidates")
+    }
+    truth = draw_truth(index, layout, params)
+    scanner = draw_scanner(streams["scanner"], params)
+    build = draw_build(
+        streams["anatomy"], field_mm=params.grid_px * scanner.spacing_zyx_mm[1], emphysema=truth.emphysema
+    )
+    canvas = _canvas(build, scanner, params.grid_px)
+    shift = _world_shift(streams["scanner"])
+    image, lungs, vessels, wall = _paint_chest(canvas, build, scanner, streams)
+    places = place_nodules(truth.nodules, lungs, vessels, streams["placement"])
+    bodies = [
+        shape_nodule(nodule, place.centre_xyz, streams["placement"])
+        for nodule, place in zip(truth.nodules, places, strict=True)
+    ]
+    paint_nodules(image, canvas, bodies, streams["placement"])
+    hu = _expose(image, canvas, wall, scanner, build, streams["scanner"])
+    placed = tuple(
+        replace(nodule, attachment=place.attachment, centre_world_xyz=_world(place.centre_xyz, shift))
+        for nodule, place in zip(truth.nodules, places, strict=True)
+    )
+    return Rendered(
+        hu_zyx=hu,
+        truth=replace(truth, nodules=placed),
+        scanner=scanner,
+        origin_xyz_mm=_world(np.asarray(canvas.corner_xyz_mm), shift),
+        false_points_xyz=_false_points(lungs, vessels, bodies, streams["candidates"]) + np.float32(shift),
+    )
+
+
+def _canvas(build: Build, scanner: Scanner, grid_px: int) -> Canvas:
+    """Grid around the thorax: the whole field in-plane, the lungs and a margin along z."""
+    dz, dy, dx = scanner.spacing_zyx_mm
+    low = RECESS_MM * build.scale - MARGIN_MM[1]
+    high = APEX_MM * build.scale + MARGIN_MM[0]
+    slices = max(8, int(np.ceil((high - low) / dz)))
+    half = (grid_px - 1) / 2
+    centre_y = 2.0 * build.scale
+    return Canvas((slices, grid_px, grid_px), (dz, dy, dx), (-half * dx, centre_y - half * dy, low))
+
+
+def _paint_chest(
+    canvas: Canvas, build: Build, scanner: Scanner, streams: dict[str, np.random.Generator]
+) -> tuple[Array, Lungs, Vessels, Wall]:
+    """Everything but nodules and scanner: HU (Z, Y, X) float32, and the anatomy it was made from."""
+    rng = streams["anatomy"]
+    frame = Frame.warped(canvas, build, rng)
+    wall = build_wall(frame, rng)
+    bones = build_skeleton(frame, wall, rng)
+    organs = build_mediastinum(frame, wall)
+    belly = build_abdomen(frame, wall, rng)
+    lungs = build_lungs(frame, wall, organs, belly, rng)
+    vessels = grow_vessels(lungs, streams["vessels"])
+    tubes = [
+        tube_counts(canvas, t, streams["vessels"])
+        for t in (vessels.blood, vessels.airway.with_radii(WALL_MM), vessels.airway)
+    ]
+    blood_hu = BLOOD_HU + build.contrast_hu
+    texture = Texture(frame, streams["texture"])
+    back_mm = _back_mm(wall) + build.couch_gap_mm
+    image = np.full(canvas.shape_zyx, -1000.0, dtype=np.float32)
+    for k, view in enumerate(image):
+        grain = texture.next()
+        cavity_mm = paint_wall(view, wall, k)
+        inside = filled(cavity_mm / canvas.spacing_zyx_mm[1])
+        paint_mediastinum(view, organs, wall, k, inside, grain)
+        paint_abdomen(view, belly, wall, k, grain)
+        paint_skeleton(view, bones, k, cavity_mm, grain)
+        paint_lungs(view, lungs, k, grain)
+        for counts, hu in zip(tubes, (blood_hu, WALL_HU, LUMEN_HU), strict=True):
+            _paint_tubes(view, counts[k], hu)
+        if scanner.couch:
+            paint_couch(view, canvas, back_mm)
+    return image, lungs, vessels, wall
+
+
+def _paint_tubes(view: Array, counts: NDArray[np.uint16], hu: float) -> None:
+    hit = np.flatnonzero(counts)
+    share = np.minimum(counts.reshape(-1)[hit] / np.float32(POINTS_PER_VOXEL), 1)
+    flat = view.reshape(-1)
+    flat[hit] += share * (hu - flat[hit])
+
+
+def _expose(
+    image: Array, canvas: Canvas, wall: Wall, scanner: Scanner, build: Build, rng: np.random.Generator
+) -> NDArray[np.int16]:
+    detector = Detector(scanner, canvas, canvas.smooth_field(wall.body_mm), rng)
+    hu = np.empty(canvas.shape_zyx, dtype=np.int16)
+    for k, view in enumerate(image):
+        height = float(canvas.axes_mm[0][k]) / build.scale
+        shoulders = float(np.clip((height - 35) / 40, 0, 1))
+        hu[k] = np.clip(np.rint(detector.expose(view, k, shoulders)), LOWEST_HU, HIGHEST_HU)
+    return hu
+
+
+def _back_mm(wall: Wall) -> float:
+    """Thorax y of the backmost skin."""
+    _, y, _ = wall.frame.canvas.coarse_axes_mm
+    rows = np.any(wall.body_mm < 0, axis=(0, 2))
+    return float(y[np.flatnonzero(rows)[-1]]) if rows.any() else float(y[-1])
+
+
+def _world_shift(rng: np.random.Generator) -> tuple[float, float, float]:
+    """World position of the thorax: scanners put their origin anywhere."""
+    x, y, z = rng.uniform(-25, 25), rng.uniform(-60, 40), rng.uniform(-420, 180)
+    return float(x), float(y), float(z)
+
+
+def _world(point_xyz: NDArray[np.floating], shift: tuple[float, float, float]) -> tuple[float, float, float]:
+    x, y, z = (round(float(p) + s, 4) for p, s in zip(point_xyz, shift, strict=True))
+    return x, y, z
+
+
+def _false_points(lungs: Lungs, vessels: Vessels, bodies: list, rng: np.random.Generator) -> Array:
+    """Points well away from every nodule: two thirds branching points of vessels, the others anywhere in the lungs."""
+    large = np.flatnonzero(vessels.branch_radii > 0.8)
+    chosen = rng.permutation(large)[: 2 * FALSE_CANDIDATES // 3]
+    points = np.concatenate([vessels.branch_points[chosen], lung_points(lungs, rng, FALSE_CANDIDATES // 3)])
+    clear = np.ones(len(points), dtype=bool)
+    for body in bodies:
+        clear &= np.linalg.norm(points - body.centre_xyz, axis=1) > 2 * body.radius_mm + 5
+    return points[clear]

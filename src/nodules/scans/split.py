@@ -1,0 +1,88 @@
+"""Which patient trains, which validates, which tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from annotated_types import Ge, Lt
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SplitParams:
+    """Shares of the patients.
+
+    Attributes
+    ----------
+    validation_share, test_share : float
+        The rest trains.
+    """
+
+    validation_share: Annotated[float, Ge(0), Lt(1)]
+    test_share: Annotated[float, Ge(0), Lt(1)]
+
+    def __post_init__(self) -> None:
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError(
+                "validation_share + test_share must leave patients to train on, "
+                f"got {self.validation_share} + {self.test_share}"
+            )
+
+
+def split_patients(scans: pd.DataFrame, params: SplitParams, seed: int) -> pd.DataFrame:
+    """Assign every patient to one part, patients with and without nodules in the same proportion.
+
+    Parameters
+    ----------
+    scans : DataFrame
+        Columns patient, seriesuid, subset, nodules (their number); several scans of one patient stay together.
+
+    Returns
+    -------
+    DataFrame
+        The rows sorted by seriesuid, with the column `part` added.
+
+    Raises
+    ------
+    ValueError
+        If a series appears twice, or a part that was asked for stays empty.
+    """
+    repeated = scans["seriesuid"][scans["seriesuid"].duplicated()]
+    if len(repeated):
+        raise ValueError(f"series {repeated.iloc[0]} stands in more than one subset: it would be on both sides")
+    patients = scans.groupby("patient")["nodules"].sum().sort_index()
+    random = np.random.default_rng(seed)
+    parts: dict[str, str] = {}
+    for has_nodules in (True, False):
+        group = random.permutation(patients.index[(patients > 0) == has_nodules].to_numpy())
+        parts |= dict(zip(group, _parts(len(group), params), strict=True))
+    rows = scans.sort_values("seriesuid", ignore_index=True)
+    rows = rows.assign(part=rows["patient"].map(parts))
+    check_leaks(rows)
+    for part, share in (("validation", params.validation_share), ("test", params.test_share), ("train", 1.0)):
+        if share > 0 and not (rows["part"] == part).any():
+            raise ValueError(f"{len(patients)} patients are too few: the part '{part}' stays empty")
+    return rows
+
+
+def check_leaks(scans: pd.DataFrame) -> None:
+    """Refuse a table in which a patient stands in two parts.
+
+    Raises
+    ------
+    ValueError
+        Naming the patient.
+    """
+    parts = scans.groupby("patient")["part"].nunique()
+    if (parts > 1).any():
+        raise ValueError(f"patient {parts.index[parts > 1][0]} stands in more than one part of the split")
+
+
+def _parts(count: int, params: SplitParams) -> list[str]:
+    test = round(count * params.test_share)
+    validation = round(count * params.validation_share)
+    return ["test"] * test + ["validation"] * validation + ["train"] * (count - test - validation)

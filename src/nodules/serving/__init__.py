@@ -1,0 +1,1 @@
+"""Floor 3: the packaged model that answers requests."""

@@ -1,0 +1,100 @@
+"""Puts the whole chain into one MLflow model folder."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow.pyfunc
+import numpy as np
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import Array, Object, Property
+
+import nodules
+from nodules.imaging.volume import AIR_HU, Volume
+from nodules.models.diagnosis import DiagnosisSettings, save_settings
+from nodules.scans.volume_files import write_volume
+from nodules.serving.report import NODULE_FIELDS
+
+REQUIREMENTS = (
+    "keras",
+    "matplotlib",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "pydicom",
+    "python-gdcm",
+    "scikit-image",
+    "scikit-learn",
+    "scipy",
+    "SimpleITK",
+    "skops",
+    "tensorflow",
+    "xgboost",
+)
+
+
+def package(segmenter: Path, classifier: Path, settings: DiagnosisSettings, output: Path) -> None:
+    """Write `output`, a pyfunc folder that `mlflow models serve -m` can answer from, whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder:
+        chain, model = Path(folder) / "chain", Path(folder) / "model"
+        chain.mkdir()
+        shutil.copytree(segmenter, chain / "segmenter")
+        shutil.copytree(classifier, chain / "classifier")
+        save_settings(settings, chain)
+        mlflow.pyfunc.save_model(
+            path=str(model),
+            python_model=str(Path(__file__).with_name("scoring_model.py")),
+            artifacts={"chain": str(chain)},
+            code_paths=[_clean_copy(Path(nodules.__file__).parent, Path(folder))],
+            signature=_signature(),
+            input_example=_input_example(Path(folder)),
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        )
+        if output.exists():
+            shutil.rmtree(output)
+        model.replace(output)
+
+
+def chain_folder(model: Path) -> Path:
+    """Where the chain lies inside the model folder."""
+    return model / "artifacts" / "chain"
+
+
+def _clean_copy(package_folder: Path, folder: Path) -> str:
+    copy = folder / "code" / package_folder.name
+    shutil.copytree(package_folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return str(copy)
+
+
+def _signature() -> ModelSignature:
+    nodule = Object([Property(name, DataType.long if name == "lung" else DataType.double) for name in NODULE_FIELDS])
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "scan")]),
+        outputs=Schema(
+            [
+                ColSpec(DataType.double, "probability", required=False),
+                ColSpec(Array(nodule), "nodules"),
+                ColSpec(Array(DataType.string), "warnings"),
+                ColSpec(DataType.string, "features"),
+                ColSpec(DataType.string, "error"),
+            ]
+        ),
+    )
+
+
+def _input_example(folder: Path) -> pd.DataFrame:
+    """A coarse chest of two ellipsoids: small enough for a readable request, whole enough for an answer."""
+    z, y, x = np.mgrid[-1:1:24j, -1:1:40j, -1:1:48j]
+    voxels = np.where((x / 0.9) ** 2 + (y / 0.8) ** 2 <= 1, 40, AIR_HU).astype(np.int16)
+    for side in (-0.4, 0.4):
+        voxels[((x - side) / 0.3) ** 2 + (y / 0.55) ** 2 + (z / 0.85) ** 2 <= 1] = -850
+    file = folder / "example.nii.gz"
+    write_volume(Volume(voxels, (10.0, 7.5, 7.5)), file)
+    return pd.DataFrame({"scan": [base64.b64encode(file.read_bytes()).decode()]})

@@ -1,0 +1,45 @@
+"""A diagnosis in words and numbers: the same for the command line and the server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nodules.imaging.overlay import candidates_sheet, save_figure
+from nodules.imaging.volume import Volume
+from nodules.models.diagnosis import Diagnosis
+from nodules.scans.volume_files import write_volume
+
+NODULE_FIELDS = ("x_mm", "y_mm", "z_mm", "diameter_mm", "volume_mm3", "probability", "mean_hu", "lung")
+
+
+def report(diagnosis: Diagnosis) -> dict[str, Any]:
+    """JSON-serialisable answer.
+
+    Returns
+    -------
+    dict
+        probability of cancer; nodules, the most probable first, with world position (DICOM axes), size, the mean
+        probability of their voxels and the lung (1 right, 2 left); warnings; the features behind the probability.
+    """
+    nodules = diagnosis.candidates[list(NODULE_FIELDS)].astype(float).round(6).to_dict(orient="records")
+    return {
+        "probability": diagnosis.probability,
+        "nodules": [nodule | {"lung": int(nodule["lung"])} for nodule in nodules],
+        "warnings": [] if diagnosis.features["lung_volume_l"] > 0 else ["no lungs found in this scan"],
+        "features": dict(diagnosis.features),
+    }
+
+
+def write_report(diagnosis: Diagnosis, scan: Volume, folder: Path) -> None:
+    """Write report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    diagnosis.candidates.to_csv(folder / "nodules.csv", index=False)
+    write_volume(diagnosis.nodules, folder / "nodules.nii.gz")
+    write_volume(diagnosis.lungs, folder / "lungs.nii.gz")
+    save_figure(candidates_sheet(scan, diagnosis.lungs.voxels_zyx, diagnosis.candidates), folder / "overlay.png")
+    # last: whoever finds the report finds all the files that go with it
+    partial = folder / ".report.json.partial"
+    partial.write_text(json.dumps(report(diagnosis), indent=2) + "\n")
+    partial.replace(folder / "report.json")

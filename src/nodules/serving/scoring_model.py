@@ -1,0 +1,44 @@
+"""The packaged model: MLflow runs this file when it loads `models/diagnosis` (models from code, nothing pickled)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from nodules.models.diagnosis import Diagnoser
+from nodules.scans.scan import read_scan_bytes
+from nodules.scans.scan_error import ScanError
+from nodules.serving.report import report
+
+
+class ScoringModel(PythonModel):
+    """Scans in base64 to probabilities of cancer and nodules."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load networks once, when the server starts."""
+        self._diagnoser = Diagnoser.load(Path(context.artifacts["chain"]))
+
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
+        """Diagnose each row's `scan`: base64 of a DICOM zip, .mha, .nii, .nii.gz or .nrrd.
+
+        A scan that cannot be read has an `error` and no probability; the others are answered all the same.
+        """
+        return pd.DataFrame([self._answer(scan) for scan in model_input["scan"]])
+
+    def _answer(self, scan: str) -> dict[str, Any]:
+        try:
+            volume = read_scan_bytes(base64.b64decode(scan, validate=True))
+        except (ScanError, binascii.Error) as error:
+            return {"probability": None, "nodules": [], "warnings": [], "features": "{}", "error": str(error)}
+        answer = report(self._diagnoser.diagnose(volume))
+        return answer | {"features": json.dumps(answer["features"]), "error": ""}
+
+
+mlflow.models.set_model(ScoringModel())

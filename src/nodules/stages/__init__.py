@@ -1,0 +1,1 @@
+"""Floor 3: one thin module per DVC stage."""

@@ -1,0 +1,115 @@
+"""DVC stage: what the U-Net with its tuned settings is worth on patients that neither trained nor tuned it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from nodules import params, tracking
+from nodules.evaluation import nodule_finding
+from nodules.evaluation.detection import froc_points
+from nodules.imaging.candidates import CandidateParams, SegmentationSettings, find_candidates
+from nodules.imaging.lung_roi import resample_slices
+from nodules.imaging.overlay import nodule_overlay, save_figure
+from nodules.imaging.volume import Volume
+from nodules.scans import segmentation_store, slice_store
+from nodules.stages.luna_part import LunaPart
+from nodules.stages.metrics_file import write_metrics
+
+PICTURES = 8
+CLOSE_UP_PX, CLOSE_UP_MM = 160, 0.4  # 64 mm around the nodule
+
+
+def main(
+    luna_root: Path, slices: Path, split: Path, maps: Path, tuned: Path, metrics: Path, nodules: Path, pictures: Path
+) -> None:
+    """Write metrics, one row a nodule, and overlays of truth and prediction."""
+    candidates = params.load("candidates", CandidateParams)
+    settings = SegmentationSettings(**json.loads(tuned.read_text()))
+    test = LunaPart.load("test", luna_root, split, maps)
+    with tracking.stage_run("evaluate_unet", {"tuned": settings, "candidates": candidates}, [split, maps]) as stage:
+        results = test.evaluate(settings, candidates)
+        numbers = nodule_finding.metrics(results)
+        stage.log_metrics(numbers)
+        stage.log_headline({f"unet_test_{name}": numbers[name] for name in _HEADLINE if name in numbers})
+        write_metrics(metrics, numbers)
+        whole = [result.matches for result in results if result.is_whole]
+        if whole:
+            stage.log_table(froc_points(whole), "froc")
+        rows = [{"seriesuid": result.seriesuid, **asdict(score)} for result in results for score in result.scores]
+        nodules.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(nodules, index=False)
+        stage.log_file(nodules)
+        figure = _overlay(test, slices, split, settings, candidates)
+        pictures.parent.mkdir(parents=True, exist_ok=True)
+        save_figure(figure, pictures)
+        stage.log_picture(figure, pictures.stem)
+
+
+_HEADLINE = ("dice_mean", "dice_pooled", "hit_rate", "sensitivity", "false_positives_per_scan")
+
+
+def _overlay(
+    test: LunaPart, slices: Path, split: Path, settings: SegmentationSettings, candidates: CandidateParams
+) -> Figure:
+    """Truth and prediction on the middle slice of the largest nodule of the first test scans that have one."""
+    subsets = pd.read_csv(split, dtype={"seriesuid": str}).set_index("seriesuid")["subset"]
+    shown = []
+    for uid in [uid for uid, found in test.nodules.items() if found][:PICTURES]:
+        stored = slice_store.load(slices / f"subset{subsets[uid]}" / f"{uid}.npz")
+        found = segmentation_store.load(test.maps[uid])
+        labels = find_candidates(found, settings, candidates).labels_zyx
+        shown += _close_up(stored, found.scan.with_voxels(labels))
+    images, truths, predictions, titles = zip(*shown, strict=True) if shown else ((), (), (), ())
+    shape = (-1, CLOSE_UP_PX, CLOSE_UP_PX)
+    hu, true, found = (np.asarray(part).reshape(shape) for part in (images, truths, predictions))
+    return nodule_overlay(hu, true, found, (CLOSE_UP_MM, CLOSE_UP_MM), titles)
+
+
+def _close_up(stored: slice_store.ScanSlices, predicted: Volume) -> list[tuple[NDArray, NDArray, NDArray, str]]:
+    """HU, true and predicted mask around the largest nodule, all on the same small grid; nothing if it has no slice."""
+    largest = int(stored.diameter_mm.argmax())
+    rows = [int(row) for row, nodule in stored.nodule_numbers if nodule == largest]
+    if not rows:
+        return []
+    row = rows[len(rows) // 2]
+    index = int(stored.target_indices[row])
+    scan = Volume(
+        np.empty((stored.scan_slices, *stored.voxels_zyx.shape[1:]), dtype=np.uint8),
+        stored.spacing_zyx_mm,
+        stored.origin_xyz_mm,
+        stored.direction_xyz,
+    )
+    _, y, x = scan.world_to_voxel(stored.centre_world_xyz[largest])
+    half_y, half_x = (CLOSE_UP_MM * CLOSE_UP_PX / 2 / spacing for spacing in stored.spacing_zyx_mm[1:])
+    corner_x, corner_y, corner_z = (float(v) for v in scan.voxel_to_world([index, y - half_y, x - half_x]))
+    grid = Volume(
+        np.empty((1, CLOSE_UP_PX, CLOSE_UP_PX), dtype=np.uint8),
+        (stored.spacing_zyx_mm[0], CLOSE_UP_MM, CLOSE_UP_MM),
+        (corner_x, corner_y, corner_z),
+        stored.direction_xyz,
+    )
+    hu = stored.voxels_zyx[[list(stored.slice_indices).index(index)]]
+    z = round(float(predicted.world_to_voxel(grid.origin_xyz_mm)[0]))
+    found = (
+        predicted.voxels_zyx[z : z + 1] if 0 <= z < predicted.shape_zyx[0] else np.zeros_like(predicted.voxels_zyx[:1])
+    )
+    return [
+        (
+            resample_slices(hu, scan, grid)[0],
+            resample_slices(stored.nodule_masks_zyx[[row]], scan, grid, nearest=True)[0] > 0,
+            resample_slices(found, predicted, grid, nearest=True)[0] > 0,
+            f"{stored.diameter_mm[largest]:.0f} mm nodule, series ...{stored.seriesuid[-6:]}",
+        )
+    ]
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

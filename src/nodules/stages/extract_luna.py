@@ -1,0 +1,75 @@
+"""DVC stage: the slices and nodule masks of one LUNA16 subset."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nodules import parallel, params, tracking
+from nodules.imaging.slice_context import ContextParams
+from nodules.scans import slice_store
+from nodules.scans.extraction import ExtractParams, extract_slices
+from nodules.scans.luna import NoduleAnnotation, read_annotations, series_files, series_without_file
+from nodules.scans.volume_files import read_volume
+from nodules.stages.settings import DatasetParams, RunParams
+
+logger = logging.getLogger(__name__)
+
+
+def main(luna_root: Path, subset: int, output: Path) -> None:
+    """Write one .npz a scan."""
+    run = params.load("run", RunParams)
+    settings = params.load("extract", ExtractParams), params.load("context", ContextParams)
+    annotations = read_annotations(luna_root / "annotations.csv")
+    files = series_files(luna_root, subset)
+    _warn_of_lost_series(luna_root, annotations)
+    items = {uid: (file, annotations.get(uid, [])) for uid, file in files.items()}
+    with tracking.stage_run(
+        f"extract_luna@{subset}", {"extract": settings[0], "context": settings[1]}, [luna_root / f"subset{subset}"]
+    ) as stage:
+        rows = parallel.map_scans(
+            functools.partial(extract_scan, extract=settings[0], context=settings[1], seed=run.seed),
+            items,
+            stage=f"extract_luna-{subset}",
+            settings=(settings, run.seed),
+            output=output,
+            max_failures=run.max_failures,
+        )
+        stage.log_metrics({name: float(sum(row[name] for row in rows)) for name in ("nodules", "slices")})
+
+
+def extract_scan(
+    item: tuple[Path, Sequence[NoduleAnnotation]],
+    folder: Path,
+    *,
+    extract: ExtractParams,
+    context: ContextParams,
+    seed: int,
+) -> dict[str, Any]:
+    """Extract one scan."""
+    file, nodules = item
+    slices = extract_slices(file.stem, read_volume(file), nodules, extract, context, seed)
+    slice_store.save(slices, folder / f"{file.stem}.npz")
+    return {"scan": file.stem, "nodules": len(nodules), "slices": len(slices.target_indices)}
+
+
+def _warn_of_lost_series(luna_root: Path, annotations: dict[str, list[NoduleAnnotation]]) -> None:
+    dataset = params.load("dataset", DatasetParams)
+    present = {uid for subset in dataset.subsets for uid in series_files(luna_root, subset)}
+    lost = series_without_file(annotations, present)
+    if lost:
+        logger.warning(
+            "%s names %d series that no chosen subset (%s) holds, the first: %s; their nodules are not used",
+            luna_root / "annotations.csv",
+            len(lost),
+            ", ".join(map(str, dataset.subsets)),
+            lost[0],
+        )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

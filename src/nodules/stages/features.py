@@ -1,0 +1,66 @@
+"""DVC stage: one row of features for each Data Science Bowl patient."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nodules import parallel, params, tracking
+from nodules.imaging.candidates import CandidateParams, SegmentationSettings
+from nodules.imaging.measuring import measure_patient
+from nodules.scans import segmentation_store
+from nodules.stages.settings import RunParams
+
+
+def main(maps: Path, tuned: Path, output: Path) -> None:
+    """Write features.csv and candidates.csv."""
+    run, candidates = params.load("run", RunParams), params.load("candidates", CandidateParams)
+    settings = SegmentationSettings(**json.loads(tuned.read_text()))
+    manifest = pd.read_csv(maps / "manifest.csv", dtype={"scan": str}).set_index("scan")
+    items = {patient: (maps / patient, row.to_dict()) for patient, row in manifest.iterrows()}
+    with tracking.stage_run("features", {"tuned": settings, "candidates": candidates}, [maps, tuned]) as stage:
+        rows = parallel.map_scans(
+            functools.partial(measure_folder, settings=settings, candidates=candidates),
+            items,
+            stage="features",
+            settings=None,
+            output=output,
+            max_failures=run.max_failures,
+        )
+        tables = {row["scan"]: pd.read_csv(output / f"{row['scan']}.csv") for row in rows}
+        found = pd.concat([table.assign(id=patient) for patient, table in tables.items()], ignore_index=True)
+        found[["id", *(name for name in found.columns if name != "id")]].to_csv(output / "candidates.csv", index=False)
+        for patient in tables:
+            (output / f"{patient}.csv").unlink()
+        table = pd.DataFrame(rows).rename(columns={"scan": "id"}).set_index("id")
+        table.to_csv(output / "features.csv")
+        stage.log_metrics(
+            {
+                "patients": float(len(table)),
+                "patients_with_candidates": float(table["has_candidate"].sum()),
+            }
+        )
+        stage.log_file(output / "features.csv")
+
+
+def measure_folder(
+    item: tuple[Path, dict[str, float]],
+    folder: Path,
+    *,
+    settings: SegmentationSettings,
+    candidates: CandidateParams,
+) -> dict[str, Any]:
+    """Measure one patient."""
+    maps, lungs = item
+    found, measured = measure_patient(segmentation_store.load(maps), lungs, settings, candidates)
+    found.table.to_csv(folder / f"{maps.name}.csv", index=False)
+    return {"scan": maps.name, **measured}
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

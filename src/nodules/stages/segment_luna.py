@@ -1,0 +1,42 @@
+"""DVC stage: run every slice of the LUNA16 scans that do not train through the U-Net."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from nodules import parallel, params, tracking
+from nodules.imaging.lung_mask import LungMaskParams
+from nodules.stages.segmenting import segment_scan_file
+from nodules.stages.settings import RunParams
+
+
+def main(luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Path) -> None:
+    """Write one folder of maps a scan."""
+    run, lung_mask = params.load("run", RunParams), params.load("lung_mask", LungMaskParams)
+    scans = pd.read_csv(split, dtype={"seriesuid": str})
+    items = {
+        row.seriesuid: (
+            row.seriesuid,
+            luna_root / f"subset{row.subset}" / f"{row.seriesuid}.mhd",
+            lungs / f"subset{row.subset}" / f"{row.seriesuid}.mha",
+        )
+        for row in scans[scans["part"] != "train"].itertuples()
+    }
+    with tracking.stage_run("segment_luna", {}, [lungs, split, segmenter]) as stage:
+        rows = parallel.map_scans(
+            functools.partial(segment_scan_file, segmenter=segmenter, lung_mask=lung_mask),
+            items,
+            stage="segment_luna",
+            settings=None,
+            output=output,
+            max_failures=run.max_failures,
+        )
+        stage.log_metrics({"scans": float(len(rows))})
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

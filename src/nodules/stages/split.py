@@ -1,0 +1,42 @@
+"""DVC stage: which LUNA16 patient trains, validates, tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from nodules import params, tracking
+from nodules.scans.split import SplitParams, split_patients
+from nodules.stages.settings import DatasetParams, RunParams
+
+
+def main(slices: Path, lungs: Path, table: Path) -> None:
+    """Split the scans that have both slices and lungs.
+
+    LUNA16 does not say which series belong to one person, so each series counts as one patient.
+    """
+    run, settings = params.load("run", RunParams), params.load("split", SplitParams)
+    subsets = params.load("dataset", DatasetParams).subsets
+    # The subsets come from the parameters, not from what lies in the folder: it may hold those of an earlier run.
+    scans = pd.concat([_scans(slices / f"subset{subset}", lungs / f"subset{subset}", subset) for subset in subsets])
+    with tracking.stage_run("split", settings, [slices, lungs]) as stage:
+        rows = split_patients(scans, settings, run.seed)
+        table.parent.mkdir(parents=True, exist_ok=True)
+        rows.to_csv(table, index=False)
+        for part, group in rows.groupby("part"):
+            stage.log_metrics({f"{part}_scans": float(len(group)), f"{part}_nodules": float(group["nodules"].sum())})
+
+
+def _scans(slices: Path, lungs: Path, subset: int) -> pd.DataFrame:
+    extracted = pd.read_csv(slices / "manifest.csv", dtype={"scan": str})
+    segmented = pd.read_csv(lungs / "manifest.csv", dtype={"scan": str})
+    both = extracted[extracted["scan"].isin(segmented["scan"])]
+    return pd.DataFrame(
+        {"seriesuid": both["scan"], "patient": both["scan"], "subset": subset, "nodules": both["nodules"]}
+    )
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""DVC stage: train the U-Net on the patients of the part `train`, choose its best epoch on `validation`."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nodules import parallel, params, tracking
+from nodules.evaluation.figures import training_curves
+from nodules.imaging.lung_roi import LungRoiParams
+from nodules.imaging.slice_context import ContextParams
+from nodules.models import training
+from nodules.models.sampling import PatchSampler, SliceSet
+from nodules.models.segmenter import Segmenter
+from nodules.models.training_slices import slice_set
+from nodules.scans import slice_store
+from nodules.scans.volume_files import read_mask
+from nodules.stages.metrics_file import write_metrics
+from nodules.stages.settings import RunParams
+from nodules.waiting_scans import work_folder
+
+
+def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, history: Path) -> None:
+    """Write the segmenter, the numbers of its best epoch and the curves."""
+    run, settings = params.load("run", RunParams), params.load("unet", training.TrainingParams)
+    roi, context = params.load("lung_roi", LungRoiParams), params.load("context", ContextParams)
+    scans = pd.read_csv(split, dtype={"seriesuid": str})
+    work = work_folder("train_unet", (settings, roi, context, run.seed, slices, lungs, split))
+    with tracking.stage_run(
+        "train_unet", {"unet": settings, "lung_roi": roi, "context": context}, [slices, lungs, split]
+    ) as stage:
+        sets = _prepare(
+            scans[scans["part"] != "test"],
+            slices,
+            lungs,
+            functools.partial(prepare_scan, roi=roi, context=context),
+            run,
+            work / "slices",
+        )
+        samplers = [
+            PatchSampler(
+                [sets[uid] for uid in scans["seriesuid"][scans["part"] == part] if uid in sets],
+                settings.sampling,
+                roi.window_hu,
+            )
+            for part in ("train", "validation")
+        ]
+        network, curves = training.train(
+            samplers[0],
+            samplers[1],
+            context.slices,
+            settings,
+            seed=run.seed,
+            work=work / "epochs",
+            log_epoch=stage.log_epoch,
+        )
+        Segmenter(network, settings.network, roi, context).save(output)
+        best = curves.loc[curves["val_dice"].idxmax()].to_dict()
+        stage.log_picture(training_curves(curves), "training_curves")
+        stage.log_headline({"unet_val_dice": best["val_dice"]})
+        write_metrics(metrics, best)
+        history.parent.mkdir(parents=True, exist_ok=True)
+        curves.to_csv(history, index=False)
+    shutil.rmtree(work)
+
+
+def _prepare(
+    scans: pd.DataFrame, slices: Path, lungs: Path, prepare: parallel.ProcessScan, run: RunParams, output: Path
+) -> dict[str, SliceSet]:
+    """Bring all scans to the network's grid, once, in memory-mapped files."""
+    items = {
+        row.seriesuid: (
+            slices / f"subset{row.subset}" / f"{row.seriesuid}.npz",
+            lungs / f"subset{row.subset}" / f"{row.seriesuid}.mha",
+        )
+        for row in scans.itertuples()
+    }
+    rows = parallel.map_scans(
+        prepare,
+        items,
+        stage="train_unet-slices",
+        settings=None,
+        output=output,
+        max_failures=run.max_failures,
+    )
+    return {row["scan"]: SliceSet.load(output / row["scan"]) for row in rows}
+
+
+def prepare_scan(
+    item: tuple[Path, Path], folder: Path, *, roi: LungRoiParams, context: ContextParams
+) -> dict[str, Any]:
+    """Write the slices of one scan as the network sees them."""
+    stored, lungs = item
+    prepared = slice_set(slice_store.load(stored), read_mask(lungs), roi, context)
+    (folder / stored.stem).mkdir()
+    prepared.save(folder / stored.stem)
+    return {"scan": stored.stem, "slices": len(prepared.hu), "sections": len(prepared.centres)}
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))
