@@ -62,7 +62,11 @@ def kill_self(path: Path, folder: Path) -> dict:
 
 
 def report_limits(path: Path, folder: Path) -> dict:
-    return {"itk": os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"], "cwd": str(Path.cwd())}
+    return {
+        "itk": os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"],
+        "cwd": str(Path.cwd()),
+        "tf": os.environ.get("TF_NUM_INTRAOP_THREADS"),
+    }
 
 
 def run(scans, function=multiply, **changes):
@@ -118,7 +122,8 @@ def _process_id(path: Path, folder: Path) -> dict:
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_workers_use_one_thread_and_the_callers_folder(scans, n_jobs, project):
     rows = run(scans, function=report_limits, n_jobs=n_jobs)
-    assert {(row["itk"], row["cwd"]) for row in rows} == {("1", str(project))}
+    tensorflow = None if n_jobs == 1 else "1"
+    assert {(row["itk"], row["cwd"], row["tf"]) for row in rows} == {("1", str(project), tensorflow)}
 
 
 def test_failed_scan_is_a_row_and_a_warning(scans, caplog):
@@ -372,6 +377,16 @@ def test_dask_workers_give_the_same_output(scans, monkeypatch):
         run(scans)
     assert contents(Path("data/out")) == contents(Path("local"))
     assert calls() == {"s0": 2, "s1": 3, "s2": 2, "s3": 2}
+
+
+def test_killed_dask_worker_is_told(scans, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+    with cluster:
+        monkeypatch.setenv("NODULES_DASK", cluster.scheduler_address)
+        with pytest.raises(WorkerLost, match=r"working on .*s2"):
+            run(scans, function=kill_self)
+    assert list(Path(".work").rglob("s0@*/row.json"))
 
 
 def test_missing_distributed_is_told(scans, monkeypatch):

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +54,13 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.scan}: {self.error}: {self.message}"
+
+
+@dataclass(frozen=True)
+class _Caller:
+    folder: Path
+    process: int
+    unfinished: Path
 
 
 def map_scans(
@@ -142,37 +148,34 @@ def _run(
     todo = [key for key in sorted(items) if not waiting.finished(key)]
     seconds = 0.5 if sys.stderr.isatty() else 60.0  # a log gets a line a minute
     bar = tqdm(total=len(items), initial=len(items) - len(todo), desc=stage, unit="scan", mininterval=seconds)
-    folders = (waiting.unfinished, Path.cwd())
-    tasks = (joblib.delayed(_process)(function, key, items[key], waiting.scan_folders[key], *folders) for key in todo)
+    caller = _Caller(Path.cwd(), os.getpid(), waiting.unfinished)
+    calls = [(function, key, items[key], waiting.scan_folders[key], caller) for key in todo]
+    address = os.environ.get("NODULES_DASK")
     failures = []
-    with bar, _workers(stage, waiting, n_jobs, len(todo)) as run_all:
-        for failure in run_all(tasks):
-            bar.update()
-            failures += [failure] if failure else []
+    try:
+        with bar:
+            for failure in _on_dask(calls, address) if address else _on_processes(calls, n_jobs):
+                bar.update()
+                failures += [failure] if failure else []
+    except (TerminatedWorkerError, _DaskWorkerKilled) as error:
+        raise _worker_lost(stage, waiting) from error
     return sorted(failures, key=lambda failure: failure.scan)
 
 
-@contextmanager
-def _workers(stage: str, waiting: WaitingScans, n_jobs: int | None, n_tasks: int) -> Iterator[joblib.Parallel]:
-    address = os.environ.get("NODULES_DASK")
+def _on_processes(calls: Sequence[tuple[Any, ...]], n_jobs: int | None) -> Iterator[Failure | None]:
+    wanted = min(n_jobs or int(os.environ.get("NODULES_JOBS") or joblib.cpu_count()), len(calls))
+    backend: dict[str, Any] = {"backend": "sequential"}
+    if wanted > 1:
+        backend = {"backend": "loky", "n_jobs": wanted, "inner_max_num_threads": 1}
+    with joblib.parallel_config(**backend):
+        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, max_nbytes=None)
+        yield from parallel(joblib.delayed(_process)(*call) for call in calls)
+
+
+def _on_dask(calls: Sequence[tuple[Any, ...]], address: str) -> Iterator[Failure | None]:
+    # Not through joblib, which stays in this process when the cluster has one thread so far.
     try:
-        with _dask(address) if address else _local(n_jobs, n_tasks):
-            yield joblib.Parallel(return_as="generator_unordered", batch_size=1, max_nbytes=None)
-    except (TerminatedWorkerError, _DaskWorkerKilled) as error:
-        raise _worker_lost(stage, waiting) from error
-
-
-def _local(n_jobs: int | None, n_tasks: int) -> joblib.parallel_config:
-    wanted = n_jobs or int(os.environ.get("NODULES_JOBS") or joblib.cpu_count())
-    if min(wanted, n_tasks) <= 1:
-        return joblib.parallel_config("sequential", n_jobs=1)
-    return joblib.parallel_config("loky", n_jobs=min(wanted, n_tasks), inner_max_num_threads=1)
-
-
-@contextmanager
-def _dask(address: str) -> Iterator[None]:
-    try:
-        from distributed import Client, KilledWorker
+        from distributed import Client, KilledWorker, as_completed
     except ImportError as error:
         raise ImportError(
             "NODULES_DASK is set, but distributed is not installed: pip install 'nodules[cluster]'"
@@ -181,11 +184,12 @@ def _dask(address: str) -> Iterator[None]:
         client = Client(address, timeout="10s")
     except OSError as error:
         raise ConnectionError(f"NODULES_DASK: no Dask scheduler answers at {address}") from error
-    try:
-        with client, joblib.parallel_config("dask"):
-            yield
-    except KilledWorker as error:
-        raise _DaskWorkerKilled(str(error)) from error
+    with client:
+        try:
+            for future in as_completed([client.submit(_process, *call, pure=False) for call in calls]):
+                yield future.result()
+        except KilledWorker as error:
+            raise _DaskWorkerKilled(str(error)) from error
 
 
 def _worker_lost(stage: str, waiting: WaitingScans) -> WorkerLost:
@@ -197,14 +201,10 @@ def _worker_lost(stage: str, waiting: WaitingScans) -> WorkerLost:
     )
 
 
-def _process(
-    function: ProcessScan, key: str, item: Any, finished: Path, unfinished: Path, working_folder: Path
-) -> Failure | None:
+def _process(function: ProcessScan, key: str, item: Any, finished: Path, caller: _Caller) -> Failure | None:
     """Run in a worker: one scan in a private folder, renamed only when it is complete and on disk."""
-    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
-    if Path.cwd() != working_folder:  # a worker kept from an earlier call, or on another machine
-        os.chdir(working_folder)
-    private = Path(tempfile.mkdtemp(prefix=f"{key}@", dir=unfinished))
+    _settle(caller)
+    private = Path(tempfile.mkdtemp(prefix=f"{key}@", dir=caller.unfinished))
     try:
         (private / "files").mkdir()
         with threadpool_limits(limits=1):
@@ -224,6 +224,15 @@ def _process(
             raise
         shutil.rmtree(private)
     return None
+
+
+def _settle(caller: _Caller) -> None:
+    """Use one thread, and the caller's folder: a worker may be older than this call or live on another machine."""
+    os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+    if os.getpid() != caller.process:  # else TensorFlow has the machine to itself
+        os.environ.update({"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"})
+    if Path.cwd() != caller.folder:
+        os.chdir(caller.folder)
 
 
 def _number(value: Any) -> Any:

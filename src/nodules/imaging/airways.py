@@ -10,16 +10,17 @@ from scipy import ndimage
 
 from nodules.imaging.in_plane import IN_PLANE
 
-WALL_HU = -700.0  # the blurred wall of an airway rises above this; from a dark patch of lung one steps into more lung
-MEDIAN_HU, CORE_HU = -900.0, -950.0  # of a tube wider than two voxels of 2 mm; healthy lung lies near -850
+SECTION_HU = (-700.0, -850.0, -925.0)  # the lower ones part an airway from lung behind a thin, blurred wall
+MEDIAN_HU, CORE_HU = -900.0, -930.0  # of a tube wider than two voxels of 2 mm; healthy lung lies near -850
 CORE_PERCENTILE = 20
-GROWTH_HU = (-950.0, -925.0, -900.0)
+GROWTH_HU = (-975.0, -950.0, -925.0)
+MAX_GROWTH = 1.5  # from one threshold to the next; more is a leak
 SECTION_MM2 = (30.0, 900.0)  # from a small main bronchus to the carina, where both main bronchi are one region
 OFF_MIDLINE_MM = 45.0
 MIN_FILL = 0.45  # share of its bounding box that a round or oval section covers (a full ellipse: 0.79)
 MAX_ELONGATION = 3.0
 WALL_MM = (2.5, 6.5)  # beyond the blurred rim of the lumen
-MAX_LUNG_SHARE = 0.5  # of the surroundings of a tube; a bulla has lung all around
+MAX_LUNG_SHARE = 0.35  # of the surroundings of a tube; a bulla has lung all around
 
 
 def find_airways(
@@ -49,7 +50,9 @@ def find_airways(
     (Z, Y, X) ndarray of bool
         Air of airways, the blurred rim of their lumen included.
     """
-    sections = _tube_sections(hu_zyx, inner_air_zyx, spacing_zyx_mm, midline_x)
+    sections = np.zeros_like(inner_air_zyx)
+    for limit_hu in SECTION_HU:
+        sections |= _tube_sections(hu_zyx, inner_air_zyx, limit_hu, spacing_zyx_mm, midline_x)
     if not sections.any():
         return sections
     lumen = _grow(hu_zyx, inner_air_zyx, sections, max_ml / (np.prod(spacing_zyx_mm) / 1000))
@@ -59,10 +62,11 @@ def find_airways(
 def _tube_sections(
     hu_zyx: NDArray[np.float32],
     inner_air_zyx: NDArray[np.bool_],
+    limit_hu: float,
     spacing_zyx_mm: tuple[float, float, float],
     midline_x: float,
 ) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(inner_air_zyx & (hu_zyx < WALL_HU), IN_PLANE)
+    labels, count = ndimage.label(inner_air_zyx & (hu_zyx < limit_hu), IN_PLANE)
     keep = np.zeros(count + 1, dtype=bool)
     areas_mm2 = np.bincount(labels.ravel(), minlength=count + 1) * spacing_zyx_mm[1] * spacing_zyx_mm[2]
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
@@ -107,7 +111,7 @@ def _grow(
         labels, count = ndimage.label(grown | (inner_air_zyx & (hu_zyx < limit_hu)))
         sizes = np.bincount(labels.ravel(), minlength=count + 1)
         seeds = np.bincount(labels[grown], minlength=count + 1)
-        sound = (seeds > 0) & (sizes <= max_voxels) & (sizes <= 2 * seeds)
+        sound = (seeds > 0) & (sizes <= max_voxels) & (sizes <= MAX_GROWTH * seeds)
         sound[0] = False
         grown = grown | sound[labels]
     return grown

@@ -22,6 +22,7 @@ SOFT_TISSUE_HU = -200.0
 MIN_BODY_SHARE = 0.01  # of all voxels; less soft tissue than this is no patient
 MAX_GAS_SHARE = 0.3  # of the largest part; an emphysematous lung is as dark as gas, but large
 GAS_PERCENTILE = 25  # low, because the blurred rim is a large share of a small pocket
+ROUNDING = 1e-6  # so that a voxel exactly at the distance counts
 BACK_SHARE = 0.95  # of the soft tissue lies in front of whatever is counted as couch
 
 
@@ -117,9 +118,12 @@ def dilate_mm(
     mask = np.asarray(mask_zyx) != 0
     if distance_mm == 0 or not mask.any():
         return mask
-    box = bounding_box(mask, [int(np.ceil(distance_mm / s)) for s in spacing_zyx_mm])
+    box = bounding_box(mask, [int(distance_mm / s) + 1 for s in spacing_zyx_mm])
+    squared_mm2 = np.where(mask[box], np.float32(0), np.float32(np.inf))
+    for axis, spacing_mm in enumerate(spacing_zyx_mm):
+        squared_mm2 = _nearest_along(squared_mm2, axis, spacing_mm, distance_mm)
     dilated = np.zeros_like(mask)
-    dilated[box] = ndimage.distance_transform_edt(~mask[box], spacing_zyx_mm) <= distance_mm * (1 + 1e-9)
+    dilated[box] = squared_mm2 <= distance_mm**2 * (1 + ROUNDING)
     return dilated
 
 
@@ -175,9 +179,24 @@ def _lung_parts(
     return keep[parts]
 
 
+def _nearest_along(
+    squared_mm2: NDArray[np.float32], axis: int, spacing_mm: float, reach_mm: float
+) -> NDArray[np.float32]:
+    """Carry squared distances along one axis, as far as `reach_mm`; done for all axes they are Euclidean.
+
+    For the few millimetres wanted here this takes a fifth of the time of a complete distance transform.
+    """
+    nearest = squared_mm2.copy()
+    values, target = np.moveaxis(squared_mm2, axis, 0), np.moveaxis(nearest, axis, 0)
+    for step in range(1, min(int(reach_mm / spacing_mm * (1 + ROUNDING)), len(values) - 1) + 1):
+        square = np.float32((step * spacing_mm) ** 2)
+        np.minimum(target[step:], values[:-step] + square, out=target[step:])
+        np.minimum(target[:-step], values[step:] + square, out=target[:-step])
+    return nearest
+
+
 def _upsample_labels(labels_zyx: NDArray[np.uint8], grid: WorkingGrid) -> NDArray[np.uint8]:
-    full = np.zeros(grid.full_shape_zyx, dtype=np.uint8)
-    lungs = grid.upsample((labels_zyx > 0).astype(np.float32)) >= 0.5
-    left_over_right = grid.upsample((labels_zyx == LEFT).astype(np.float32) - (labels_zyx == RIGHT))
-    full[lungs] = np.where(left_over_right[lungs] > 0, LEFT, RIGHT)
-    return full
+    """Smooth outline of both lungs on the full grid; each voxel takes the label of the coarse voxel nearby."""
+    inside = grid.upsample(labels_zyx > 0) >= 0.5
+    nearby = np.where(labels_zyx > 0, labels_zyx, ndimage.maximum_filter(labels_zyx, size=3))
+    return grid.repeat(nearby) * inside

@@ -15,8 +15,8 @@ from nodules.imaging.lung_sides import LEFT, RIGHT
 MIN_CALIBRE_MM = 8.0  # narrower bronchi run inside the lung and are part of it
 RING_MM = 5.0
 MAX_LUNG_SHARE = 0.7  # of the ring around a section of airway; with more it is a bronchus inside the lung
-WALL_MM = 5.0  # depth under the convex hull of both lungs up to which a bay opens to the chest wall
-MIN_WALL_SHARE = 0.8  # of the mouth of such a bay
+WALL_MM = 4.0  # depth under the convex hull of both lungs up to which a bay opens to the chest wall
+MIN_WALL_SHARE = 0.9  # of the mouth of such a bay
 
 
 def whole_lungs(
@@ -63,10 +63,16 @@ def _hull_depth_mm(lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, fl
     depth_mm = np.zeros(lungs_zyx.shape)
     if lungs_zyx.any():
         box = in_plane.bounding_box(lungs_zyx)
-        hull = [convex_hull_image(s, offset_coordinates=False) if s.any() else s for s in lungs_zyx[box]]
+        hull = [_hull(plane) for plane in lungs_zyx[box]]
         padded = np.pad(np.stack(hull), ((0, 0), (1, 1), (1, 1)))
         depth_mm[box] = in_plane.depth_mm(padded, spacing_zyx_mm)[:, 1:-1, 1:-1]
     return depth_mm
+
+
+def _hull(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    if not (plane.any(axis=0).sum() > 1 < plane.any(axis=1).sum()):
+        return plane  # empty or a straight line: its own hull
+    return np.asarray(convex_hull_image(plane, offset_coordinates=True, include_borders=True))
 
 
 def _costal_bays(
@@ -85,13 +91,18 @@ def _large_airways(
     airways_zyx: NDArray[np.bool_], lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]
 ) -> NDArray[np.bool_]:
     """Sections of airway that are wide and not surrounded by lung."""
-    core = in_plane.depth_mm(airways_zyx, spacing_zyx_mm) > MIN_CALIBRE_MM / 2
-    sections, _ = ndimage.label(
-        airways_zyx & in_plane.dilate(core, spacing_zyx_mm, MIN_CALIBRE_MM / 2), in_plane.IN_PLANE
-    )
+    large = np.zeros_like(airways_zyx)
+    if not airways_zyx.any():
+        return large
     steps = round(RING_MM / spacing_zyx_mm[2]) or 1
-    in_mediastinum = _share_of_surroundings(sections, lungs_zyx, ~airways_zyx, steps) <= MAX_LUNG_SHARE
-    return in_mediastinum[sections] & (sections > 0)
+    box = in_plane.bounding_box(airways_zyx, (0, steps + 1, steps + 1))
+    airways = airways_zyx[box]
+    core = in_plane.depth_mm(airways, spacing_zyx_mm) > MIN_CALIBRE_MM / 2
+    wide = airways & in_plane.dilate(core, spacing_zyx_mm, MIN_CALIBRE_MM / 2)
+    sections, _ = ndimage.label(wide, in_plane.IN_PLANE)
+    in_mediastinum = _share_of_surroundings(sections, lungs_zyx[box], ~airways, steps) <= MAX_LUNG_SHARE
+    large[box] = in_mediastinum[sections] & wide
+    return large
 
 
 def _share_of_surroundings(

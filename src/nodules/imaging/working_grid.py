@@ -50,11 +50,20 @@ class WorkingGrid:
             total = _sum_blocks(total, axis, block)
         return total.astype(np.float32) / np.float32(np.prod(self.block_zyx))
 
-    def upsample(self, coarse_zyx: NDArray[np.float32]) -> NDArray[np.float32]:
+    def upsample(self, coarse_zyx: NDArray[Any]) -> NDArray[np.float32]:
         """Values of the coarse grid at every voxel of the volume, linear between voxel centres, constant outside."""
+        full = coarse_zyx.astype(np.float32)
+        for axis in (2, 1, 0):  # the scattered writes along x first, while the array is small
+            full = _interpolate(full, axis, self.block_zyx[axis], self.full_shape_zyx[axis])
+        return full
+
+    def repeat(self, coarse_zyx: NDArray[Any]) -> NDArray[Any]:
+        """Value of the block to which each voxel of the volume belongs, or of the last block beyond it."""
         full = coarse_zyx
-        for axis, (block, size) in enumerate(zip(self.block_zyx, self.full_shape_zyx, strict=True)):
-            full = _interpolate(full, axis, block, size)
+        for axis in (2, 1, 0):
+            times = np.full(full.shape[axis], self.block_zyx[axis])
+            times[-1] += self.full_shape_zyx[axis] - times.sum()
+            full = np.repeat(full, times, axis)
         return full
 
 
@@ -70,11 +79,16 @@ def _sum_blocks(voxels_zyx: NDArray[Any], axis: int, block: int) -> NDArray[Any]
 
 
 def _interpolate(values_zyx: NDArray[np.float32], axis: int, block: int, size: int) -> NDArray[np.float32]:
+    """Linear interpolation along one axis, one position within the blocks at a time."""
     if block == 1:
         return values_zyx
-    position = np.clip((np.arange(size) + 0.5) / block - 0.5, 0, values_zyx.shape[axis] - 1)
-    lower = np.minimum(position.astype(int), max(values_zyx.shape[axis] - 2, 0))
-    upper = np.minimum(lower + 1, values_zyx.shape[axis] - 1)
-    weight = (position - lower).astype(np.float32).reshape((-1,) + (1,) * (2 - axis))
-    below = np.take(values_zyx, lower, axis)
-    return below + weight * (np.take(values_zyx, upper, axis) - below)
+    values = np.moveaxis(values_zyx, axis, 0)
+    before, after = np.concatenate([values[:1], values[:-1]]), np.concatenate([values[1:], values[-1:]])
+    full = np.empty((*values_zyx.shape[:axis], size, *values_zyx.shape[axis + 1 :]), dtype=np.float32)
+    target = np.moveaxis(full, axis, 0)
+    for place in range(block):
+        shift = np.float32((place + 0.5) / block - 0.5)
+        neighbour = before if shift < 0 else after
+        target[place : len(values) * block : block] = values + abs(shift) * (neighbour - values)
+    target[len(values) * block :] = values[-1]
+    return full

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 COARSE_STEP_MM = 4.0  # organs described here have radii of 8 mm and more; finer parts are painted on the full grid
 COARSE_MARGIN_CELLS = 2  # reach of the cubic kernel
 

@@ -1,0 +1,190 @@
+"""Synthetic patients as files and tables, in the layouts of LUNA16 and of the Data Science Bowl 2017."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nodules.imaging.volume import AIR_HU, Volume
+from nodules.scans.phantom.dicom_files import Series, draw_patient_id, draw_uids, storage_for, write_series
+from nodules.scans.phantom.luna_files import COMPRESSED_SHARE, draw_series_uid, draw_signs, write_metaimage
+from nodules.scans.phantom.nodules import Nodule
+from nodules.scans.phantom.patient import Layout, PhantomParams, Truth, draw_truth, stream
+from nodules.scans.phantom.render import Rendered, render_patient
+from nodules.scans.phantom.scanner import pad_outside
+
+__all__ = [
+    "PhantomParams",
+    "draw_truth",
+    "dsb_tables",
+    "label_table",
+    "luna_tables",
+    "make_patient",
+    "patient_id",
+    "series_uid",
+    "write_dsb_patient",
+    "write_luna_scan",
+]
+
+NODULE, SCAN, CANDIDATE = "nodule", "scan", "candidate"  # what a row is about
+COORDINATES = ["coordX", "coordY", "coordZ"]
+NODULE_COLUMNS = ["diameter_mm", "type", "shape", "attachment", "lobe"]
+PATIENT_COLUMNS = ["emphysema", "nodule_count", "largest_diameter_mm", "true_probability", "cancer"]
+
+
+def make_patient(index: int, layout: Layout, params: PhantomParams) -> tuple[Volume, Truth]:
+    """One patient in memory, as a reader would give it.
+
+    Parameters
+    ----------
+    index : int
+        Number of the patient in the cohort.
+    layout : {"luna", "dsb"}
+        Which cohort; the two never share a patient.
+    params : PhantomParams
+        Cohort parameters.
+
+    Returns
+    -------
+    volume : Volume
+        int16 HU on canonical axes, padding already turned into air.
+    truth : Truth
+        Nodules with world positions, risk and label.
+    """
+    made = render_patient(index, layout, params)
+    hu = made.hu_zyx if made.scanner.padding_hu is None else pad_outside(made.hu_zyx, AIR_HU)
+    volume = Volume(np.maximum(hu, np.int16(AIR_HU)), made.scanner.spacing_zyx_mm, made.origin_xyz_mm)
+    return volume, made.truth
+
+
+def series_uid(index: int, params: PhantomParams) -> str:
+    """Series UID of a LUNA16-like scan."""
+    return draw_series_uid(stream("identity", index, "luna", params))
+
+
+def patient_id(index: int, params: PhantomParams) -> str:
+    """Patient id of a DSB-like patient."""
+    return draw_patient_id(stream("identity", index, "dsb", params))
+
+
+def write_luna_scan(index: int, params: PhantomParams, folder: Path) -> list[dict[str, Any]]:
+    """Write `folder`/subset{n}/<series UID>.mhd with its .raw or .zraw.
+
+    Returns
+    -------
+    list of dict
+        Rows for `luna_tables`: one per nodule (or one for the scan if it has none), one per false candidate.
+    """
+    made = render_patient(index, "luna", params)
+    rng = stream("identity", index, "luna", params)
+    uid, subset = draw_series_uid(rng), index % params.luna_subsets
+    target = Path(folder) / f"subset{subset}"
+    target.mkdir(parents=True, exist_ok=True)
+    write_metaimage(
+        target / f"{uid}.mhd",
+        _padded(made),
+        spacing_zyx_mm=made.scanner.spacing_zyx_mm,
+        origin_xyz_mm=made.origin_xyz_mm,
+        signs_xyz=draw_signs(rng),
+        compressed=bool(rng.random() < COMPRESSED_SHARE),
+    )
+    rows = _rows({"seriesuid": uid, "subset": subset}, made.truth)
+    head = dict.fromkeys(rows[0]) | {"seriesuid": uid, "subset": subset, "record": CANDIDATE}
+    return rows + [head | _coordinates(point) for point in made.false_points_xyz]
+
+
+def luna_tables(rows: Sequence[dict[str, Any]]) -> dict[str, pd.DataFrame]:
+    """Tables of a LUNA16-like folder by file name: annotations.csv, candidates.csv, truth.csv."""
+    table = pd.DataFrame(list(rows))
+    nodules, candidates = table[table["record"] == NODULE], table[table["record"] != SCAN]
+    classes = candidates[["seriesuid", *COORDINATES]].assign(**{"class": (candidates["record"] == NODULE).astype(int)})
+    truth = table[table["record"] != CANDIDATE]
+    return {
+        "annotations.csv": nodules[["seriesuid", *COORDINATES, "diameter_mm"]].reset_index(drop=True),
+        "candidates.csv": classes.reset_index(drop=True),
+        "truth.csv": truth[["seriesuid", "subset", *COORDINATES, *NODULE_COLUMNS, *PATIENT_COLUMNS]].reset_index(
+            drop=True
+        ),
+    }
+
+
+def write_dsb_patient(index: int, params: PhantomParams, folder: Path) -> list[dict[str, Any]]:
+    """Write `folder`/<patient id>/*.dcm.
+
+    Returns
+    -------
+    list of dict
+        Rows for `dsb_tables`: one per nodule, or one for the patient without any.
+    """
+    made = render_patient(index, "dsb", params)
+    rng = stream("identity", index, "dsb", params)
+    identity, uids = draw_patient_id(rng), draw_uids(rng)
+    intercept, signed = storage_for(made.scanner.padding_hu, rng)
+    series = Series(
+        identity, made.scanner.spacing_zyx_mm, made.origin_xyz_mm, intercept, signed, made.scanner.padding_hu, uids
+    )
+    target = Path(folder) / identity
+    target.mkdir(parents=True, exist_ok=True)
+    write_series(target, _padded(made), series, rng)
+    return _rows({"id": identity}, made.truth)
+
+
+def dsb_tables(rows: Sequence[dict[str, Any]]) -> dict[str, pd.DataFrame]:
+    """Tables of a DSB-like folder by file name: stage1_labels.csv, truth.csv (by patient), nodules.csv (by nodule)."""
+    table = pd.DataFrame(list(rows))
+    patients = table.drop_duplicates("id").reset_index(drop=True)
+    nodules = table[table["record"] == NODULE].reset_index(drop=True)
+    return {
+        "stage1_labels.csv": patients[["id", "cancer"]].astype({"cancer": int}),
+        "truth.csv": patients[["id", "cancer", "true_probability", "nodule_count", "largest_diameter_mm", "emphysema"]],
+        "nodules.csv": nodules[["id", *COORDINATES, *NODULE_COLUMNS]],
+    }
+
+
+def label_table(number: int, params: PhantomParams, layout: Layout = "dsb") -> pd.DataFrame:
+    """Patients 0 to `number` - 1 of a cohort as a table of true nodules and labels, without making any image.
+
+    Returns
+    -------
+    DataFrame
+        One row per nodule, or one per patient without any, with the very draws of the rendered cohort.
+    """
+    truths = [draw_truth(index, layout, params) for index in range(number)]
+    return pd.DataFrame([row for truth in truths for row in _rows({"index": truth.index}, truth)])
+
+
+def _padded(made: Rendered) -> np.ndarray[Any, np.dtype[np.int16]]:
+    padding = made.scanner.padding_hu
+    return made.hu_zyx if padding is None else pad_outside(made.hu_zyx, padding)
+
+
+def _rows(identity: dict[str, Any], truth: Truth) -> list[dict[str, Any]]:
+    patient = {
+        "emphysema": int(truth.emphysema),
+        "nodule_count": len(truth.nodules),
+        "largest_diameter_mm": max((n.diameter_mm for n in truth.nodules), default=0.0),
+        "true_probability": round(truth.true_probability, 6),
+        "cancer": truth.cancer,
+    }
+    if not truth.nodules:
+        empty = dict.fromkeys([*COORDINATES, *NODULE_COLUMNS])
+        return [identity | {"record": SCAN} | empty | patient]
+    return [identity | {"record": NODULE} | _nodule_fields(n) | patient for n in truth.nodules]
+
+
+def _nodule_fields(nodule: Nodule) -> dict[str, Any]:
+    return _coordinates(nodule.centre_world_xyz or (None, None, None)) | {
+        "diameter_mm": nodule.diameter_mm,
+        "type": nodule.kind,
+        "shape": nodule.shape,
+        "attachment": nodule.attachment,
+        "lobe": nodule.lobe,
+    }
+
+
+def _coordinates(point_xyz: Any) -> dict[str, float | None]:
+    return {name: None if v is None else round(float(v), 4) for name, v in zip(COORDINATES, point_xyz, strict=True)}

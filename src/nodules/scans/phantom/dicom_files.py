@@ -1,0 +1,128 @@
+"""Write a rendered chest as the DICOM slices of one patient of the Data Science Bowl 2017."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+# Without registration: UUID-derived UIDs live under 2.25 (DICOM PS3.5, annex B.2).
+UID_ROOT = "2.25."
+IMPLEMENTATION_UID = "2.25.302984617234950618273645091827364509"
+STORED_PADDING = -2000
+STUDY_DATE = "20170112"  # the competition's opening; a date of writing would change the bytes
+
+
+@dataclass(frozen=True)
+class Series:
+    """What all slices of one patient share."""
+
+    patient_id: str
+    spacing_zyx_mm: tuple[float, float, float]
+    origin_xyz_mm: tuple[float, float, float]
+    intercept: int  # 0 or -1024
+    signed: bool
+    padding_hu: int | None
+    uids: tuple[str, str, str]  # study, series, frame of reference
+
+
+def draw_patient_id(rng: np.random.Generator) -> str:
+    """Patient id of 32 hexadecimal digits."""
+    return rng.bytes(16).hex()
+
+
+def draw_uids(rng: np.random.Generator) -> tuple[str, str, str]:
+    """Study, series and frame-of-reference UID."""
+    study, series, frame = (UID_ROOT + str(int.from_bytes(rng.bytes(15), "big")) for _ in range(3))
+    return study, series, frame
+
+
+def storage_for(padding_hu: int | None, rng: np.random.Generator) -> tuple[int, bool]:
+    """Intercept and signedness as scanners pair them with their padding.
+
+    A stored -2000 reads as -2000 HU with intercept 0 and as -3024 HU with intercept -1024.
+    """
+    if padding_hu is None:
+        return -1024, bool(rng.random() < 0.5)
+    return (0 if padding_hu == STORED_PADDING else padding_hu - STORED_PADDING), True
+
+
+def write_series(folder: Path, hu_zyx: NDArray[np.int16], series: Series, rng: np.random.Generator) -> None:
+    """Write one file per slice into an existing folder, named at random.
+
+    Parameters
+    ----------
+    folder : Path
+        The patient's folder.
+    hu_zyx : (Z, Y, X) int16 ndarray
+        Scan on canonical axes, padding included.
+    series : Series
+        Geometry, storage and identifiers.
+    rng : Generator
+        For file names and instance UIDs.
+    """
+    stored = hu_zyx - np.int16(series.intercept)
+    pixels = stored.astype("<i2" if series.signed else "<u2")
+    names = [rng.bytes(16).hex() for _ in pixels]
+    instances = [UID_ROOT + str(int.from_bytes(rng.bytes(15), "big")) for _ in pixels]
+    shared = _shared_tags(series, hu_zyx.shape)
+    for k in rng.permutation(len(pixels)):
+        slice_tags = _slice_tags(series, int(k), instances[k], pixels[k])
+        _write(folder / f"{names[k]}.dcm", shared, slice_tags, instances[k])
+
+
+def _shared_tags(series: Series, shape_zyx: tuple[int, ...]) -> Dataset:
+    dz, dy, dx = series.spacing_zyx_mm
+    study_uid, series_uid, frame_uid = series.uids
+    tags = Dataset()
+    tags.SpecificCharacterSet = "ISO_IR 100"
+    tags.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    tags.SOPClassUID = CTImageStorage
+    tags.StudyDate = tags.SeriesDate = STUDY_DATE
+    tags.Modality = "CT"
+    tags.Manufacturer = "Synthetic phantom"
+    tags.SeriesDescription = "Chest, synthetic"
+    tags.PatientName = tags.PatientID = series.patient_id
+    tags.StudyInstanceUID, tags.SeriesInstanceUID, tags.FrameOfReferenceUID = study_uid, series_uid, frame_uid
+    tags.PositionReferenceIndicator = "SN"
+    tags.SeriesNumber = 2
+    tags.PatientPosition = "FFS"
+    tags.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    tags.PixelSpacing = [f"{dy:.6f}", f"{dx:.6f}"]
+    tags.SliceThickness = tags.SpacingBetweenSlices = f"{dz:.6g}"
+    tags.KVP = 120
+    tags.SamplesPerPixel, tags.PhotometricInterpretation = 1, "MONOCHROME2"
+    tags.Rows, tags.Columns = int(shape_zyx[1]), int(shape_zyx[2])
+    tags.BitsAllocated, tags.BitsStored, tags.HighBit = 16, 16, 15
+    tags.PixelRepresentation = int(series.signed)
+    if series.padding_hu is not None:
+        tags.add_new(0x00280120, "SS", series.padding_hu - series.intercept)
+    tags.RescaleIntercept, tags.RescaleSlope, tags.RescaleType = series.intercept, 1, "HU"
+    tags.WindowCenter, tags.WindowWidth = 40, 350
+    return tags
+
+
+def _slice_tags(series: Series, k: int, instance_uid: str, pixels: NDArray[np.integer]) -> Dataset:
+    x, y, z = series.origin_xyz_mm
+    height = z + k * series.spacing_zyx_mm[0]
+    tags = Dataset()
+    tags.SOPInstanceUID = instance_uid
+    tags.InstanceNumber = k + 1
+    tags.ImagePositionPatient = [f"{x:.4f}", f"{y:.4f}", f"{height:.4f}"]
+    tags.SliceLocation = f"{height:.4f}"
+    tags.add_new(0x7FE00010, "OW", pixels.tobytes())
+    return tags
+
+
+def _write(path: Path, shared: Dataset, slice_tags: Dataset, instance_uid: str) -> None:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, instance_uid
+    meta.TransferSyntaxUID, meta.ImplementationClassUID = ExplicitVRLittleEndian, IMPLEMENTATION_UID
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.update(shared)
+    dataset.update(slice_tags)
+    dataset.save_as(path, enforce_file_format=True)

@@ -1,0 +1,69 @@
+"""The floors of the house: imports run downward, libraries stay on their floor, modules stay short."""
+
+from __future__ import annotations
+
+import pytest
+
+from code_graph import imports, modules
+
+FLOORS = {"imaging": 0, "scans": 1, "models": 2, "evaluation": 2, "serving": 3, "stages": 4, "cli": 4}
+# What any floor above the arrays may use, and which itself uses none of them.
+BESIDE = {"params", "parallel", "waiting_scans", "tracking", "tracked_run", "provenance"}
+TRACKING = {"nodules.tracking", "nodules.tracked_run", "nodules.provenance"}
+CONFINED = {
+    "SimpleITK": ("nodules.scans",),
+    "pydicom": ("nodules.scans",),
+    "keras": ("nodules.models",),
+    "tensorflow": ("nodules.models",),
+    "optuna": ("nodules.models",),
+    "xgboost": ("nodules.models",),
+    "skops": ("nodules.models",),
+    "sklearn": ("nodules.models", "nodules.evaluation"),
+    "mlflow": ("nodules.tracking", "nodules.tracked_run", "nodules.serving"),
+    "click": ("nodules.cli",),
+}
+LONGEST = 300
+
+
+def floor(module: str) -> str:
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if "." in name])
+def test_imports_run_downward(module: str) -> None:
+    for name in imports(module):
+        if not name.startswith("nodules."):
+            continue
+        above, below = floor(module), floor(name)
+        if above in BESIDE:
+            assert below in BESIDE, f"{module} stands beside the floors and may not import {name}"
+        elif below in BESIDE:
+            assert FLOORS[above] >= 3, f"{module} does not run the pipeline and may not import {name}"
+        elif above != below:
+            assert FLOORS[below] < FLOORS[above], f"{module} may not import {name}: imports run downward"
+
+
+@pytest.mark.parametrize("module", list(modules()))
+def test_libraries_stay_on_their_floor(module: str) -> None:
+    for name in imports(module):
+        homes = CONFINED.get(name.split(".")[0])
+        if homes:
+            assert module.startswith(homes), f"{module} imports {name}, which belongs to {', '.join(homes)}"
+
+
+@pytest.mark.parametrize("module", list(modules()))
+def test_modules_are_short_and_say_what_they_are(module: str) -> None:
+    text = modules()[module].read_text()
+    assert len(text.splitlines()) <= LONGEST
+    assert text.startswith('"""')
+
+
+def test_no_module_is_a_lumber_room() -> None:
+    names = {name.rsplit(".", 1)[-1] for name in modules()}
+    assert not names & {"utils", "helpers", "common", "core", "base", "misc"}
+
+
+def test_an_upward_import_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(test_imports_run_downward.__globals__, "imports", lambda module: {"nodules.models.unet"})
+    with pytest.raises(AssertionError, match="downward"):
+        test_imports_run_downward("nodules.imaging.volume")

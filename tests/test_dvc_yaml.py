@@ -1,0 +1,134 @@
+"""dvc.yaml tells the truth: every stage declares the code, the parameters and the files that it reads."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from code_graph import PROJECT, modules, reachable
+from test_architecture import TRACKING
+
+# Tracking writes runs, never outputs: a change there must not make a night's segmentation stale.
+UNDECLARED = TRACKING
+
+# The scans stand behind the lungs made from them; the root as a whole would drag in subsets that nobody asked for.
+BEHIND_ANOTHER = {("segment_luna", "${dataset.luna_root}")}
+
+STAGES: dict[str, Any] = YAML(typ="safe").load((PROJECT / "dvc.yaml").read_text())["stages"]
+
+
+def module_of(stage: str) -> str:
+    found = re.search(r"python -m (nodules\.stages\.\w+)", STAGES[stage]["cmd"])
+    assert found, f"{stage} must run a module of nodules.stages"
+    return found.group(1)
+
+
+def files(stage: str, kind: str) -> set[str]:
+    entries = STAGES[stage].get(kind, [])
+    return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_is_declared_exactly(stage: str) -> None:
+    needed = {str(modules()[name].relative_to(PROJECT)) for name in reachable(module_of(stage)) - UNDECLARED}
+    assert {dep for dep in files(stage, "deps") if dep.startswith("src/")} == needed
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_parameters_are_declared_exactly(stage: str) -> None:
+    tree = ast.parse(modules()[module_of(stage)].read_text())
+    read = {
+        node.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "params.load" and isinstance(node.args[0], ast.Constant)
+    }
+    assert {name.split(".")[0] for name in STAGES[stage].get("params", [])} == read
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_path_of_the_command_is_declared(stage: str) -> None:
+    declared = set().union(*(files(stage, kind) for kind in ("deps", "outs", "metrics", "plots")))
+    for word in STAGES[stage]["cmd"].split()[3:]:
+        if "/" in word or "_root}" in word:
+            near = (path == word or path.startswith(f"{word}/") or word.startswith(f"{path}/") for path in declared)
+            assert any(near) or (stage, word) in BEHIND_ANOTHER, f"{stage} does not declare {word}"
+
+
+def test_every_stage_module_is_a_stage() -> None:
+    runnable = {
+        name for name, path in modules().items() if name.startswith("nodules.stages.") and "__main__" in path.read_text()
+    }
+    assert runnable == {module_of(stage) for stage in STAGES}
+
+
+def test_params_yaml_is_the_composed_default(tmp_path: Path) -> None:
+    from dvc.utils.hydra import compose_and_dump
+
+    composed = tmp_path / "params.yaml"
+    compose_and_dump(composed, str(PROJECT / "conf"), None, "config", str(tmp_path), [])
+    assert (PROJECT / "params.yaml").read_text() == composed.read_text(), "run `make params`"
+
+
+@pytest.mark.parametrize("overrides", [["dataset=real"], ["size=full"], ["dataset=real", "size=full"]])
+def test_every_profile_is_read_without_complaint(tmp_path: Path, overrides: list[str]) -> None:
+    from dvc.utils.hydra import compose_and_dump
+
+    composed = tmp_path / "params.yaml"
+    compose_and_dump(composed, str(PROJECT / "conf"), None, "config", str(tmp_path), overrides)
+    load_all_sections(composed)
+
+
+def load_all_sections(path: Path) -> None:
+    from nodules import params
+    from nodules.imaging.candidates import CandidateParams
+    from nodules.imaging.lung_mask import LungMaskParams
+    from nodules.imaging.lung_roi import LungRoiParams
+    from nodules.imaging.slice_context import ContextParams
+    from nodules.models.classifier import ClassifierParams
+    from nodules.models.training import TrainingParams
+    from nodules.models.tuning import SegmentationSearch, XGBoostSearch
+    from nodules.scans.extraction import ExtractParams
+    from nodules.scans.phantom.patient import PhantomParams
+    from nodules.scans.split import SplitParams
+    from nodules.stages.settings import DatasetParams, RunParams
+
+    sections = {
+        "run": RunParams,
+        "dataset": DatasetParams,
+        "phantoms": PhantomParams,
+        "extract": ExtractParams,
+        "context": ContextParams,
+        "lung_mask": LungMaskParams,
+        "lung_roi": LungRoiParams,
+        "split": SplitParams,
+        "unet": TrainingParams,
+        "candidates": CandidateParams,
+        "tune_segmentation": SegmentationSearch,
+        "classifier": ClassifierParams,
+        "tune_classifier": XGBoostSearch,
+    }
+    assert set(YAML(typ="safe").load(path.read_text())) == set(sections)
+    for name, kind in sections.items():
+        params.load(name, kind, path)
+
+
+def test_a_real_data_set_has_no_phantom_stage(tmp_path: Path) -> None:
+    from dvc.utils.hydra import compose_and_dump
+
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "dvc.yaml").write_text((PROJECT / "dvc.yaml").read_text())
+    compose_and_dump(tmp_path / "params.yaml", str(PROJECT / "conf"), None, "config", str(tmp_path), ["dataset=real"])
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "init", "-q"], cwd=tmp_path, check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"})
+    listed = subprocess.run([*dvc, "stage", "list", "--names-only"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    names = listed.stdout.split()
+    assert not [name for name in names if name.startswith("phantoms")]
+    assert [name for name in names if name.startswith("extract_luna")] == [f"extract_luna@{n}" for n in range(10)]
