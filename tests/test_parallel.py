@@ -381,8 +381,11 @@ def test_dask_workers_give_the_same_output(scans, monkeypatch):
 
 def test_killed_dask_worker_is_told(scans, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50)
-    with cluster:
+    dask = pytest.importorskip("dask")
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
+    ):
         monkeypatch.setenv("NODULES_DASK", cluster.scheduler_address)
         with pytest.raises(WorkerLost, match=r"working on .*s2"):
             run(scans, function=kill_self)

@@ -94,6 +94,7 @@ class StageRun:
         tags: Mapping[str, str] | None = None,
         figures: Mapping[str, Figure | Path] | None = None,
         files: Sequence[Path] = (),
+        texts: Mapping[str, str] | None = None,
         status: str = "FINISHED",
         started: datetime | None = None,
         ended: datetime | None = None,
@@ -121,6 +122,8 @@ class StageRun:
             _log_picture(self.client, run_id, picture, title)
         for file in files:
             self.client.log_artifact(run_id, str(file))
+        for title, text in (texts or {}).items():
+            self.client.log_text(run_id, text, title)
         self.client.set_terminated(run_id, status, end_ms)
         return str(run_id)
 

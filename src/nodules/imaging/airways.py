@@ -10,8 +10,11 @@ from scipy import ndimage
 
 from nodules.imaging.in_plane import IN_PLANE
 
-SECTION_HU = (-700.0, -850.0, -925.0)  # the lower ones part an airway from lung behind a thin, blurred wall
-MEDIAN_HU, CORE_HU = -900.0, -930.0  # of a tube wider than two voxels of 2 mm; healthy lung lies near -850
+SECTION_AND_CORE_HU = (
+    (-700.0, -930.0),
+    (-850.0, -960.0),
+)  # a section is air below the first, its core below the second
+MEDIAN_HU = -900.0  # of a section wider than two voxels of 2 mm; healthy lung lies near -850
 CORE_PERCENTILE = 20
 GROWTH_HU = (-975.0, -950.0, -925.0)
 MAX_GROWTH = 1.5  # from one threshold to the next; more is a leak
@@ -51,37 +54,36 @@ def find_airways(
         Air of airways, the blurred rim of their lumen included.
     """
     sections = np.zeros_like(inner_air_zyx)
-    for limit_hu in SECTION_HU:
-        sections |= _tube_sections(hu_zyx, inner_air_zyx, limit_hu, spacing_zyx_mm, midline_x)
+    for limit_hu, core_hu in SECTION_AND_CORE_HU:
+        sections |= _tube_sections(hu_zyx, inner_air_zyx & (hu_zyx < limit_hu), core_hu, spacing_zyx_mm, midline_x)
     if not sections.any():
         return sections
-    lumen = _grow(hu_zyx, inner_air_zyx, sections, max_ml / (np.prod(spacing_zyx_mm) / 1000))
+    lumen = _grow(hu_zyx, inner_air_zyx, sections, max_ml * 1000 / float(np.prod(spacing_zyx_mm)))
     return ndimage.binary_dilation(lumen, IN_PLANE, iterations=2, mask=inner_air_zyx)
 
 
 def _tube_sections(
     hu_zyx: NDArray[np.float32],
-    inner_air_zyx: NDArray[np.bool_],
-    limit_hu: float,
+    air_zyx: NDArray[np.bool_],
+    max_core_hu: float,
     spacing_zyx_mm: tuple[float, float, float],
     midline_x: float,
 ) -> NDArray[np.bool_]:
-    labels, count = ndimage.label(inner_air_zyx & (hu_zyx < limit_hu), IN_PLANE)
+    labels, count = ndimage.label(air_zyx, IN_PLANE)
     keep = np.zeros(count + 1, dtype=bool)
     areas_mm2 = np.bincount(labels.ravel(), minlength=count + 1) * spacing_zyx_mm[1] * spacing_zyx_mm[2]
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         if SECTION_MM2[0] <= areas_mm2[number] <= SECTION_MM2[1]:
             core_hu, median_hu = np.percentile(hu_zyx[box][labels[box] == number], [CORE_PERCENTILE, 50])
-            dark = core_hu < CORE_HU and median_hu < MEDIAN_HU
-            keep[number] = dark and _is_tube(inner_air_zyx, labels, number, box, spacing_zyx_mm, midline_x)
+            dark = core_hu < max_core_hu and median_hu < MEDIAN_HU
+            keep[number] = dark and _is_tube(labels, number, box, spacing_zyx_mm, midline_x)
     return keep[labels]
 
 
 def _is_tube(
-    inner_air_zyx: NDArray[np.bool_],
     labels_zyx: NDArray[Any],
     number: int,
-    box: tuple[slice, slice, slice],
+    box: tuple[slice, ...],
     spacing_zyx_mm: tuple[float, float, float],
     midline_x: float,
 ) -> bool:
@@ -99,7 +101,7 @@ def _is_tube(
     )
     distance_mm = ndimage.distance_transform_edt(labels_zyx[z][around] != number, (y_mm, x_mm))
     wall = (distance_mm > WALL_MM[0]) & (distance_mm <= WALL_MM[1])
-    return bool(inner_air_zyx[z][around][wall].mean() <= MAX_LUNG_SHARE)
+    return bool((labels_zyx[z][around][wall] > 0).mean() <= MAX_LUNG_SHARE)
 
 
 def _grow(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from skimage.measure import regionprops
+from skimage.measure import label, regionprops
 
 from nodules.imaging.candidates import Candidates
 from nodules.imaging.volume import Volume
@@ -57,19 +57,19 @@ def measure(findings: Findings) -> dict[str, float]:
 
 
 def find_regions(grid: Volume, lungs_zyx: NDArray[np.uint8], candidates: Candidates) -> pd.DataFrame:
-    """The cross-sections of all candidates, slice by slice, as `Findings.regions`."""
+    """The cross-sections of all candidates, slice by slice, as `Findings.regions`; `grid` has square pixels."""
     box = _lung_rectangle(lungs_zyx)
     pixel_mm = grid.spacing_zyx_mm[1]
     rows = []
     for labels in candidates.labels_zyx[candidates.labels_zyx.any(axis=(1, 2))]:
-        for region in regionprops(labels):
+        for region in regionprops(label(labels > 0, connectivity=2)):
             rows.append(
                 {
                     "area_mm2": region.area * pixel_mm**2,
                     "eccentricity": region.eccentricity,
                     "equivalent_diameter_mm": region.equivalent_diameter_area * pixel_mm,
-                    "relative_y": (region.centroid[0] - box[0]) / box[2],
-                    "relative_x": (region.centroid[1] - box[1]) / box[3],
+                    "relative_y": (region.centroid[0] + 0.5 - box[0]) / box[2],
+                    "relative_x": (region.centroid[1] + 0.5 - box[1]) / box[3],
                 }
             )
     columns = ["area_mm2", "eccentricity", "equivalent_diameter_mm", "relative_y", "relative_x"]
@@ -224,7 +224,7 @@ def _of_largest(candidates: pd.DataFrame, column: str, absent: float) -> float:
 
 def _lung_rectangle(lungs_zyx: NDArray[np.uint8]) -> tuple[float, float, float, float]:
     """Top, left, height and width in pixels of the box of the lungs over all slices; of the grid if there are none."""
-    flat = lungs_zyx.any(axis=0)
+    flat = np.asarray(lungs_zyx.any(axis=0))
     if not flat.any():
         flat = np.ones_like(flat)
     rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))

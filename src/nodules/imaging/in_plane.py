@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,24 @@ def not_outside(mask_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for edge in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
         outside[edge] = True
     return ~outside[labels]
+
+
+def share_of_surroundings(
+    labels_zyx: NDArray[Any], wanted_zyx: NDArray[np.bool_], counted_zyx: NDArray[np.bool_], steps: int
+) -> NDArray[np.float64]:
+    """Share of wanted voxels among the counted ones up to `steps` voxels around each label in its slice.
+
+    Returns
+    -------
+    (L + 1,) ndarray of float64
+        By label, from 0 to the largest one L; 0 where nothing around a label counts.
+    """
+    width = 2 * steps + 1
+    grown = ndimage.maximum_filter(labels_zyx, size=(1, width, width))
+    ring = counted_zyx & (labels_zyx == 0)
+    size = int(labels_zyx.max()) + 1
+    counted = np.bincount(grown[ring], minlength=size)
+    return np.bincount(grown[ring & wanted_zyx], minlength=size) / np.maximum(counted, 1)
 
 
 def bounding_box(mask_zyx: NDArray[np.bool_], margin_zyx: Sequence[int] = (0, 0, 0)) -> tuple[slice, slice, slice]:

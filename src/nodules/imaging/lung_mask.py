@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nodules.imaging.airways import find_airways
-from nodules.imaging.in_plane import bounding_box, not_outside
+from nodules.imaging.in_plane import bounding_box
+from nodules.imaging.inner_air import SOFT_TISSUE_HU, find_inner_air
 from nodules.imaging.lung_sides import LEFT, RIGHT, label_sides
 from nodules.imaging.lung_surface import whole_lungs
 from nodules.imaging.volume import Volume
 from nodules.imaging.working_grid import WorkingGrid
 
 EMPHYSEMA_HU = -950  # the usual density limit of emphysema on inspiratory CT
-SOFT_TISSUE_HU = -200.0
 MIN_BODY_SHARE = 0.01  # of all voxels; less soft tissue than this is no patient
 MAX_GAS_SHARE = 0.3  # of the largest part; an emphysematous lung is as dark as gas, but large
 GAS_PERCENTILE = 25  # low, because the blurred rim is a large share of a small pocket
 ROUNDING = 1e-6  # so that a voxel exactly at the distance counts
-BACK_SHARE = 0.95  # of the soft tissue lies in front of whatever is counted as couch
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,12 @@ def segment_lungs(volume: Volume, params: LungMaskParams) -> NDArray[np.uint8]:
     grid = WorkingGrid.of(volume, params.working_spacing_mm)
     hu = grid.mean(volume.voxels_zyx)
     soft_tissue = hu > SOFT_TISSUE_HU
-    inner_air = not_outside(hu < params.threshold_hu)
+    inner_air = find_inner_air(hu, hu < params.threshold_hu, grid.spacing_zyx_mm)
     if soft_tissue.mean() < MIN_BODY_SHARE or not inner_air.any():
         return np.zeros(volume.shape_zyx, dtype=np.uint8)
     midline_x = float(np.median(np.nonzero(soft_tissue.any(axis=1))[1]))
     airways = find_airways(hu, inner_air, grid.spacing_zyx_mm, midline_x, params.max_airway_ml)
-    lungs = _lung_parts(hu, inner_air & ~airways, soft_tissue, params)
+    lungs = _lung_parts(hu, inner_air & ~airways, params)
     labels = label_sides(lungs, grid.spacing_zyx_mm, midline_x)
     return _upsample_labels(
         whole_lungs(labels, airways, grid.spacing_zyx_mm, params.closing_mm, params.costal_closing_mm), grid
@@ -140,8 +139,8 @@ def lung_measures(volume: Volume, labels_zyx: NDArray[np.uint8]) -> dict[str, fl
     Returns
     -------
     dict
-        `volume_right_l` and `volume_left_l` in litres; `mean_hu` and `emphysema_share` (share of lung voxels below -950 HU),
-        both NaN without lungs; `lungs_found`, 1 or 0.
+        `volume_right_l` and `volume_left_l` in litres; `mean_hu` and `emphysema_share` (share of lung voxels below
+        -950 HU), both NaN without lungs; `lungs_found`, 1 or 0.
     """
     counts = np.bincount(labels_zyx.ravel(), minlength=3)
     lung_hu = volume.voxels_zyx[labels_zyx > 0]
@@ -157,25 +156,19 @@ def lung_measures(volume: Volume, labels_zyx: NDArray[np.uint8]) -> dict[str, fl
 
 
 def _lung_parts(
-    hu_zyx: NDArray[np.float32],
-    air_zyx: NDArray[np.bool_],
-    soft_tissue_zyx: NDArray[np.bool_],
-    params: LungMaskParams,
+    hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_], params: LungMaskParams
 ) -> NDArray[np.bool_]:
-    """Keep large connected parts that are neither gas nor the inside of the couch."""
+    """Keep large connected parts that are no gas."""
     parts, count = ndimage.label(air_zyx)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
-    tissue_rows = np.cumsum(soft_tissue_zyx.sum(axis=(0, 2)))
-    back_y = np.searchsorted(tissue_rows, BACK_SHARE * tissue_rows[-1])
     keep = np.zeros(count + 1, dtype=bool)
     boxes = ndimage.find_objects(parts)
     for number in np.flatnonzero(sizes >= max(1.0, params.min_component_share * sizes.max())):
         inside = parts[boxes[number - 1]] == number
-        middle_y = boxes[number - 1][1].start + np.nonzero(inside)[1].mean()
         small = sizes[number] <= MAX_GAS_SHARE * sizes.max()
         gas = small and np.percentile(hu_zyx[boxes[number - 1]][inside], GAS_PERCENTILE) < params.gas_hu
-        keep[number] = not gas and middle_y < back_y
+        keep[number] = not gas
     return keep[parts]
 
 
@@ -197,6 +190,11 @@ def _nearest_along(
 
 def _upsample_labels(labels_zyx: NDArray[np.uint8], grid: WorkingGrid) -> NDArray[np.uint8]:
     """Smooth outline of both lungs on the full grid; each voxel takes the label of the coarse voxel nearby."""
-    inside = grid.upsample(labels_zyx > 0) >= 0.5
-    nearby = np.where(labels_zyx > 0, labels_zyx, ndimage.maximum_filter(labels_zyx, size=3))
-    return grid.repeat(nearby) * inside
+    full = np.zeros(grid.full_shape_zyx, dtype=np.uint8)
+    if labels_zyx.any():
+        box = bounding_box(labels_zyx > 0, (1, 1, 1))
+        part, full_box = grid.part(box)
+        labels = labels_zyx[box]
+        nearby = np.where(labels > 0, labels, ndimage.maximum_filter(labels, size=3))
+        full[full_box] = part.repeat(nearby) * (part.upsample(labels > 0) >= 0.5)
+    return full

@@ -136,7 +136,8 @@ def to_scan_grid(values: Volume, scan: Volume) -> Volume:
     offset = values.world_to_voxel(scan.voxel_to_world([first, 0, 0]))[1:]
     ratio = np.asarray(scan.spacing_zyx_mm[1:]) / np.asarray(values.spacing_zyx_mm[1:])
     for image, out in zip(values.voxels_zyx, result[first:], strict=False):
-        ndimage.affine_transform(image, ratio, offset, out.shape, out, order=0, mode="constant")
+        # "constant" would drop the outer half of the pixels on the region's edge.
+        ndimage.affine_transform(image, ratio, offset, out.shape, out, order=0, mode="grid-constant")
     return scan.with_voxels(result)
 
 

@@ -19,8 +19,8 @@ def label_sides(
 ) -> NDArray[np.uint8]:
     """Label lung tissue 1 (right) or 2 (left).
 
-    Lungs are eroded in plane, more and more, until two large parts lie side by side; every voxel then goes to the nearer
-    part. A single lung is labelled by the side of the midline on which its centre lies.
+    Lungs are eroded in plane, more and more, until two large parts lie side by side; every voxel then goes to the
+    nearer part. A single lung is labelled by the side of the midline on which its centre lies.
 
     Parameters
     ----------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -14,7 +12,7 @@ from nodules.imaging.lung_sides import LEFT, RIGHT
 
 MIN_CALIBRE_MM = 8.0  # narrower bronchi run inside the lung and are part of it
 RING_MM = 5.0
-MAX_LUNG_SHARE = 0.7  # of the ring around a section of airway; with more it is a bronchus inside the lung
+MAX_LUNG_SHARE = 0.5  # of the ring around a section of airway; with more it is a bronchus inside the lung
 WALL_MM = 4.0  # depth under the convex hull of both lungs up to which a bay opens to the chest wall
 MIN_WALL_SHARE = 0.9  # of the mouth of such a bay
 
@@ -83,7 +81,7 @@ def _costal_bays(
 ) -> NDArray[np.bool_]:
     """Bays of one lung whose mouth lies along the chest wall."""
     bays, _ = ndimage.label(in_plane.close(lung_zyx, spacing_zyx_mm, radius_mm) & ~lung_zyx, in_plane.IN_PLANE)
-    open_to_wall = _share_of_surroundings(bays, hull_depth_mm <= WALL_MM, ~lung_zyx, steps=1) >= MIN_WALL_SHARE
+    open_to_wall = in_plane.share_of_surroundings(bays, hull_depth_mm <= WALL_MM, ~lung_zyx, steps=1) >= MIN_WALL_SHARE
     return open_to_wall[bays] & (bays > 0)
 
 
@@ -100,17 +98,6 @@ def _large_airways(
     core = in_plane.depth_mm(airways, spacing_zyx_mm) > MIN_CALIBRE_MM / 2
     wide = airways & in_plane.dilate(core, spacing_zyx_mm, MIN_CALIBRE_MM / 2)
     sections, _ = ndimage.label(wide, in_plane.IN_PLANE)
-    in_mediastinum = _share_of_surroundings(sections, lungs_zyx[box], ~airways, steps) <= MAX_LUNG_SHARE
+    in_mediastinum = in_plane.share_of_surroundings(sections, lungs_zyx[box], ~airways, steps) <= MAX_LUNG_SHARE
     large[box] = in_mediastinum[sections] & wide
     return large
-
-
-def _share_of_surroundings(
-    labels_zyx: NDArray[Any], wanted_zyx: NDArray[np.bool_], counted_zyx: NDArray[np.bool_], steps: int
-) -> NDArray[np.float64]:
-    """Share of wanted voxels among the counted ones up to `steps` voxels around each label in its slice."""
-    grown = ndimage.maximum_filter(labels_zyx, size=(1, 2 * steps + 1, 2 * steps + 1))
-    ring = counted_zyx & (labels_zyx == 0)
-    size = int(labels_zyx.max()) + 1
-    counted = np.bincount(grown[ring], minlength=size)
-    return np.bincount(grown[ring & wanted_zyx], minlength=size) / np.maximum(counted, 1)

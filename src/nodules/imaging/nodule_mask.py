@@ -14,14 +14,12 @@ def crossed_slices(grid: Volume, centre_world_xyz: Sequence[float], diameter_mm:
     """Indices of the slices whose centre plane cuts the nodule's sphere.
 
     A nodule thinner than the slice distance may lie between two planes: then the nearest slice shows it.
-    Slices outside the grid are left out, so the result is empty for a nodule outside the scan.
+    Slices outside the grid are left out, so the result is empty for a nodule outside the scan on any side.
     """
-    centre_z = grid.world_to_voxel(centre_world_xyz)[0]
-    reach = diameter_mm / 2 / grid.spacing_zyx_mm[0]
-    indices = np.arange(np.ceil(centre_z - reach), np.floor(centre_z + reach) + 1, dtype=np.int64)
-    if indices.size == 0:
-        indices = np.array([np.rint(centre_z)], dtype=np.int64)
-    return indices[(indices >= 0) & (indices < grid.shape_zyx[0])]
+    z, y, x = _box(grid, grid.world_to_voxel(centre_world_xyz), diameter_mm)
+    if y.start == y.stop or x.start == x.stop:
+        return np.empty(0, dtype=np.int64)
+    return np.arange(z.start, z.stop, dtype=np.int64)
 
 
 def draw_nodules(
@@ -60,11 +58,7 @@ def _relative_distance(
     """Distance to the centre in radii, in the box that just holds the sphere."""
     radius = diameter_mm / 2
     centre = grid.world_to_voxel(centre_world_xyz)
-    box = []
-    for index, spacing, size in zip(centre, grid.spacing_zyx_mm, grid.shape_zyx, strict=True):
-        first = min(np.ceil(index - radius / spacing), np.rint(index))
-        last = max(np.floor(index + radius / spacing), np.rint(index))
-        box.append(slice(int(np.clip(first, 0, size)), int(np.clip(last + 1, 0, size))))
+    box = _box(grid, centre, diameter_mm)
     axes = [
         ((np.arange(part.start, part.stop) - index) * spacing) ** 2
         for part, index, spacing in zip(box, centre, grid.spacing_zyx_mm, strict=True)
@@ -73,8 +67,18 @@ def _relative_distance(
     distance = (np.sqrt(squared) / radius).astype(np.float32)
     if distance.size and not (distance <= 1).any() and _contains(grid, centre):
         distance[np.unravel_index(np.argmin(distance), distance.shape)] = 1.0
+    return box, distance
+
+
+def _box(grid: Volume, centre_zyx: NDArray[np.float64], diameter_mm: float) -> tuple[slice, slice, slice]:
+    """Voxels that the sphere reaches along each axis, the nearest one always among them, cut to the grid."""
+    box = []
+    for index, spacing, size in zip(centre_zyx, grid.spacing_zyx_mm, grid.shape_zyx, strict=True):
+        reach = diameter_mm / 2 / spacing
+        first, last = min(np.ceil(index - reach), np.rint(index)), max(np.floor(index + reach), np.rint(index))
+        box.append(slice(int(np.clip(first, 0, size)), int(np.clip(last + 1, 0, size))))
     z, y, x = box
-    return (z, y, x), distance
+    return z, y, x
 
 
 def _contains(grid: Volume, index_zyx: NDArray[np.float64]) -> bool:

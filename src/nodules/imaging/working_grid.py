@@ -43,6 +43,16 @@ class WorkingGrid:
         z, y, x = (max(1, min(block, size)) for block, size in zip(wanted, volume.shape_zyx, strict=True))
         return cls(volume.shape_zyx, (z, y, x), (z_mm * z, y_mm * y, x_mm * x))
 
+    def part(self, box_zyx: tuple[slice, slice, slice]) -> tuple[WorkingGrid, tuple[slice, slice, slice]]:
+        """Grid of a box of coarse voxels, and the box of the volume's voxels that it covers."""
+        full_box = []
+        for bounds, block, size in zip(box_zyx, self.block_zyx, self.full_shape_zyx, strict=True):
+            stop = size if bounds.stop == size // block else bounds.stop * block
+            full_box.append(slice(bounds.start * block, stop))
+        z, y, x = full_box
+        shape_zyx = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
+        return WorkingGrid(shape_zyx, self.block_zyx, self.spacing_zyx_mm), (z, y, x)
+
     def mean(self, voxels_zyx: NDArray[Any]) -> NDArray[np.float32]:
         """Average the blocks; voxels of an incomplete last block are left out."""
         total = voxels_zyx

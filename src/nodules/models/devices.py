@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from contextlib import AbstractContextManager
 from typing import Any
-
-# One thread a worker process where several share the cores: TensorFlow has thread pools of its own, which read these
-# variables when it is first imported, that is, by keras below.
-if "OMP_NUM_THREADS" in os.environ:
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ["OMP_NUM_THREADS"])
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", os.environ["OMP_NUM_THREADS"])
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on missing GPUs would bury our own messages
 
 import keras
 
@@ -29,6 +21,14 @@ def prepare(seed: int, mixed_precision: bool) -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+    share_gpus()
+
+
+def share_gpus() -> None:
+    """Let several processes use a GPU: TensorFlow would otherwise take all of its memory for the first."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from nodules.imaging.lung_roi import LungRoi, LungRoiParams, network_input
 from nodules.imaging.slice_context import ContextParams
-from nodules.models import unet
+from nodules.models import devices, unet
 
 SETTINGS_FILE = "segmenter.json"
 WEIGHTS_FILE = "unet.weights.h5"
@@ -76,6 +76,7 @@ class Segmenter:
         shape = TypeAdapter(unet.UNetParams).validate_python(settings["network"])
         roi = TypeAdapter(LungRoiParams).validate_python(settings["lung_roi"])
         context = TypeAdapter(ContextParams).validate_python(settings["context"])
+        devices.share_gpus()
         network = unet.build(shape, context.slices)
         network.load_weights(folder / WEIGHTS_FILE)
         return cls(network, shape, roi, context)

@@ -79,7 +79,7 @@ def train(
     seed: int,
     work: Path,
     log_epoch: EpochLog | None = None,
-    verbose: int | str = "auto",
+    verbose: int = 0,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train until the last epoch or until validation Dice stays behind its best for `patience` epochs.
 
@@ -93,6 +93,8 @@ def train(
         Where the state after each epoch is kept, for resuming.
     log_epoch : callable
         Called with the epoch (from 1) and its numbers after each epoch.
+    verbose : int
+        As Keras counts: 0 silent, 1 a progress bar, 2 a line an epoch.
 
     Returns
     -------

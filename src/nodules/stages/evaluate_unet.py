@@ -69,8 +69,8 @@ def _overlay(
         shown += _close_up(stored, found.scan.with_voxels(labels))
     images, truths, predictions, titles = zip(*shown, strict=True) if shown else ((), (), (), ())
     shape = (-1, CLOSE_UP_PX, CLOSE_UP_PX)
-    hu, true, found = (np.asarray(part).reshape(shape) for part in (images, truths, predictions))
-    return nodule_overlay(hu, true, found, (CLOSE_UP_MM, CLOSE_UP_MM), titles)
+    hu, true, answer = (np.asarray(part).reshape(shape) for part in (images, truths, predictions))
+    return nodule_overlay(hu, true, answer, (CLOSE_UP_MM, CLOSE_UP_MM), titles)
 
 
 def _close_up(stored: slice_store.ScanSlices, predicted: Volume) -> list[tuple[NDArray, NDArray, NDArray, str]]:

@@ -84,14 +84,16 @@ def _draw(
     numbers: dict[classifier.ModelName, dict[str, float]],
     chosen: classifier.ModelName,
 ) -> None:
-    roc = {name: classification.roc_table(patients.labels, chances[name]) for name in LEARNED}
-    calibration = {name: classification.calibration_table(patients.labels, chances[name]) for name in LEARNED}
+    roc: dict[str, pd.DataFrame] = {name: classification.roc_table(patients.labels, chances[name]) for name in LEARNED}
+    calibration: dict[str, pd.DataFrame] = {
+        name: classification.calibration_table(patients.labels, chances[name]) for name in LEARNED
+    }
     for name, tables in (("roc", roc), ("calibration", calibration)):
         pd.concat([table.assign(model=model) for model, table in tables.items()]).to_csv(
             plots / f"{name}.csv", index=False
         )
     classification.confusion_table(patients.labels, chances[chosen]).to_csv(plots / "confusion.csv", index=False)
-    out_of_fold = pd.DataFrame({"cancer": patients.labels, **chances})
+    out_of_fold = pd.DataFrame({"cancer": patients.labels} | {str(name): chances[name] for name in chances})
     out_of_fold.to_csv(plots / "out_of_fold.csv")
     stage.log_picture(figures.roc(roc), "roc")
     stage.log_picture(figures.calibration(calibration), "calibration")

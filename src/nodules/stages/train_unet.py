@@ -58,6 +58,7 @@ def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, hi
             seed=run.seed,
             work=work / "epochs",
             log_epoch=stage.log_epoch,
+            verbose=1 if sys.stdout.isatty() else 2,
         )
         Segmenter(network, settings.network, roi, context).save(output)
         best = curves.loc[curves["val_dice"].idxmax()].to_dict()

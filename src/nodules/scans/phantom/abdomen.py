@@ -30,7 +30,7 @@ class Abdomen:
 def build_abdomen(frame: Frame, wall: Wall, rng: np.random.Generator) -> Abdomen:
     """Describe the diaphragm and the organs under it on the coarse grid."""
     build, canvas = frame.build, frame.canvas
-    below = distance_mm(frame.z - dome_height(build, frame.x, frame.y), canvas)
+    below = distance_mm(frame.z - dome_height(build, frame.x, frame.y))
     room = smooth_cut(wall.cavity_mm + 3.0, below + 3.0, radius_mm=8.0)
     bend = 6 * np.sin(frame.y / 17 + rng.uniform(0, 6)) + 5 * np.sin(frame.z / 21 + rng.uniform(0, 6))
     to_left = (frame.x - (16 - 0.8 * (frame.y + 22)) + bend) * np.float32(0.75 * build.scale)

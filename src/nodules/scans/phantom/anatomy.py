@@ -21,6 +21,7 @@ class Build:
 
     scale: float  # thorax mm per reference mm
     half_depth: float
+    depth_factor: float  # flat or deep chest
     apex: float
     dome_right: float
     dome_left: float
@@ -46,7 +47,8 @@ def draw_build(rng: np.random.Generator, *, field_mm: float, emphysema: bool) ->
     contrast = rng.random() < 0.35
     return Build(
         scale=lung_width_mm / LUNG_WIDTH_MM,
-        half_depth=rng.uniform(75, 91),
+        half_depth=rng.uniform(88, 94),
+        depth_factor=rng.uniform(0.95, 1.14),
         apex=APEX_MM + rng.uniform(-6, 4),
         dome_right=rng.uniform(-108, -88),
         dome_left=rng.uniform(-118, -98),
@@ -56,7 +58,7 @@ def draw_build(rng: np.random.Generator, *, field_mm: float, emphysema: bool) ->
         heart=rng.uniform(0.92, 1.12),
         kyphosis=rng.uniform(8, 24),
         rib_phase=rng.uniform(0, 1),
-        rib_fall=rng.uniform(85, 115),
+        rib_fall=rng.uniform(105, 135),
         contrast_hu=rng.uniform(90, 230) if contrast else 0.0,
         calcium=rng.uniform(0, 1) ** 2,
         lung_hu=rng.uniform(-885, -815) - (25 if emphysema else 0),
@@ -88,12 +90,13 @@ class Frame:
         ]
         matrices = [cubic_matrix(axis, k) for axis, k in zip(axes, knots, strict=True)]
         reference = []
-        for coordinate, shift, amplitude_mm in zip(
-            canvas.coarse_mesh_xyz, build.offset_xyz_mm, (2.6, 2.6, 4.0), strict=True
+        factors = (1.0, build.depth_factor, 1.0)
+        for coordinate, shift, factor, amplitude_mm in zip(
+            canvas.coarse_mesh_xyz, build.offset_xyz_mm, factors, (2.6, 2.6, 4.0), strict=True
         ):
             noise = amplitude_mm * rng.standard_normal([len(k) for k in knots], dtype=np.float32)
             bend = _spread(noise, matrices)
-            reference.append((coordinate - np.float32(shift) + bend) / np.float32(build.scale))
+            reference.append((coordinate - np.float32(shift) + bend) / np.float32(build.scale * factor))
         return cls(canvas, build, *reference)
 
     def to_thorax(self, reference_xyz: NDArray[np.floating]) -> Array:
@@ -117,7 +120,7 @@ class Frame:
 
 def spine_y(build: Build, z: NDArray[np.floating] | float) -> Array:
     """Reference y of the spine's axis at reference height `z`: kyphotic, bending forward above and below."""
-    return np.asarray(58 - build.kyphosis * ((np.asarray(z) + 35) / 115) ** 2, dtype=np.float32)
+    return np.asarray(59 - build.kyphosis * ((np.asarray(z) + 35) / 115) ** 2, dtype=np.float32)
 
 
 def _spread(values: Array, matrices: list[Array]) -> Array:

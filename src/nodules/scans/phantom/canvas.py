@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 Array = NDArray[np.floating[Any]]
 COARSE_STEP_MM = 4.0  # organs described here have radii of 8 mm and more; finer parts are painted on the full grid
@@ -74,8 +74,6 @@ class Canvas:
 
     def coarse_values(self, coarse_zyx: NDArray[np.floating], points_xyz: NDArray[np.floating]) -> Array:
         """Trilinear values (N,) of a coarse array at thorax points (N, 3)."""
-        from scipy.ndimage import map_coordinates
-
         starts = np.array([axis[0] for axis in self.coarse_axes_mm])
         indices = (points_xyz[:, ::-1] - starts) / COARSE_STEP_MM
         return map_coordinates(coarse_zyx, indices.T, order=1, mode="nearest", output=np.float32)
@@ -166,10 +164,3 @@ def smooth_union(first: Array, *others: Array, radius_mm: float) -> Array:
 def smooth_cut(first: Array, *others: Array, radius_mm: float) -> Array:
     """Intersection of implicit surfaces with rounded corners."""
     return -smooth_union(-first, *(-other for other in others), radius_mm=radius_mm)
-
-
-def runs(counts: NDArray[np.intp]) -> Iterator[slice]:
-    """Consecutive slices of the given lengths."""
-    stops = np.cumsum(counts)
-    for start, stop in zip(stops - counts, stops, strict=True):
-        yield slice(int(start), int(stop))

@@ -33,7 +33,9 @@ __all__ = [
 NODULE, SCAN, CANDIDATE = "nodule", "scan", "candidate"  # what a row is about
 COORDINATES = ["coordX", "coordY", "coordZ"]
 NODULE_COLUMNS = ["diameter_mm", "type", "shape", "attachment", "lobe"]
+INTEGER_COLUMNS = dict.fromkeys(("emphysema", "nodule_count", "cancer"), int)
 PATIENT_COLUMNS = ["emphysema", "nodule_count", "largest_diameter_mm", "true_probability", "cancer"]
+ROW_COLUMNS = [*COORDINATES, *NODULE_COLUMNS, *PATIENT_COLUMNS]
 
 
 def make_patient(index: int, layout: Layout, params: PhantomParams) -> tuple[Volume, Truth]:
@@ -99,10 +101,11 @@ def write_luna_scan(index: int, params: PhantomParams, folder: Path) -> list[dic
 
 def luna_tables(rows: Sequence[dict[str, Any]]) -> dict[str, pd.DataFrame]:
     """Tables of a LUNA16-like folder by file name: annotations.csv, candidates.csv, truth.csv."""
-    table = pd.DataFrame(list(rows))
+    table = pd.DataFrame(list(rows), columns=["seriesuid", "subset", "record", *ROW_COLUMNS])
     nodules, candidates = table[table["record"] == NODULE], table[table["record"] != SCAN]
     classes = candidates[["seriesuid", *COORDINATES]].assign(**{"class": (candidates["record"] == NODULE).astype(int)})
-    truth = table[table["record"] != CANDIDATE]
+    truth_columns = ["seriesuid", "subset", *ROW_COLUMNS]
+    truth = table.loc[table["record"] != CANDIDATE, truth_columns].astype(INTEGER_COLUMNS)
     return {
         "annotations.csv": nodules[["seriesuid", *COORDINATES, "diameter_mm"]].reset_index(drop=True),
         "candidates.csv": classes.reset_index(drop=True),
@@ -135,11 +138,11 @@ def write_dsb_patient(index: int, params: PhantomParams, folder: Path) -> list[d
 
 def dsb_tables(rows: Sequence[dict[str, Any]]) -> dict[str, pd.DataFrame]:
     """Tables of a DSB-like folder by file name: stage1_labels.csv, truth.csv (by patient), nodules.csv (by nodule)."""
-    table = pd.DataFrame(list(rows))
-    patients = table.drop_duplicates("id").reset_index(drop=True)
+    table = pd.DataFrame(list(rows), columns=["id", "record", *ROW_COLUMNS])
+    patients = table.drop_duplicates("id").reset_index(drop=True).astype(INTEGER_COLUMNS)
     nodules = table[table["record"] == NODULE].reset_index(drop=True)
     return {
-        "stage1_labels.csv": patients[["id", "cancer"]].astype({"cancer": int}),
+        "stage1_labels.csv": patients[["id", "cancer"]],
         "truth.csv": patients[["id", "cancer", "true_probability", "nodule_count", "largest_diameter_mm", "emphysema"]],
         "nodules.csv": nodules[["id", *COORDINATES, *NODULE_COLUMNS]],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK
 from numpy.typing import NDArray
 
 UID_ROOT = "1.3.6.1.4.1.14519.5.2.1.6279.6001."
@@ -49,7 +49,7 @@ def write_metaimage(
         Whether to write .zraw.
     """
     steps = tuple(slice(None, None, sign) for sign in signs_xyz[::-1])
-    image = sitk.GetImageFromArray(np.ascontiguousarray(hu_zyx[steps]))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(hu_zyx[steps]))
     spacing_xyz = spacing_zyx_mm[::-1]
     origin = [
         start if sign > 0 else start + step * (size - 1)
@@ -58,7 +58,7 @@ def write_metaimage(
     image.SetSpacing(spacing_xyz)
     image.SetOrigin(origin)
     image.SetDirection(np.diag(np.asarray(signs_xyz, dtype=float)).ravel().tolist())
-    sitk.WriteImage(image, str(path), useCompression=compressed, compressionLevel=1)
+    SimpleITK.WriteImage(image, str(path), useCompression=compressed, compressionLevel=1)
 
 
 def _digits(rng: np.random.Generator, number: int) -> str:

@@ -13,7 +13,7 @@ from nodules.scans.phantom.mediastinum import Mediastinum
 from nodules.scans.phantom.thorax import Wall
 
 SIDES = ("right", "left")
-FISSURE_MM = 0.35
+FISSURE_MM = 0.2
 HOLE_HU = -975.0
 TEXTURE_STEP_MM = 2.1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,16 +37,19 @@ CAVA = ((-26, -18, 44, 8), (-29, -14, 20, 9), (-30, -12, -10, 9.5), (-30, -14, -
 LOWER_CAVA = ((-26, 2, -84, 12), (-24, 10, -110, 11.5), (-22, 14, -190, 12))
 GULLET = ((2, 22, 110, 6.5), (6, 27, 30, 6.5), (8, 30, -20, 7), (7, 26, -70, 8), (14, 20, -120, 8), (26, 4, -140, 9))
 NECK_VESSELS = (
-    ((-10, -14, 26, 6.5), (-18, -10, 50, 6.2), (-34, -6, 80, 5), (-40, -8, 120, 4.5)),
+    ((-10, -14, 26, 6.5), (-18, -10, 50, 6.2), (-27, -6, 80, 5), (-34, -8, 120, 4.5)),
     ((5, -4, 28, 4), (12, -6, 50, 3.8), (22, -6, 80, 3.6), (26, -8, 120, 3.6)),
-    ((16, 14, 26, 5), (24, 10, 50, 4.8), (34, 8, 72, 4.6), (60, 4, 84, 4.2)),
-    ((-26, -18, 42, 7.5), (-36, -18, 62, 6.5), (-44, -16, 100, 6)),
-    ((-25, -20, 40, 7), (-4, -26, 44, 6.2), (24, -24, 54, 6.2), (40, -18, 70, 6.2), (46, -18, 100, 5.5)),
+    ((16, 14, 26, 5), (22, 12, 50, 4.8), (27, 10, 74, 4.6), (44, 4, 92, 4.2)),
+    ((-26, -18, 42, 7.5), (-31, -18, 62, 6.5), (-38, -16, 100, 6)),
+    ((-25, -20, 40, 7), (-4, -26, 44, 6.2), (22, -24, 54, 6.2), (30, -20, 72, 6.2), (38, -18, 100, 5.5)),
 )
 VEINS = (
-    ((-14, 12, -42, 7), (-34, 12, -38, 6), (-44, 10, -34, 5.5)), ((-14, 16, -50, 7), (-36, 20, -54, 6), (-46, 24, -58, 5)),
-    ((22, 14, -38, 7), (38, 10, -30, 6), (46, 8, -24, 5.5)), ((22, 16, -48, 7), (38, 22, -54, 6), (48, 26, -60, 5)),
-)  # fmt: skip
+    ((-14, 12, -42, 7), (-34, 12, -38, 6), (-44, 10, -34, 5.5)),
+    ((-14, 16, -50, 7), (-36, 20, -54, 6), (-46, 24, -58, 5)),
+    ((22, 14, -38, 7), (38, 10, -30, 6), (46, 8, -24, 5.5)),
+    ((22, 16, -48, 7), (38, 22, -54, 6), (48, 26, -60, 5)),
+)
+THYMIC_FAT = ((0, -52, 48, 10), (3, -74, 0, 11), (5, -82, -40, 10), (8, -84, -90, 8))
 AZYGOS = ((-4, 46, -150, 3), (-7, 45, -40, 3.6), (-9, 43, 0, 4), (-22, 30, 9, 4.2), (-29, 2, 10, 4.2))
 TRACHEA = ((0, 2, 130, 8.5), (0, 4, 70, 8.8), (1, 7, 35, 9), (2, 12, 4, 9.5))
 
@@ -58,6 +62,7 @@ class Mediastinum:
     left_blood: SmoothField
     right_blood: SmoothField
     gullet: SmoothField
+    beside_spine: SmoothField
     outline_mm: Array  # everything between the lungs, with its fat; coarse, negative inside
     contrast_hu: float
 
@@ -67,7 +72,7 @@ def build_mediastinum(frame: Frame, wall: Wall) -> Mediastinum:
     build, canvas = frame.build, frame.canvas
     left, right, atria, ventricles = _chambers(frame)
     muscle = smooth_union(atria, ventricles, radius_mm=6.0) - 1.5
-    groove = np.maximum(np.abs(atria - ventricles) - 3.0, -13.0 - muscle)
+    groove = np.maximum(np.abs(atria - ventricles) - 2.2, -10.0 - muscle)
     heart = np.maximum(muscle, -groove)
     aorta = tube_mm(frame, AORTA)
     pulmonary = np.minimum.reduce([tube_mm(frame, p) for p in (PULMONARY_TRUNK, PULMONARY_RIGHT, PULMONARY_LEFT)])
@@ -76,10 +81,10 @@ def build_mediastinum(frame: Frame, wall: Wall) -> Mediastinum:
     small = np.minimum.reduce([tube_mm(frame, p) for p in (*NECK_VESSELS, *VEINS, AZYGOS)])
     airway = tube_mm(frame, TRACHEA)
     fat = 2.0 + 0.18 * build.fat
-    spine = (np.hypot(frame.x / 21, (frame.y - spine_y(build, frame.z) - 2) / 18) - 1) * np.float32(18 * build.scale)
+    spine = _spine_mm(frame)
     outline = smooth_union(
         smooth_union(muscle - fat, aorta - 1.5, cava - 1.5, pulmonary - 2, radius_mm=10.0),
-        smooth_union(spine - 1, gullet - 1.5, airway - 3, small - 2, radius_mm=9.0),
+        smooth_union(spine, gullet - 1.5, airway - 3, small - 2, tube_mm(frame, THYMIC_FAT), radius_mm=9.0),
         radius_mm=12.0,
     )
     edge = canvas.edge_field
@@ -88,6 +93,9 @@ def build_mediastinum(frame: Frame, wall: Wall) -> Mediastinum:
         left_blood=edge(np.minimum(aorta, left)),
         right_blood=edge(np.minimum(np.minimum(pulmonary, cava), right)),
         gullet=edge(gullet),
+        beside_spine=edge(
+            np.maximum(np.maximum(spine, wall.cavity_mm), 12 - build.scale * (frame.y - spine_y(build, frame.z)))
+        ),
         outline_mm=outline,
         contrast_hu=build.contrast_hu,
     )
@@ -96,6 +104,7 @@ def build_mediastinum(frame: Frame, wall: Wall) -> Mediastinum:
 def paint_mediastinum(image: Array, organs: Mediastinum, wall: Wall, k: int, inside: Array, grain: Array) -> None:
     """Paint fat, heart and great vessels on slice `k`; `inside` (Y, X) is the share of the rib cage's inside."""
     blend(image, inside, wall.fat_hu + 12 + 10 * grain)
+    paint(image, organs.beside_spine, k, 38.0)
     paint(image, organs.heart, k, MYOCARDIUM_HU + 0.3 * organs.contrast_hu)
     paint(image, organs.left_blood, k, BLOOD_HU + organs.contrast_hu)
     paint(image, organs.right_blood, k, BLOOD_HU + 0.85 * organs.contrast_hu)
@@ -110,7 +119,7 @@ def tube_mm(frame: Frame, path: Sequence[tuple[float, float, float, float]]) -> 
     """Signed distance in mm to a chain of round tubes given as reference (x, y, z, radius); FAR_MM far away."""
     result = np.full(frame.x.shape, FAR_MM, dtype=np.float32)
     scale = np.float32(frame.build.scale)
-    for start, stop in zip(path[:-1], path[1:], strict=True):
+    for start, stop in itertools.pairwise(path):
         box = _coarse_box(frame, start, stop)
         if box is None:
             continue
@@ -121,6 +130,14 @@ def tube_mm(frame: Frame, path: Sequence[tuple[float, float, float, float]]) -> 
         away = np.sqrt((x - t * step[0]) ** 2 + (y - t * step[1]) ** 2 + (z - t * step[2]) ** 2)
         result[box] = np.minimum(result[box], (away - a[3] - t * (b[3] - a[3])) * scale)
     return result
+
+
+def _spine_mm(frame: Frame) -> Array:
+    """Vertebral body and the wedge of soft tissue behind it that keeps the two lungs apart."""
+    behind = frame.y - spine_y(frame.build, frame.z)
+    body = (np.hypot(frame.x / 21, (behind - 2) / 18) - 1) * 18
+    wedge = np.maximum(0.88 * (np.abs(frame.x) - 20 - 0.5 * behind), 2 - behind)
+    return smooth_union(body, wedge, radius_mm=6.0) * np.float32(frame.build.scale)
 
 
 def _coarse_box(frame: Frame, start: Sequence[float], stop: Sequence[float]) -> tuple[slice, slice, slice] | None:
@@ -148,11 +165,11 @@ def _chambers(frame: Frame) -> tuple[Array, Array, Array, Array]:
         a, b, c = semi
         return ellipsoid_mm(frame, (x * f, -10 + (y + 10) * f, -50 + (z + 50) * f), (a * f, b * f, c * f))
 
-    left_atrium = chamber((4, 12, -44), (33, 18, 21))
-    right_atrium = chamber((-30, -18, -64), (23, 27, 31))
-    right_ventricle = chamber((8, -50, -80), (42, 25, 30))
+    left_atrium = chamber((4, 10, -44), (34, 19, 22))
+    right_atrium = chamber((-29, -24, -64), (25, 30, 33))
+    right_ventricle = chamber((10, -56, -78), (45, 28, 33))
     left_ventricle = smooth_union(
-        chamber((34, -20, -74), (30, 29, 32)), chamber((56, -36, -88), (30, 27, 26)), radius_mm=14.0
+        chamber((36, -24, -74), (33, 32, 34)), chamber((58, -44, -88), (32, 30, 28)), radius_mm=14.0
     )
     atria = smooth_union(left_atrium, right_atrium, radius_mm=8.0)
     ventricles = smooth_union(left_ventricle, right_ventricle, radius_mm=10.0)

@@ -50,8 +50,7 @@ def shape_nodule(nodule: Nodule, centre_xyz: Array, rng: np.random.Generator) ->
     unit = _relative_radius(_sphere(), axes, heights, sharpness, stretch)
     size = (volume / (4 / 3 * np.pi * float(np.mean(unit**3)))) ** (1 / 3)
     hu, core_share, core_hu = _densities(nodule.kind, rng)
-    floats = [np.asarray(v, dtype=np.float32) for v in (axes, heights, sharpness, stretch)]
-    return Body(centre, size, *floats, spikes, hu, core_share, core_hu)
+    return Body(centre, size, axes, heights, sharpness, stretch, spikes, hu, core_share, core_hu)
 
 
 def body_occupancy(canvas: Canvas, body: Body) -> tuple[tuple[slice, slice, slice], Array, Array] | None:
@@ -143,7 +142,7 @@ def _relative_radius(unit: Array, axes: Array, heights: Array, sharpness: Array,
     radius = np.ones(len(unit), dtype=np.float32)
     for axis, height, sharp in zip(axes, heights, sharpness, strict=True):
         radius += np.float32(height) * np.exp(np.float32(sharp) * (unit @ axis.astype(unit.dtype) - 1))
-    return radius / np.sqrt(np.einsum("ij,j->i", unit * unit, (stretch * stretch).astype(unit.dtype)))
+    return radius / np.sqrt(np.einsum("ij,j->i", unit * unit, np.asarray(stretch * stretch, dtype=unit.dtype)))
 
 
 def _sphere() -> Array:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nodules.scans.phantom.canvas import COARSE_STEP_MM, Array
 from nodules.scans.phantom.lungs import Lungs, lobe_at
@@ -84,7 +85,7 @@ def _at_vessels(nodule: Nodule, vessels: Vessels, rng: np.random.Generator) -> A
     return (vessels.branch_points[chosen] + away * distance).astype(np.float32)
 
 
-def _in_view(lungs: Lungs, points: Array) -> Array:
+def _in_view(lungs: Lungs, points: Array) -> NDArray[np.bool_]:
     """Whether points lie on the grid and inside the round field of view."""
     canvas = lungs.frame.canvas
     z, y, x = canvas.axes_mm
@@ -93,14 +94,14 @@ def _in_view(lungs: Lungs, points: Array) -> Array:
     return inside & (points[:, 2] > z[0] + 2) & (points[:, 2] < z[-1] - 2)
 
 
-def _free(points: Array, radius: float, taken: list[tuple[Array, float]]) -> Array:
+def _free(points: Array, radius: float, taken: list[tuple[Array, float]]) -> NDArray[np.bool_]:
     free = np.ones(len(points), dtype=bool)
     for centre, other in taken:
         free &= np.linalg.norm(points - centre, axis=1) > radius + other + CLEARANCE_MM
     return free
 
 
-def _wished(nodule: Nodule, depth: Array) -> Array:
+def _wished(nodule: Nodule, depth: Array) -> NDArray[np.bool_]:
     radius = nodule.diameter_mm / 2
     if nodule.attachment == "pleura":
         return np.abs(depth - 0.85 * radius) < 0.12 * radius + 0.3

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from nodules.scans.phantom.abdomen import build_abdomen, paint_abdomen
 from nodules.scans.phantom.anatomy import APEX_MM, RECESS_MM, Build, Frame, draw_build
-from nodules.scans.phantom.canvas import Array, Canvas, blend, filled
+from nodules.scans.phantom.canvas import Array, Canvas, filled
 from nodules.scans.phantom.lungs import Lungs, Texture, build_lungs, paint_lungs
 from nodules.scans.phantom.mediastinum import build_mediastinum, paint_mediastinum
-from nodules.scans.phantom.nodule_shapes import paint_nodules, shape_nodule
-from nodules.scans.phantom.patient import PhantomParams, Truth, draw_truth, stream
+from nodules.scans.phantom.nodule_shapes import Body, paint_nodules, shape_nodule
+from nodules.scans.phantom.patient import LAYOUT_CODES, Layout, PhantomParams, Truth, draw_truth, stream
 from nodules.scans.phantom.placement import place_nodules
 from nodules.scans.phantom.scanner import HIGHEST_HU, LOWEST_HU, Detector, Scanner, draw_scanner, paint_couch
 from nodules.scans.phantom.skeleton import build_skeleton, paint_skeleton
@@ -51,10 +51,10 @@ class Rendered:
     false_points_xyz: Array
 
 
-def render_patient(index: int, layout: str, params: PhantomParams) -> Rendered:
+def render_patient(index: int, layout: Layout, params: PhantomParams) -> Rendered:
     """Draw and render one patient; the result depends on nothing but the arguments."""
-    if layout not in ("luna", "dsb"):
-        raise ValueError(f"layout must be 'luna' or 'dsb', got {layout!r}")
+    if layout not in LAYOUT_CODES:
+        raise ValueError(f"layout must be one of {list(LAYOUT_CODES)}, got {layout!r}")
     streams = {
         name: stream(name, index, layout, params)
         for name in ("anatomy", "placement", "vessels", "texture", "scanner", "candidates")
@@ -83,7 +83,8 @@ def render_patient(index: int, layout: str, params: PhantomParams) -> Rendered:
         truth=replace(truth, nodules=placed),
         scanner=scanner,
         origin_xyz_mm=_world(np.asarray(canvas.corner_xyz_mm), shift),
-        false_points_xyz=_false_points(lungs, vessels, bodies, streams["candidates"]) + np.float32(shift),
+        false_points_xyz=_false_points(lungs, vessels, bodies, streams["candidates"])
+        + np.asarray(shift, dtype=np.float32),
     )
 
 
@@ -170,7 +171,7 @@ def _world(point_xyz: NDArray[np.floating], shift: tuple[float, float, float]) -
     return x, y, z
 
 
-def _false_points(lungs: Lungs, vessels: Vessels, bodies: list, rng: np.random.Generator) -> Array:
+def _false_points(lungs: Lungs, vessels: Vessels, bodies: list[Body], rng: np.random.Generator) -> Array:
     """Points well away from every nodule: two thirds branching points of vessels, the others anywhere in the lungs."""
     large = np.flatnonzero(vessels.branch_radii > 0.8)
     chosen = rng.permutation(large)[: 2 * FALSE_CANDIDATES // 3]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from nodules.scans.phantom.nodules import Nodule
 
-# Coefficients of the full model with spiculation: McWilliams et al., "Probability of cancer in pulmonary nodules detected
-# on first screening CT", N Engl J Med 2013;369:910-919. Age, sex and history are left out: a phantom has none.
+# Coefficients of the full model with spiculation: McWilliams et al., "Probability of cancer in pulmonary nodules
+# detected on first screening CT", N Engl J Med 2013;369:910-919. Age, sex and history are left out: a phantom has none.
 SIZE_COEFFICIENT = -5.3854
 SIZE_CENTRE = 1.58113883  # (4 mm / 10 mm) ** -0.5
 KIND_COEFFICIENTS = {"solid": 0.0, "part_solid": 0.3770, "ground_glass": -0.1276}

@@ -68,8 +68,8 @@ class Detector:
         """Blurred and noisy slice `k`; `shoulders` from 0 to 1 adds the streaks between them."""
         signal = scipy.fft.rfft2(image) * self._blur
         white = scipy.fft.rfft2(self._rng.standard_normal(self._shape, dtype=np.float32))
-        grain = scipy.fft.irfft2(white * (self._noise + np.float32(0.9 * shoulders) * self._streaks), s=self._shape)
-        amplitude = self._scanner.noise_hu * (1 + 0.5 * shoulders) * (0.3 + 0.7 * self._thickness(k))
+        grain = scipy.fft.irfft2(white * (self._noise + np.float32(0.5 * shoulders) * self._streaks), s=self._shape)
+        amplitude = self._scanner.noise_hu * (1 + 0.4 * shoulders) * (0.3 + 0.7 * self._thickness(k))
         return scipy.fft.irfft2(signal, s=self._shape) + grain * amplitude
 
     def _thickness(self, k: int) -> Array:

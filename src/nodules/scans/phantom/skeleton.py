@@ -11,8 +11,8 @@ from nodules.scans.phantom.canvas import Array, SmoothField, blend, filled
 from nodules.scans.phantom.thorax import Wall, cavity_shape
 
 LEVEL_MM = 24.0  # reference height of one vertebra with its disc, and of one rib with its gap
-CORTEX_HU, MARROW_HU, CARTILAGE_HU, DISC_HU = 780.0, 210.0, 105.0, 95.0
-RIB_DEPTH_MM, RIB_HALF_THICK_MM, RIB_HALF_HIGH_MM, RIB_CORTEX_MM = 5.6, 3.7, 6.8, 1.3
+CORTEX_HU, MARROW_HU, CARTILAGE_HU, DISC_HU = 720.0, 150.0, 95.0, 80.0
+RIB_DEPTH_MM, RIB_HALF_THICK_MM, RIB_HALF_HIGH_MM, RIB_CORTEX_MM = 5.2, 3.3, 6.0, 1.0
 CARTILAGE_FROM = 0.70  # share of the way from the spine to the sternum where bone ends
 
 
@@ -34,8 +34,8 @@ class Skeleton:
 def build_skeleton(frame: Frame, wall: Wall, rng: np.random.Generator) -> Skeleton:
     """Describe the bones of one patient."""
     canvas, build, turn = frame.canvas, frame.build, wall.turn_rad
-    fall = build.rib_fall * (0.45 * turn / np.pi + 0.55 * np.sin(turn / 2) ** 2)
-    fall = fall * np.clip(1 - (frame.z + fall - 20) / 140, 0.35, 1)  # upper ribs fall less
+    fall = build.rib_fall * (0.2 * turn / np.pi + 0.8 * np.sin(turn / 2))
+    fall = fall * np.clip(1 - (frame.z + 0.5 * fall - 10) / 150, 0.45, 1)  # upper ribs fall less
     behind = frame.y - spine_y(build, frame.z)
     _, half_depth, centre_y = cavity_shape(build, frame.z)
     from_sternum = frame.y - (np.minimum(centre_y - half_depth, -40) - 7)
@@ -119,7 +119,7 @@ def _paint_sternum(image: Array, bones: Skeleton, k: int, grain: Array) -> None:
     half_wide = np.where(z > 15, 19 + 0.28 * (z - 15), 17.0)
     share = np.clip((z + 112) / 6, 0, 1) * np.clip((56 - z) / 4, 0, 1)
     dx = frame.canvas.spacing_zyx_mm[2] / frame.build.scale
-    for shrink, hu in ((0.0, 480.0), (1.4, 130.0)):
+    for shrink, hu in ((0.0, 420.0), (1.3, 70.0)):
         q = np.sqrt(np.sqrt((x / (half_wide - shrink)) ** 4 + (y / (6.2 - shrink)) ** 4))
         blend(image[box], filled((q - 1) * (5.2 - shrink) / dx) * share, hu + 40 * grain[box])
 
@@ -135,10 +135,10 @@ def _paint_spine(image: Array, bones: Skeleton, k: int, grain: Array) -> None:
     z = (level - np.floor(level) - 0.5) * LEVEL_MM  # from the middle of this vertebra
     end = np.clip((np.abs(z) - 9.6) / dz + 0.5, 0, 1)  # share of disc
     waist = 1 + 0.10 * (np.minimum(np.abs(z), 10) / 10) ** 2
-    body = (_power4(x / (17.5 * waist), y / (14.2 * waist)) - 1) * 14
+    body = (_power4(x / (18.5 * waist), y / (15.2 * waist)) - 1) * 15
     plate = np.clip(1 - np.abs(np.abs(z) - 9.2) / max(1.0, 0.5 * dz), 0, 1) * (1 - end)
-    blend(view, filled(body / dx), 430.0 * (1 - end) + DISC_HU * end)
-    inner_hu = (165 + 190 * plate + 32 * grain[box]) * (1 - end) + DISC_HU * end
+    blend(view, filled(body / dx), 360.0 * (1 - end) + DISC_HU * end)
+    inner_hu = (125 + 170 * plate + 42 * grain[box]) * (1 - end) + DISC_HU * end
     blend(view, filled((body + 1.2) / dx), inner_hu)
     _paint_arch(view, x, y, z, dx)
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from nodules.scans.phantom.anatomy import Build, Frame, spine_y
-from nodules.scans.phantom.canvas import Array, Canvas, SmoothField, blend, filled, smooth_cut, smooth_union
+from nodules.scans.phantom.canvas import COARSE_STEP_MM, Array, SmoothField, blend, filled, smooth_cut, smooth_union
 
 HALF_WIDTH = 130.0  # reference half width of the cavity at its widest level
 WIDEST_Z = -55.0
-RIB_CAGE_MM = 13.0  # thickness of the shell that holds the ribs
+GUTTER = 29.0  # how far the lungs reach behind the axis of the vertebral bodies
+RIB_CAGE_MM = 12.0  # thickness of the shell that holds the ribs
 FAT_HU, MUSCLE_HU, SKIN_HU = -108.0, 52.0, 10.0
 
 
@@ -35,11 +36,13 @@ def build_wall(frame: Frame, rng: np.random.Generator) -> Wall:
     """Describe the chest wall of one patient on the coarse grid."""
     build, canvas = frame.build, frame.canvas
     half_width, half_depth, centre_y = cavity_shape(build, frame.z)
-    rise = np.maximum(_superellipse(frame.x / half_width, (frame.y - centre_y) / half_depth, 2.35) - 1, -0.9)
+    back = (frame.y - centre_y) / half_depth
+    side = frame.x / (half_width * (1 + 0.09 * np.clip(back, -1, 1)))  # egg-shaped: narrower in front
+    rise = np.maximum(_superellipse(side, back, 2.3) - 1, -0.9)
     top = frame.z - build.apex + 0.012 * (np.abs(frame.x) - 44) ** 2 + 0.010 * (frame.y - centre_y) ** 2
-    around = distance_mm(rise, canvas)
-    cavity_mm = smooth_cut(around, distance_mm(top, canvas), radius_mm=14.0)
-    cos_turn = _cos_turn(frame.x / half_width, (frame.y - centre_y) / half_depth)
+    around = distance_mm(rise)
+    cavity_mm = smooth_cut(around, distance_mm(top), radius_mm=14.0)
+    cos_turn = _cos_turn(side, back)
     body_mm = _body_mm(frame)
     muscle_mm = _muscle_mm(frame, cavity_mm, cos_turn, body_mm)
     waves = rng.standard_normal([n // 3 + 1 for n in cavity_mm.shape], dtype=np.float32)
@@ -80,14 +83,12 @@ def cavity_shape(build: Build, z: Array) -> tuple[Array, Array, Array]:
     up = np.clip((z - WIDEST_Z) / (build.apex - WIDEST_Z), 0, 1.1)
     down = np.clip((WIDEST_Z - z) / 100, 0, 1.2)
     half_width = HALF_WIDTH * (1 - 0.56 * up**2.4 - 0.03 * down**2)
-    half_depth = build.half_depth * (1 - 0.52 * up**2.2 + 0.02 * down)
-    return half_width, half_depth, spine_y(build, z) + 15 - half_depth
+    half_depth = build.half_depth * (1 - 0.56 * up**2.2 + 0.02 * down)
+    return half_width, half_depth, spine_y(build, z) + GUTTER - half_depth
 
 
-def distance_mm(implicit: Array, canvas: Canvas) -> Array:
+def distance_mm(implicit: Array) -> Array:
     """Implicit surface to approximate signed distance in mm, by dividing by the slope."""
-    from nodules.scans.phantom.canvas import COARSE_STEP_MM
-
     gz, gy, gx = np.gradient(implicit, COARSE_STEP_MM)
     slope = np.sqrt(gz * gz + gy * gy + gx * gx)
     return (implicit / np.maximum(slope, 0.25 * np.median(slope))).astype(np.float32)
@@ -119,11 +120,11 @@ def _body_mm(frame: Frame) -> Array:
     half_width = HALF_WIDTH + 20 + 10 * build.muscle + fat + 52 * shoulders
     deepest = cavity_shape(build, np.array(-60.0, dtype=np.float32))
     front = deepest[2] - deepest[1] - 23 - 0.9 * fat + 46 * _step((frame.z + 35) / 125)
-    back = spine_y(build, frame.z) + 58 + 0.5 * fat
+    back = spine_y(build, frame.z) + 72 + 0.5 * fat
     half_depth, centre = (back - front) / 2, (back + front) / 2
     groove = 0.05 * np.exp(-((frame.x / 14) ** 2)) * (frame.y > centre)
     flat = _superellipse(frame.x / half_width, (frame.y - centre) / half_depth, 2.5) - 1 + groove
-    outline = distance_mm(flat, frame.canvas)
+    outline = distance_mm(flat)
     if build.breast:
         size = build.breast
         for side in (-1, 1):
@@ -143,10 +144,10 @@ def _muscle_mm(frame: Frame, cavity_mm: Array, cos_turn: Array, body_mm: Array) 
     scapular = 26 * np.exp(-(((turn - 0.25) / 0.12) ** 2)) * _step((z + 70) / 55)
     layers = cavity_mm - (RIB_CAGE_MM + build.muscle * (2.5 + pectoral + latissimus + scapular))
     spine = spine_y(build, z)
-    parts = [layers]
+    parts: list[Array] = [layers]
     for side in (-1, 1):
-        column = np.hypot((frame.x - side * 29) / 26, (frame.y - spine - 36) / 18) - 1
-        parts.append((column * np.float32(20 * build.scale)).astype(np.float32))
+        column = np.hypot((frame.x - side * 29) / 26, (frame.y - spine - 50) / 16) - 1
+        parts.append((column * np.float32(18 * build.scale)).astype(np.float32))
         parts.append(ellipsoid_mm(frame, (side * 110, 36, 66), (46, 30, 42)))
         parts.append(ellipsoid_mm(frame, (side * 165, 16, 80), (44, 42, 56)))
     parts.append(ellipsoid_mm(frame, (0, 60, 92), (98, 22, 56)))

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nodules.scans.phantom.canvas import Array, Canvas
 
 POINTS_PER_VOXEL = 12
-GOLDEN = np.float32((np.sqrt(5) - 1) / 2)
 CHUNK_POINTS = 400_000
 
 
@@ -34,7 +33,7 @@ class Tubes:
     end_radius: Array
 
     @classmethod
-    def along(cls, points_xyz: Array, radii_mm: Sequence[float]) -> Tubes:
+    def along(cls, points_xyz: Array, radii_mm: ArrayLike) -> Tubes:
         """A chain of tubes through points (N, 3), rounded at its bends."""
         middles = (points_xyz[1:] + points_xyz[:-1]) / 2
         start = np.concatenate([points_xyz[:1], middles])
@@ -106,7 +105,9 @@ def _voxels(canvas: Canvas, tubes: Tubes, members: NDArray[np.intp], numbers: ND
 def _cross_axes(direction: Array) -> tuple[Array, Array]:
     """Two unit vectors across each direction (N, 3)."""
     along = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-6)
-    helper = np.where(np.abs(along[:, 2:3]) < 0.8, np.float32([[0, 0, 1]]), np.float32([[1, 0, 0]]))
+    helper = np.where(
+        np.abs(along[:, 2:3]) < 0.8, np.array([[0, 0, 1]], dtype=np.float32), np.array([[1, 0, 0]], dtype=np.float32)
+    )
     side = np.cross(along, helper)
     side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-6)
     return side.astype(np.float32), np.cross(along, side).astype(np.float32)

@@ -13,11 +13,11 @@ from nodules.scans.phantom.lungs import Lungs
 from nodules.scans.phantom.mediastinum import AZYGOS, NECK_VESSELS, TRACHEA, VEINS
 from nodules.scans.phantom.tubes import Tubes
 
-TERMINAL_STEP_MM = 11.0  # distance between the ends of neighbouring visible branches
-BARE_RIM_MM = 6.0  # outer lung in which CT shows hardly any vessel
-TERMINAL_RADIUS_MM = 0.48
-MURRAY_POWER = 3.0  # Murray, "The physiological principle of minimum work", 1926: flow goes with the cube of the radius
-PATH_WEIGHT, TURN_WEIGHT = 0.35, 0.7
+TERMINAL_STEP_MM = 9.2  # distance between the ends of neighbouring visible branches
+BARE_RIM_MM = 5.0  # outer lung in which CT shows hardly any vessel
+TERMINAL_RADIUS_MM = 0.55
+MURRAY_POWER = 2.7  # flow goes with this power of the radius: 3 by Murray (1926), somewhat less in lungs
+PATH_WEIGHT, TURN_WEIGHT = 0.18, 1.2
 LARGEST_RADIUS_MM = 7.0
 
 # Stems in reference mm: (parent, x, y, z); parent -1 is the hilum itself. Arteries, then veins.
@@ -146,11 +146,11 @@ def _beside(arteries: Tubes) -> Tubes:
     """Bronchi (lumen) that run with the larger arteries; the smallest ones are below what CT shows."""
     radius = np.minimum(arteries.start_radius, arteries.end_radius)
     large = np.flatnonzero((radius > 1.5) & (radius < 4.5))
-    tubes = [v[large] for v in (arteries.start, arteries.control, arteries.end)]
-    outward = np.float32([[0.25, 0.85, 0.45]])
+    outward = np.array([[0.25, 0.85, 0.45]], dtype=np.float32)
     shift = outward * (1.9 * radius[large, None] + 0.6)
     lumen = 0.8 * radius[large]
-    return Tubes(*(t + shift for t in tubes), lumen, lumen * np.float32(0.9))
+    start, control, end = (v[large] + shift for v in (arteries.start, arteries.control, arteries.end))
+    return Tubes(start, control, end, lumen, lumen * np.float32(0.9))
 
 
 def lung_points(lungs: Lungs, rng: np.random.Generator, number: int) -> Array:

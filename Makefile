@@ -1,0 +1,52 @@
+# `make help` lists what can be made.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help repro test env lock params serve serve-check ui clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+repro: .venv/ready ## run the whole pipeline; what is up to date is skipped
+	dvc repro
+	@dvc metrics show
+	@echo "Pictures: models/plots/nodules.png. Runs and curves: make ui. Server: make serve."
+
+test: .venv/ready ## linter, type checker, tests
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest -n 2
+
+env: .venv/ready ## only the environment
+
+serve: .venv/ready ## answer scans on port 5001
+	mlflow models serve -m models/diagnosis --env-manager local -p 5001
+
+serve-check: .venv/ready ## serve the packaged model and compare its answer with `nodules predict`
+	pytest -q tests/serving/test_served_model.py --packaged-model models/diagnosis
+
+ui: .venv/ready ## compare runs in the browser on port 5000
+	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
+
+lock: .venv/ready ## renew requirements.lock and requirements-gpu.lock from pyproject.toml
+	$(LOCK) --group dev -o requirements.lock
+	$(LOCK) --group dev --extra gpu -o requirements-gpu.lock
+
+params: .venv/ready ## compose params.yaml from conf/
+	python -c "from dvc.utils.hydra import compose_and_dump as c; c('params.yaml', '$(CURDIR)/conf', None, 'config', '$(CURDIR)', [])"
+
+clean: ## remove the environment and all unfinished work; results and the DVC cache stay
+	rm -rf .venv .work
+
+# LOCKFILE=requirements-gpu.lock adds CUDA.
+LOCKFILE ?= requirements.lock
+.venv/ready: $(LOCKFILE) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed, got %d.%d; name it: make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKFILE)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

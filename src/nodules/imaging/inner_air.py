@@ -1,0 +1,66 @@
+"""Air inside the body, told from the air around it slice by slice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nodules.imaging.in_plane import IN_PLANE, not_outside, share_of_surroundings
+
+ROOM_HU = -960.0  # air of the room and padding lie below; lung, unless destroyed, above
+RIM_VOXELS = 2  # blurred between the room and what touches it
+MAX_OPEN_SHARE = 0.3  # of the outline of a lung that the edge of the image cuts; clothes and foam are open all around
+MIN_CUT_LUNG_MM2 = 1000.0
+SOFT_TISSUE_HU = -200.0
+MAX_TISSUE_IN_FRONT = 0.9  # share of a slice's soft tissue in front of lung; mattress and couch have nearly all of it
+
+
+def find_inner_air(
+    hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]
+) -> NDArray[np.bool_]:
+    """Find the air that is not connected with the edge of its slice, and lung that the edge cuts a little.
+
+    Parameters
+    ----------
+    hu_zyx : (Z, Y, X) ndarray of float32
+        HU.
+    air_zyx : (Z, Y, X) ndarray of bool
+        Everything as dark as lung or darker.
+    spacing_zyx_mm : tuple of float
+        Spacing of the grid.
+
+    Returns
+    -------
+    (Z, Y, X) ndarray of bool
+    """
+    inner = not_outside(air_zyx)
+    room = hu_zyx < ROOM_HU
+    room &= ~not_outside(room)
+    doubtful = air_zyx & ~inner & ~ndimage.binary_dilation(room, IN_PLANE, iterations=RIM_VOXELS)
+    parts, count = ndimage.label(doubtful, IN_PLANE)
+    areas_mm2 = np.bincount(parts.ravel(), minlength=count + 1) * spacing_zyx_mm[1] * spacing_zyx_mm[2]
+    lung = (areas_mm2 >= MIN_CUT_LUNG_MM2) & (_open_share(parts, air_zyx & ~inner) <= MAX_OPEN_SHARE)
+    lung[0] = False
+    return (inner | lung[parts]) & ~behind_body(hu_zyx, inner | lung[parts])
+
+
+def behind_body(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Regions of air, connected within their slice, that have nearly all soft tissue of the slice in front of them."""
+    in_front = np.cumsum((hu_zyx > SOFT_TISSUE_HU).sum(axis=2), axis=1, dtype=float)
+    in_front /= np.maximum(in_front[:, -1:], 1)
+    regions, count = ndimage.label(air_zyx, IN_PLANE)
+    slices, rows, _ = np.nonzero(air_zyx)
+    numbers = regions[air_zyx]
+    total = np.bincount(numbers, weights=in_front[slices, rows], minlength=count + 1)
+    behind = total > MAX_TISSUE_IN_FRONT * np.maximum(np.bincount(numbers, minlength=count + 1), 1)
+    return behind[regions]
+
+
+def _open_share(parts_zyx: NDArray[Any], outer_air_zyx: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Share of the outline of each part along which more air or the edge of the image lies."""
+    around = ((0, 0), (1, 1), (1, 1))
+    parts, outside = np.pad(parts_zyx, around), np.pad(outer_air_zyx, around, constant_values=True)
+    return share_of_surroundings(parts, outside, np.ones_like(outside), steps=1)

@@ -1,0 +1,87 @@
+"""The risk model against hand-worked odds, and the labels of a cohort drawn without images."""
+
+import math
+
+import numpy as np
+import pytest
+from small_cohort import SMALL
+
+from nodules.scans.phantom import cohort, nodules, risk
+from nodules.scans.phantom.nodules import Nodule
+from nodules.scans.phantom.patient import PhantomParams
+
+DEMO = PhantomParams(2017, 320, (0.75, 0.9), (2.0, 3.0), 60, 2, 75, (4.0, 30.0), 0.1, (15.0, 50.0), 0.6)
+
+
+def nodule(**changes):
+    return Nodule(
+        **(
+            {"diameter_mm": 4.0, "kind": "solid", "shape": "round", "attachment": "isolated", "lobe": "left_lower"}
+            | changes
+        )
+    )
+
+
+def log_odds(probability):
+    return math.log(probability / (1 - probability))
+
+
+def test_reference_nodule_has_the_intercept():
+    assert log_odds(risk.nodule_probability(nodule(), count=4, emphysema=False)) == pytest.approx(
+        risk.INTERCEPT, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "count", "emphysema", "added"),
+    [
+        ({"diameter_mm": 10.0}, 4, False, 5.3854 * 0.58113883),
+        ({"kind": "part_solid"}, 4, False, 0.3770),
+        ({"kind": "ground_glass"}, 4, False, -0.1276),
+        ({"lobe": "right_upper"}, 4, False, 0.6581),
+        ({"shape": "spiculated"}, 4, False, 0.7729),
+        ({}, 1, False, 0.2472),
+        ({}, 4, True, 0.2953),
+    ],
+)
+def test_each_term_adds_its_coefficient(changes, count, emphysema, added):
+    probability = risk.nodule_probability(nodule(**changes), count=count, emphysema=emphysema)
+    assert log_odds(probability) == pytest.approx(risk.INTERCEPT + added, abs=1e-6)
+
+
+def test_patient_risk_is_that_of_at_least_one_cancer():
+    one = risk.nodule_probability(nodule(), count=2, emphysema=False)
+    assert risk.patient_probability([nodule(), nodule()], emphysema=False) == pytest.approx(1 - (1 - one) ** 2)
+
+
+def test_patient_without_nodules_has_the_base_risk():
+    assert risk.patient_probability([], emphysema=True) == risk.BASE_RISK
+
+
+def test_labels_of_a_cohort_are_decisive_and_a_quarter_is_positive():
+    table = cohort.label_table(2000, DEMO).drop_duplicates("index")
+    p = table["true_probability"].to_numpy()
+    bayes = -np.mean(p * np.log(p) + (1 - p) * np.log(1 - p))
+    assert len(table) == 2000
+    assert abs(table["cancer"].mean() - 0.25) < 0.03
+    assert abs(p.mean() - 0.25) < 0.015
+    assert 0.33 < bayes < 0.42  # the prior alone gives 0.562
+    assert abs((table["nodule_count"] == 0).mean() - 0.1) < 0.03
+
+
+def test_drawn_nodules_stay_in_range_and_are_mostly_small():
+    table = cohort.label_table(2000, DEMO, "luna")
+    diameter = table["diameter_mm"].dropna()
+    assert diameter.between(4, 30).all()
+    assert diameter.between(5, 12).mean() > 0.6
+    assert 1.6 < len(diameter) / 2000 < 2.2
+    assert set(table["lobe"].dropna()) == set(nodules.LOBES)
+
+
+def test_table_without_images_has_the_labels_of_the_rendered_patients():
+    table = cohort.label_table(2, SMALL)
+    for index in range(2):
+        _, truth = cohort.make_patient(index, "dsb", SMALL)
+        mine = table[table["index"] == index]
+        assert list(mine["diameter_mm"].dropna()) == [n.diameter_mm for n in truth.nodules]
+        assert mine["cancer"].iloc[0] == truth.cancer
