@@ -48,7 +48,9 @@ def test_parameters_are_declared_exactly(stage: str) -> None:
     read = {
         node.args[0].value
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "params.load" and isinstance(node.args[0], ast.Constant)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "params.load"
+        and isinstance(node.args[0], ast.Constant)
     }
     assert {name.split(".")[0] for name in STAGES[stage].get("params", [])} == read
 
@@ -64,7 +66,9 @@ def test_every_path_of_the_command_is_declared(stage: str) -> None:
 
 def test_every_stage_module_is_a_stage() -> None:
     runnable = {
-        name for name, path in modules().items() if name.startswith("nodules.stages.") and "__main__" in path.read_text()
+        name
+        for name, path in modules().items()
+        if name.startswith("nodules.stages.") and "__main__" in path.read_text()
     }
     assert runnable == {module_of(stage) for stage in STAGES}
 
@@ -128,7 +132,9 @@ def test_a_real_data_set_has_no_phantom_stage(tmp_path: Path) -> None:
     compose_and_dump(tmp_path / "params.yaml", str(PROJECT / "conf"), None, "config", str(tmp_path), ["dataset=real"])
     dvc = [sys.executable, "-m", "dvc"]
     subprocess.run([*dvc, "init", "-q"], cwd=tmp_path, check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"})
-    listed = subprocess.run([*dvc, "stage", "list", "--names-only"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    listed = subprocess.run(
+        [*dvc, "stage", "list", "--names-only"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
     names = listed.stdout.split()
     assert not [name for name in names if name.startswith("phantoms")]
     assert [name for name in names if name.startswith("extract_luna")] == [f"extract_luna@{n}" for n in range(10)]

@@ -200,8 +200,8 @@ def lung_volume_l(findings: Findings) -> float:
 
 @feature
 def emphysema_share(findings: Findings) -> float:
-    """Share of lung voxels below -950 HU."""
-    return findings.lungs["emphysema_share"]
+    """Share of lung voxels below -950 HU; 0 without lungs."""
+    return findings.lungs["emphysema_share"] if lung_volume_l(findings) > 0 else 0.0
 
 
 def _mean(values: pd.Series) -> float:

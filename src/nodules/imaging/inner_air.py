@@ -15,7 +15,8 @@ RIM_VOXELS = 2  # blurred between the room and what touches it
 MAX_OPEN_SHARE = 0.3  # of the outline of a lung that the edge of the image cuts; clothes and foam are open all around
 MIN_CUT_LUNG_MM2 = 1000.0
 SOFT_TISSUE_HU = -200.0
-MAX_TISSUE_IN_FRONT = 0.9  # share of a slice's soft tissue in front of lung; mattress and couch have nearly all of it
+COUCH_SHARE = 0.95  # of a slice's soft tissue lies in front of couch and mattress
+CUT_LUNG_SHARE = (0.15, 0.85)  # of it lies in front of a large section of lung; less in front of a blanket
 
 
 def find_inner_air(
@@ -42,21 +43,26 @@ def find_inner_air(
     doubtful = air_zyx & ~inner & ~ndimage.binary_dilation(room, IN_PLANE, iterations=RIM_VOXELS)
     parts, count = ndimage.label(doubtful, IN_PLANE)
     areas_mm2 = np.bincount(parts.ravel(), minlength=count + 1) * spacing_zyx_mm[1] * spacing_zyx_mm[2]
-    lung = (areas_mm2 >= MIN_CUT_LUNG_MM2) & (_open_share(parts, air_zyx & ~inner) <= MAX_OPEN_SHARE)
+    share = _tissue_in_front(hu_zyx, parts, count)
+    lung = (areas_mm2 >= MIN_CUT_LUNG_MM2) & (share >= CUT_LUNG_SHARE[0]) & (share <= CUT_LUNG_SHARE[1])
+    lung &= _open_share(parts, air_zyx & ~inner) <= MAX_OPEN_SHARE
     lung[0] = False
-    return (inner | lung[parts]) & ~behind_body(hu_zyx, inner | lung[parts])
+    return (inner & ~_couch(hu_zyx, inner)) | lung[parts]
 
 
-def behind_body(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Regions of air, connected within their slice, that have nearly all soft tissue of the slice in front of them."""
+def _couch(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    parts, count = ndimage.label(air_zyx, IN_PLANE)
+    return (_tissue_in_front(hu_zyx, parts, count) > COUCH_SHARE)[parts] & air_zyx
+
+
+def _tissue_in_front(hu_zyx: NDArray[np.float32], parts_zyx: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """Share of a slice's soft tissue that lies in front of each part of this slice, on average over the part."""
     in_front = np.cumsum((hu_zyx > SOFT_TISSUE_HU).sum(axis=2), axis=1, dtype=float)
     in_front /= np.maximum(in_front[:, -1:], 1)
-    regions, count = ndimage.label(air_zyx, IN_PLANE)
-    slices, rows, _ = np.nonzero(air_zyx)
-    numbers = regions[air_zyx]
+    slices, rows, _ = places = np.nonzero(parts_zyx)
+    numbers = parts_zyx[places]
     total = np.bincount(numbers, weights=in_front[slices, rows], minlength=count + 1)
-    behind = total > MAX_TISSUE_IN_FRONT * np.maximum(np.bincount(numbers, minlength=count + 1), 1)
-    return behind[regions]
+    return total / np.maximum(np.bincount(numbers, minlength=count + 1), 1)
 
 
 def _open_share(parts_zyx: NDArray[Any], outer_air_zyx: NDArray[np.bool_]) -> NDArray[np.float64]:

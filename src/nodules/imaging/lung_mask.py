@@ -155,9 +155,7 @@ def lung_measures(volume: Volume, labels_zyx: NDArray[np.uint8]) -> dict[str, fl
     }
 
 
-def _lung_parts(
-    hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_], params: LungMaskParams
-) -> NDArray[np.bool_]:
+def _lung_parts(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_], params: LungMaskParams) -> NDArray[np.bool_]:
     """Keep large connected parts that are no gas."""
     parts, count = ndimage.label(air_zyx)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)

@@ -120,13 +120,13 @@ def resample_slices(slices_zyx: NDArray[Any], source: Volume, target: Volume, *,
 def network_input(
     roi: LungRoi, indices: Sequence[int], params: LungRoiParams, context: ContextParams
 ) -> NDArray[np.float32]:
-    """Inputs (len(indices), Y, X, C) in [0, 1] for the given slices of the region."""
+    """Inputs (len(indices), Y, X, C) in [0, 1] for the given slices of the region; 0 where a slice is not visible."""
     hidden = np.where(roi.visible_zyx, roi.scan.voxels_zyx, np.int16(AIR_HU))
     count = roi.scan.shape_zyx[0]
     rows = {index: index for index in range(count)}
     slice_mm = roi.scan.spacing_zyx_mm[0]
     stacks = [slice_context.stack(hidden, rows, int(index), context, slice_mm, count) for index in indices]
-    return window(np.stack(stacks), *params.window_hu)
+    return window(np.stack(stacks), *params.window_hu) * roi.visible_zyx[list(indices), ..., np.newaxis]
 
 
 def to_scan_grid(values: Volume, scan: Volume) -> Volume:

@@ -99,7 +99,7 @@ def nodule_overlay(
     figure, panels = _panels(len(slices_hu), columns=4)
     for number, panel in enumerate(panels):
         _show(panel, slices_hu[number], spacing_yx_mm, window_hu)
-        _outline(panel, reference[number] != 0, spacing_yx_mm, REFERENCE_COLOUR)
+        _outline(panel, reference[number] != 0, spacing_yx_mm, REFERENCE_COLOUR, width=2.4)
         _outline(panel, predicted[number] != 0, spacing_yx_mm, PREDICTED_COLOUR)
         panel.set_title(titles[number] if titles else f"slice {number + 1}", fontsize=8)
     _legend(figure, {"reference": REFERENCE_COLOUR, "predicted": PREDICTED_COLOUR}, window_hu)
@@ -182,12 +182,14 @@ def _draw_slice(panel: Axes, volume: Volume, axis: int, index: int, shown: tuple
     panel.text(0.02, 0.98, "R", transform=panel.transAxes, color="white", fontsize=8, va="top")
 
 
-def _outline(panel: Axes, mask: NDArray[np.bool_], spacing_mm: tuple[float, float], colour: str) -> None:
+def _outline(
+    panel: Axes, mask: NDArray[np.bool_], spacing_mm: tuple[float, float], colour: str, width: float = 0.9
+) -> None:
     if not mask.any():
         return
     padded = np.pad(mask, 1).astype(float)  # so that an outline also closes along the edge of the image
     rows_mm, columns_mm = ((np.arange(n) - 0.5) * s for n, s in zip(padded.shape, spacing_mm, strict=True))
-    panel.contour(columns_mm, rows_mm, padded, levels=[0.5], colors=[colour], linewidths=0.9)
+    panel.contour(columns_mm, rows_mm, padded, levels=[0.5], colors=[colour], linewidths=width)
 
 
 def _coronal_overview(

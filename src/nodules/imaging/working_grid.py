@@ -84,7 +84,7 @@ def _sum_blocks(voxels_zyx: NDArray[Any], axis: int, block: int) -> NDArray[Any]
     total: NDArray[Any] | None = None
     for start in range(block):
         part = voxels_zyx[(slice(None),) * axis + (slice(start, stop, block),)]
-        total = part.astype(np.int32) if total is None else np.add(total, part, out=total)
+        total = part.astype(np.result_type(part, np.int32)) if total is None else np.add(total, part, out=total)
     return total if total is not None else voxels_zyx
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from nodules.imaging.volume import window
 
@@ -28,6 +29,11 @@ class SamplingParams:
         Share of the patches that are centred near a nodule; the others lie anywhere in the lungs.
     jitter_px : int
         Largest distance along each axis from a nodule patch's centre to its nodule.
+    warped_share : float
+        Share of the training patches that are turned by any angle and scaled; the others are only flipped and turned by
+        quarters, which costs nothing.
+    scale : tuple of 2 float
+        Smallest and largest magnification of a warped patch.
     hu_shift, hu_noise : float
         Standard deviations of a shift of all HU and of noise added to each pixel.
     """
@@ -35,6 +41,8 @@ class SamplingParams:
     patch_px: Annotated[int, Gt(0)]
     nodule_share: Annotated[float, Ge(0), Le(1)]
     jitter_px: Annotated[int, Ge(0)]
+    warped_share: Annotated[float, Ge(0), Le(1)]
+    scale: tuple[float, float]
     hu_shift: Annotated[float, Ge(0)]
     hu_noise: Annotated[float, Ge(0)]
 
@@ -105,14 +113,13 @@ class PatchSampler:
         """One input (P, P, C) and its mask (P, P, 1), both float32 in [0, 1]."""
         near_nodule = random.random() < self._params.nodule_share
         slices, row, y, x = self._nodule_place(random) if near_nodule else self._lung_place(random)
-        size = self._params.patch_px
-        hu = _cut(slices.hu[row], y, x, size).astype(np.float32)
-        visible = _cut(slices.visible[row], y, x, size)
-        mask = _cut(slices.nodules[row], y, x, size).astype(np.float32)
+        warp = self._draw_warp(random) if augment and random.random() < self._params.warped_share else None
+        layers = (slices.hu[row], slices.visible[row], slices.nodules[row])
+        hu, visible, mask = (_look(layer, y, x, self._params.patch_px, warp) for layer in layers)
         if augment:
             hu, visible, mask = self._vary(hu, visible, mask, random)
-        image = window(hu, *self._window_hu) * visible[..., None]
-        return image, mask[..., None]
+        image = window(hu, *self._window_hu) * (visible[..., None] >= 0.5)
+        return image, (mask[..., None] >= 0.5).astype(np.float32)
 
     def batch(self, random: np.random.Generator, size: int, augment: bool) -> Patch:
         """`size` patches stacked along the first axis."""
@@ -133,13 +140,20 @@ class PatchSampler:
         place = int(random.choice(places)) if places.size else height // 2 * width + width // 2
         return slices, row, place // width, place % width
 
+    def _draw_warp(self, random: np.random.Generator) -> NDArray[np.float64]:
+        """Matrix from offsets in the patch to offsets in the image."""
+        angle = random.uniform(0, 2 * np.pi)
+        magnification = np.exp(random.uniform(*np.log(self._params.scale)))
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        return turn / magnification
+
     def _vary(
         self,
         hu: NDArray[np.float32],
-        visible: NDArray[np.bool_],
+        visible: NDArray[np.float32],
         mask: NDArray[np.float32],
         random: np.random.Generator,
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         turns, mirror = int(random.integers(4)), bool(random.integers(2))
         hu, visible, mask = (_turn(array, turns, mirror) for array in (hu, visible, mask))
         hu = hu + np.float32(random.normal(0, self._params.hu_shift))
@@ -153,6 +167,22 @@ class PatchSampler:
 def _turn(array: NDArray, turns: int, mirror: bool) -> NDArray:
     array = np.rot90(array, turns, axes=(0, 1))
     return np.ascontiguousarray(array[:, ::-1] if mirror else array)
+
+
+def _look(layer: NDArray, y: int, x: int, size: int, warp: NDArray[np.float64] | None) -> NDArray[np.float32]:
+    """A square of `size` pixels centred at (y, x), seen through the warp."""
+    if warp is None:
+        return _cut(layer, y, x, size).astype(np.float32)
+    reach = int(np.ceil(size * np.abs(warp).sum(axis=1).max())) // 2 + 1
+    wide = _cut(layer, y, x, 2 * reach).astype(np.float32)
+    middle = (size - 1) / 2
+    offset = reach + warp @ [-middle, -middle]
+    channels = wide[..., None] if wide.ndim == 2 else wide
+    warped = [
+        ndimage.affine_transform(channels[..., c], warp, offset, (size, size), order=1, mode="nearest")
+        for c in range(channels.shape[-1])
+    ]
+    return np.stack(warped, axis=-1) if wide.ndim == 3 else warped[0]
 
 
 def _cut(image: NDArray, y: int, x: int, size: int) -> NDArray:

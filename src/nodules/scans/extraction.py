@@ -28,7 +28,7 @@ class ExtractParams:
     Attributes
     ----------
     slices_per_nodule : int
-        At most so many of the slices that cut a nodule, evenly spread, the middle one among them.
+        At most so many of the slices that cut a nodule, evenly spread; an odd number has the middle one among them.
     nodule_free_slices : int
         Slices of each scan that no nodule touches.
     """

@@ -10,6 +10,7 @@ from nodules.imaging.lung_mask import LungMaskParams
 from nodules.scans import segmentation_store
 from nodules.scans.scan import read_scan
 from nodules.scans.volume_files import read_mask
+from nodules.waiting_scans import identity
 
 if TYPE_CHECKING:
     from nodules.models.segmenter import Segmenter
@@ -23,7 +24,7 @@ def segment_scan_file(
 
     scan_id, path, lungs = item
     volume = read_scan(path)
-    network = _load(segmenter)
+    network = _load(segmenter, identity(segmenter))
     if lungs is None:
         scan = diagnosis.segment_scan(volume, network, lung_mask)
     else:
@@ -32,8 +33,8 @@ def segment_scan_file(
     return {"scan": scan_id, "slices": volume.shape_zyx[0], **scan.lung_measures}
 
 
-@functools.cache
-def _load(folder: Path) -> Segmenter:
+@functools.lru_cache(maxsize=1)
+def _load(folder: Path, identity: str) -> Segmenter:  # noqa: ARG001 - a Dask worker may outlive a network of that name
     from nodules.models.segmenter import Segmenter
 
     return Segmenter.load(folder)

@@ -11,6 +11,8 @@ import SimpleITK
 from small_cohort import SMALL, SOLID
 
 from nodules.scans.phantom import cohort, luna_files
+from nodules.scans.phantom.patient import stream
+from nodules.scans.phantom.scanner import draw_scanner
 
 
 def digests(folder):
@@ -102,17 +104,22 @@ def test_dicom_geometry_values_and_identity(tmp_path):
     assert len(tables["nodules.csv"]) == len(truth.nodules)
 
 
-def test_padding_occurs_in_both_values_and_is_declared(tmp_path):
-    lowest = set()
-    for index in range(8):
-        cohort.write_dsb_patient(index, SMALL, tmp_path)
-        one = pydicom.dcmread(next((tmp_path / cohort.patient_id(index, SMALL)).glob("*.dcm")))
-        corner = int(one.pixel_array[0, 0])
-        hu = corner + int(one.RescaleIntercept)
-        lowest.add(hu if hu < -1024 else None)
-        if hu < -1024:
-            assert int(one.PixelPaddingValue) == corner
-    assert {-2000, -3024, None} == lowest
+def padding_hu(index):
+    return draw_scanner(stream("scanner", index, "dsb", SMALL), SMALL).padding_hu
+
+
+@pytest.mark.parametrize("wanted_hu", [-2000, -3024, None])
+def test_padding_occurs_in_some_files_and_is_declared(tmp_path, wanted_hu):
+    index = next(i for i in range(30) if padding_hu(i) == wanted_hu)
+    cohort.write_dsb_patient(index, SMALL, tmp_path)
+    one = pydicom.dcmread(next(tmp_path.rglob("*.dcm")))
+    corner = int(one.pixel_array[0, 0])
+    if wanted_hu is None:
+        assert corner + one.RescaleIntercept >= -1024
+        assert "PixelPaddingValue" not in one
+    else:
+        assert corner + one.RescaleIntercept == wanted_hu
+        assert one.PixelPaddingValue == corner
 
 
 def test_no_patients_give_empty_tables_with_columns():

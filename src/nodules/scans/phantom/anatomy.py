@@ -33,10 +33,10 @@ class Build:
     rib_phase: float
     rib_fall: float
     contrast_hu: float  # blood above unenhanced blood, 0 for none
-    calcium: float  # extra hardness of old arteries and discs, 0..1
     lung_hu: float
     gravity_hu: float
     emphysema: float  # share of destroyed lung at the top, 0 for none
+    vascularity: float  # factor on the calibre of lung vessels
     couch_gap_mm: float
     offset_xyz_mm: tuple[float, float, float]
 
@@ -60,10 +60,10 @@ def draw_build(rng: np.random.Generator, *, field_mm: float, emphysema: bool) ->
         rib_phase=rng.uniform(0, 1),
         rib_fall=rng.uniform(105, 135),
         contrast_hu=rng.uniform(90, 230) if contrast else 0.0,
-        calcium=rng.uniform(0, 1) ** 2,
         lung_hu=rng.uniform(-885, -815) - (25 if emphysema else 0),
         gravity_hu=rng.uniform(25, 65),
         emphysema=rng.uniform(0.12, 0.45) if emphysema else 0.0,
+        vascularity=rng.uniform(0.86, 1.16),
         couch_gap_mm=rng.uniform(1, 6),
         offset_xyz_mm=(rng.normal(0, 4), rng.normal(0, 5), 0.0),
     )
@@ -123,8 +123,17 @@ def spine_y(build: Build, z: NDArray[np.floating] | float) -> Array:
     return np.asarray(59 - build.kyphosis * ((np.asarray(z) + 35) / 115) ** 2, dtype=np.float32)
 
 
+def random_field(frame: Frame, step_mm: float, rng: np.random.Generator) -> Array:
+    """Smooth random coarse field (Z, Y, X) of mean 0, SD about 1 and the given grain."""
+    matrices = []
+    for axis in frame.canvas.coarse_axes_mm:
+        knots = np.arange(axis[0] - 2 * step_mm, axis[-1] + 2 * step_mm, step_mm, dtype=np.float32)
+        matrices.append(cubic_matrix(axis, knots))
+    noise = rng.standard_normal([m.shape[1] for m in matrices], dtype=np.float32)
+    return np.float32(1.9) * _spread(noise, matrices)
+
+
 def _spread(values: Array, matrices: list[Array]) -> Array:
     first, second, third = matrices
     along_z = np.tensordot(first, values, axes=(1, 0))
-    along_y = np.einsum("ab,zbx->zax", second, along_z, optimize=True)
-    return (along_y @ third.T).astype(np.float32)
+    return (second @ along_z @ third.T).astype(np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nodules.scans.phantom.abdomen import Abdomen
-from nodules.scans.phantom.anatomy import Frame
+from nodules.scans.phantom.anatomy import Frame, random_field
 from nodules.scans.phantom.canvas import Array, SmoothField, blend, cubic_matrix, filled, smooth_cut
 from nodules.scans.phantom.mediastinum import Mediastinum
 from nodules.scans.phantom.thorax import Wall
@@ -42,14 +42,14 @@ def build_lungs(frame: Frame, wall: Wall, organs: Mediastinum, belly: Abdomen, r
         side: smooth_cut(
             smooth_cut(wall.cavity_mm, -belly.diaphragm_mm, radius_mm=4.0),
             smooth_cut(-organs.outline_mm, (gap - sign * middle) * np.float32(build.scale), radius_mm=6.0),
-            radius_mm=5.0,
+            radius_mm=9.0,  # rounds off slivers too thin for the coarse grid
         )
         for side, sign in (("right", -1), ("left", 1))
     }
     waves = 4 * np.sin(frame.x / 24 + rng.uniform(0, 6)) + 3 * np.sin(frame.y / 30 + rng.uniform(0, 6))
     oblique = ((frame.z + 32) - 1.05 * (frame.y + 10) + waves) * np.float32(0.69 * build.scale)
     minor = (frame.z + 32 - 0.06 * frame.x + 1.5 * waves + 0.0014 * (frame.y + 40) ** 2) * np.float32(build.scale)
-    smooth = _random_field(frame, 26.0, rng)
+    smooth = random_field(frame, 26.0, rng)
     density = build.lung_hu + build.gravity_hu * (frame.y + 5) / 80 - 12 * (frame.z + 30) / 100 + 7 * smooth
     return Lungs(
         frame=frame,
@@ -60,7 +60,7 @@ def build_lungs(frame: Frame, wall: Wall, organs: Mediastinum, belly: Abdomen, r
         fissures={"oblique": canvas.edge_field(oblique), "minor": canvas.edge_field(minor)},
         density_hu=canvas.smooth_field(density),
         holes=canvas.smooth_field(_holes(frame, rng)),
-        texture_hu=float(rng.uniform(16, 28)),
+        texture_hu=float(rng.uniform(20, 34)),
     )
 
 
@@ -125,18 +125,7 @@ def _fissure_share(lungs: Lungs, side: str, k: int, box: tuple[slice, slice]) ->
 
 def _holes(frame: Frame, rng: np.random.Generator) -> Array:
     """Emphysema: round holes of 5-12 mm, denser upwards; share of destroyed lung, coarse."""
-    noise = 0.8 * _random_field(frame, 9.0, rng) + 0.6 * _random_field(frame, 18.0, rng)
+    noise = 0.8 * random_field(frame, 9.0, rng) + 0.6 * random_field(frame, 18.0, rng)
     upward = np.clip((frame.z + 90) / 130, 0.15, 1.2)
     amount = frame.build.emphysema * upward
     return 1.4 * (noise - 1.1 + 2.2 * amount)
-
-
-def _random_field(frame: Frame, step_mm: float, rng: np.random.Generator) -> Array:
-    """Smooth random coarse field of SD about 1 and the given grain."""
-    matrices = []
-    for axis in frame.canvas.coarse_axes_mm:
-        knots = np.arange(axis[0] - 2 * step_mm, axis[-1] + 2 * step_mm, step_mm, dtype=np.float32)
-        matrices.append(cubic_matrix(axis, knots))
-    noise = rng.standard_normal([m.shape[1] for m in matrices], dtype=np.float32)
-    along_z = np.tensordot(matrices[0], noise, axes=(1, 0))
-    return np.float32(1.9) * (matrices[1] @ along_z @ matrices[2].T)

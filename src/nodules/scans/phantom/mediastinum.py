@@ -19,7 +19,7 @@ from nodules.scans.phantom.canvas import (
     smooth_cut,
     smooth_union,
 )
-from nodules.scans.phantom.thorax import Wall, ellipsoid_mm
+from nodules.scans.phantom.thorax import Wall, cavity_shape, ellipsoid_mm
 
 Point = tuple[float, float, float]
 BLOOD_HU, MYOCARDIUM_HU, GULLET_HU = 42.0, 50.0, 34.0
@@ -31,8 +31,8 @@ AORTA = (
     (18, 22, 20, 13), (25, 36, 4, 12.5), (25, 40, -30, 12), (22, 40, -80, 11.5), (12, 36, -130, 11), (6, 32, -190, 10),
 )  # fmt: skip
 PULMONARY_TRUNK = ((10, -42, -48, 13), (15, -36, -30, 13.5), (20, -18, -12, 12))
-PULMONARY_RIGHT = ((18, -14, -13, 11), (-6, -2, -15, 10), (-30, 2, -16, 9.5), (-46, 8, -18, 8))
-PULMONARY_LEFT = ((20, -16, -12, 11), (36, 2, -6, 10), (48, 16, -6, 8.5))
+PULMONARY_RIGHT = ((18, -14, -13, 11), (-6, -2, -15, 10), (-30, 2, -16, 10), (-48, 8, -18, 9))
+PULMONARY_LEFT = ((20, -16, -12, 11), (36, 2, -6, 10.5), (50, 16, -6, 9.5))
 CAVA = ((-26, -18, 44, 8), (-29, -14, 20, 9), (-30, -12, -10, 9.5), (-30, -14, -48, 11))
 LOWER_CAVA = ((-26, 2, -84, 12), (-24, 10, -110, 11.5), (-22, 14, -190, 12))
 GULLET = ((2, 22, 110, 6.5), (6, 27, 30, 6.5), (8, 30, -20, 7), (7, 26, -70, 8), (14, 20, -120, 8), (26, 4, -140, 9))
@@ -49,7 +49,6 @@ VEINS = (
     ((22, 14, -38, 7), (38, 10, -30, 6), (46, 8, -24, 5.5)),
     ((22, 16, -48, 7), (38, 22, -54, 6), (48, 26, -60, 5)),
 )
-THYMIC_FAT = ((0, -52, 48, 10), (3, -74, 0, 11), (5, -82, -40, 10), (8, -84, -90, 8))
 AZYGOS = ((-4, 46, -150, 3), (-7, 45, -40, 3.6), (-9, 43, 0, 4), (-22, 30, 9, 4.2), (-29, 2, 10, 4.2))
 TRACHEA = ((0, 2, 130, 8.5), (0, 4, 70, 8.8), (1, 7, 35, 9), (2, 12, 4, 9.5))
 
@@ -80,11 +79,11 @@ def build_mediastinum(frame: Frame, wall: Wall) -> Mediastinum:
     gullet = tube_mm(frame, GULLET)
     small = np.minimum.reduce([tube_mm(frame, p) for p in (*NECK_VESSELS, *VEINS, AZYGOS)])
     airway = tube_mm(frame, TRACHEA)
-    fat = 2.0 + 0.18 * build.fat
+    fat = 1.2 + 0.12 * build.fat
     spine = _spine_mm(frame)
     outline = smooth_union(
         smooth_union(muscle - fat, aorta - 1.5, cava - 1.5, pulmonary - 2, radius_mm=10.0),
-        smooth_union(spine, gullet - 1.5, airway - 3, small - 2, tube_mm(frame, THYMIC_FAT), radius_mm=9.0),
+        smooth_union(spine, gullet - 1.5, airway - 3, small - 2, _front_fat_mm(frame), radius_mm=9.0),
         radius_mm=12.0,
     )
     edge = canvas.edge_field
@@ -112,7 +111,7 @@ def paint_mediastinum(image: Array, organs: Mediastinum, wall: Wall, k: int, ins
     if found is not None:
         box, edge = found
         blend(image[box], filled(edge), GULLET_HU + 0.1 * organs.contrast_hu)
-        blend(image[box], filled(edge + np.float32(4.5)) * np.clip(grain[box] * 0.5, 0, 0.5), -500.0)
+        blend(image[box], filled(edge + np.float32(5.0)) * np.clip(grain[box] - 0.6, 0, 0.7), -500.0)
 
 
 def tube_mm(frame: Frame, path: Sequence[tuple[float, float, float, float]]) -> Array:
@@ -138,6 +137,15 @@ def _spine_mm(frame: Frame) -> Array:
     body = (np.hypot(frame.x / 21, (behind - 2) / 18) - 1) * 18
     wedge = np.maximum(0.88 * (np.abs(frame.x) - 20 - 0.5 * behind), 2 - behind)
     return smooth_union(body, wedge, radius_mm=6.0) * np.float32(frame.build.scale)
+
+
+def _front_fat_mm(frame: Frame) -> Array:
+    """Wedge of fat between the breast bone and the great vessels, wide above where the lungs do not meet."""
+    half_width, half_depth, centre_y = cavity_shape(frame.build, frame.z)
+    behind_front = np.maximum(frame.y - (centre_y - half_depth) - 3, 0)
+    half = 2.5 + 0.26 * behind_front + 0.55 * np.clip(frame.z - 5, 0, 60)
+    wedge = np.maximum(0.95 * (np.abs(frame.x - 3) - np.minimum(half, 0.25 * half_width)), frame.y + 12)
+    return wedge * np.float32(frame.build.scale)
 
 
 def _coarse_box(frame: Frame, start: Sequence[float], stop: Sequence[float]) -> tuple[slice, slice, slice] | None:

@@ -13,7 +13,7 @@ from nodules.scans.phantom.tubes import POINTS_PER_VOXEL, Tubes, tube_counts
 SUBSAMPLES_IN_PLANE = 3
 SUBSAMPLE_Z_MM = 0.7
 DIRECTIONS = 2000  # for the mean volume of a bumpy shape
-LARGEST_BUMP = 1.6
+REACH_MARGIN = 1.04  # bumps between two of the directions
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def shape_nodule(nodule: Nodule, centre_xyz: Array, rng: np.random.Generator) ->
     bumps = {"round": 0, "lobulated": int(rng.integers(4, 8)), "spiculated": int(rng.integers(5, 9))}[nodule.shape]
     axes = rng.standard_normal((bumps, 3))
     axes /= np.linalg.norm(axes, axis=1, keepdims=True) if bumps else 1
-    high = 0.42 if nodule.shape == "lobulated" else 0.3
-    heights, sharpness = rng.uniform(0.12, high, bumps), rng.uniform(3, 9, bumps)
+    high = 0.7 if nodule.shape == "lobulated" else 0.5
+    heights, sharpness = rng.uniform(0.2, high, bumps), rng.uniform(3, 11, bumps)
     stretch = np.exp(rng.normal(0, 0.06, 3))
     centre = np.asarray(centre_xyz, dtype=np.float32)
     radius = nodule.diameter_mm / 2
@@ -55,7 +55,7 @@ def shape_nodule(nodule: Nodule, centre_xyz: Array, rng: np.random.Generator) ->
 
 def body_occupancy(canvas: Canvas, body: Body) -> tuple[tuple[slice, slice, slice], Array, Array] | None:
     """Filled share of each voxel by the body and by its core, in a box; None if the body lies off the grid."""
-    reach = body.radius_mm * LARGEST_BUMP
+    reach = _reach_mm(body)
     box, axes = [], []
     for axis, centre, spacing in zip(canvas.axes_mm, body.centre_xyz[::-1], canvas.spacing_zyx_mm, strict=True):
         hit = np.flatnonzero(np.abs(axis - centre) <= reach + spacing)
@@ -96,6 +96,12 @@ def paint_nodules(hu_zyx: Array, canvas: Canvas, bodies: list[Body], rng: np.ran
         flat[hit] += share * np.maximum(15 - flat[hit], 0)
 
 
+def _reach_mm(body: Body) -> float:
+    """Largest distance of the body's surface from its centre."""
+    unit = _relative_radius(_sphere(), body.axes, body.heights, body.sharpness, body.stretch)
+    return REACH_MARGIN * body.radius_mm * float(unit.max())
+
+
 def _densities(kind: str, rng: np.random.Generator) -> tuple[float, float, float]:
     """HU of the body, relative radius of the core, HU of the core."""
     solid = float(rng.uniform(20, 60))
@@ -108,14 +114,14 @@ def _densities(kind: str, rng: np.random.Generator) -> tuple[float, float, float
 
 def _spikes(centre: Array, radius: float, rng: np.random.Generator) -> Tubes:
     """Thin cones that start inside the body and leave it in all directions."""
-    n = int(rng.integers(10, 22))
+    n = int(rng.uniform(6, 12) + 4.5 * radius)  # so that every slice through a large nodule meets some
     away = rng.standard_normal((n, 3)).astype(np.float32)
     away /= np.linalg.norm(away, axis=1, keepdims=True)
-    length = radius * rng.uniform(0.25, 0.75, (n, 1)).astype(np.float32) + 1.0
+    length = radius * rng.uniform(0.15, 0.7, (n, 1)).astype(np.float32) + 2.0
     start, end = centre + 0.75 * radius * away, centre + (0.95 * radius + length) * away
     bend = (start + end) / 2 + 0.12 * radius * rng.standard_normal((n, 3)).astype(np.float32)
-    thick = rng.uniform(0.35, 0.65, n).astype(np.float32) * np.float32(min(1.3, 0.5 + radius / 12))
-    return Tubes(start, bend, end, thick, np.full(n, 0.15, dtype=np.float32))
+    thick = rng.uniform(0.5, 1.0, n).astype(np.float32) * np.float32(min(1.2, 0.5 + radius / 14))
+    return Tubes(start, bend, end, thick, np.full(n, 0.25, dtype=np.float32))
 
 
 def _outer_volume(spikes: Tubes) -> float:
@@ -131,7 +137,7 @@ def _fill(body: Body, fine: list[Array]) -> Array:
     points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     distance = np.sqrt(np.einsum("ij,ij->i", points, points)) + np.float32(1e-4)
     share = np.full(len(points), 9.0, dtype=np.float32)
-    near = np.flatnonzero(distance < body.radius_mm * LARGEST_BUMP)
+    near = np.flatnonzero(distance < _reach_mm(body))
     unit = points[near] / distance[near, None]
     radius = body.radius_mm * _relative_radius(unit, body.axes, body.heights, body.sharpness, body.stretch)
     share[near] = distance[near] / radius

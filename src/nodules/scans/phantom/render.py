@@ -16,10 +16,10 @@ from nodules.scans.phantom.nodule_shapes import Body, paint_nodules, shape_nodul
 from nodules.scans.phantom.patient import LAYOUT_CODES, Layout, PhantomParams, Truth, draw_truth, stream
 from nodules.scans.phantom.placement import place_nodules
 from nodules.scans.phantom.scanner import HIGHEST_HU, LOWEST_HU, Detector, Scanner, draw_scanner, paint_couch
-from nodules.scans.phantom.skeleton import build_skeleton, paint_skeleton
+from nodules.scans.phantom.skeleton import CORTEX_HU, MARROW_HU, build_skeleton, clavicles, paint_skeleton
 from nodules.scans.phantom.thorax import Wall, build_wall, paint_wall
 from nodules.scans.phantom.tubes import POINTS_PER_VOXEL, tube_counts
-from nodules.scans.phantom.vessels import WALL_MM, Vessels, grow_vessels, lung_points
+from nodules.scans.phantom.vessels import Vessels, grow_vessels, lung_points
 
 MARGIN_MM = (8.0, 16.0)  # neck and abdomen beyond the lungs
 WALL_HU, LUMEN_HU, BLOOD_HU = 20.0, -995.0, 42.0
@@ -111,11 +111,17 @@ def _paint_chest(
     belly = build_abdomen(frame, wall, rng)
     lungs = build_lungs(frame, wall, organs, belly, rng)
     vessels = grow_vessels(lungs, streams["vessels"])
+    collar = clavicles(frame)
     tubes = [
-        tube_counts(canvas, t, streams["vessels"])
-        for t in (vessels.blood, vessels.airway.with_radii(WALL_MM), vessels.airway)
+        (tube_counts(canvas, tube, streams["vessels"]), hu)
+        for tube, hu in (
+            (collar, CORTEX_HU),
+            (collar.widened(1, -1.8), MARROW_HU),
+            (vessels.blood, BLOOD_HU + build.contrast_hu),
+            (vessels.airway_outside, WALL_HU),
+            (vessels.airway, LUMEN_HU),
+        )
     ]
-    blood_hu = BLOOD_HU + build.contrast_hu
     texture = Texture(frame, streams["texture"])
     back_mm = _back_mm(wall) + build.couch_gap_mm
     image = np.full(canvas.shape_zyx, -1000.0, dtype=np.float32)
@@ -127,7 +133,7 @@ def _paint_chest(
         paint_abdomen(view, belly, wall, k, grain)
         paint_skeleton(view, bones, k, cavity_mm, grain)
         paint_lungs(view, lungs, k, grain)
-        for counts, hu in zip(tubes, (blood_hu, WALL_HU, LUMEN_HU), strict=True):
+        for counts, hu in tubes:
             _paint_tubes(view, counts[k], hu)
         if scanner.couch:
             paint_couch(view, canvas, back_mm)

@@ -41,7 +41,7 @@ def draw_scanner(rng: np.random.Generator, params: PhantomParams) -> Scanner:
         spacing_zyx_mm=(thickness, spacing, spacing),
         blur_mm=float(rng.uniform(0.5, 0.75)),
         noise_hu=float(noise),
-        noise_blur_mm=float(rng.uniform(0.5, 0.8)),
+        noise_blur_mm=float(rng.uniform(0.32, 0.72)),
         padding_hu=padding if padded else None,
         couch=bool(rng.random() < 0.85),
     )

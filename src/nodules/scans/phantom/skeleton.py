@@ -9,11 +9,18 @@ import numpy as np
 from nodules.scans.phantom.anatomy import Frame, spine_y
 from nodules.scans.phantom.canvas import Array, SmoothField, blend, filled
 from nodules.scans.phantom.thorax import Wall, cavity_shape
+from nodules.scans.phantom.tubes import Tubes
 
 LEVEL_MM = 24.0  # reference height of one vertebra with its disc, and of one rib with its gap
-CORTEX_HU, MARROW_HU, CARTILAGE_HU, DISC_HU = 720.0, 150.0, 95.0, 80.0
-RIB_DEPTH_MM, RIB_HALF_THICK_MM, RIB_HALF_HIGH_MM, RIB_CORTEX_MM = 5.2, 3.3, 6.0, 1.0
+CORTEX_HU, MARROW_HU, CARTILAGE_HU, DISC_HU = 1200.0, 110.0, 95.0, 80.0
+RIB_DEPTH_MM, RIB_HALF_THICK_MM, RIB_HALF_HIGH_MM, RIB_CORTEX_MM = 5.2, 3.5, 6.2, 1.35
 CARTILAGE_FROM = 0.70  # share of the way from the spine to the sternum where bone ends
+
+
+CLAVICLES = tuple(
+    ((side * 22, -50, 60, 6.5), (side * 42, -50, 68, 5.5), (side * 80, -38, 78, 5.2), (side * 128, 2, 86, 6.5))
+    for side in (-1, 1)
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ def build_skeleton(frame: Frame, wall: Wall, rng: np.random.Generator) -> Skelet
     fall = fall * np.clip(1 - (frame.z + 0.5 * fall - 10) / 150, 0.45, 1)  # upper ribs fall less
     behind = frame.y - spine_y(build, frame.z)
     _, half_depth, centre_y = cavity_shape(build, frame.z)
-    from_sternum = frame.y - (np.minimum(centre_y - half_depth, -40) - 7)
+    from_sternum = frame.y - (np.minimum(centre_y - half_depth, -40) - 6)
     spine_zone = np.maximum(np.abs(frame.x) - 46, np.abs(behind - 22) - 46) / 4
     sternum_zone = np.maximum(np.maximum(np.abs(frame.x) - 36, np.abs(from_sternum) - 12), frame.z - 58) / 4
     keep = canvas.smooth_field
@@ -53,6 +60,11 @@ def build_skeleton(frame: Frame, wall: Wall, rng: np.random.Generator) -> Skelet
         sternum_zone=keep(np.clip(sternum_zone, -9, 9)),
         jitter=rng.normal(0, 1.2, (2, 40)).astype(np.float32),
     )
+
+
+def clavicles(frame: Frame) -> Tubes:
+    """Both collar bones."""
+    return Tubes.joined([Tubes.through(frame, path) for path in CLAVICLES])
 
 
 def paint_skeleton(image: Array, bones: Skeleton, k: int, cavity_mm: Array, grain: Array) -> None:
@@ -137,7 +149,7 @@ def _paint_spine(image: Array, bones: Skeleton, k: int, grain: Array) -> None:
     waist = 1 + 0.10 * (np.minimum(np.abs(z), 10) / 10) ** 2
     body = (_power4(x / (18.5 * waist), y / (15.2 * waist)) - 1) * 15
     plate = np.clip(1 - np.abs(np.abs(z) - 9.2) / max(1.0, 0.5 * dz), 0, 1) * (1 - end)
-    blend(view, filled(body / dx), 360.0 * (1 - end) + DISC_HU * end)
+    blend(view, filled(body / dx), 520.0 * (1 - end) + DISC_HU * end)
     inner_hu = (125 + 170 * plate + 42 * grain[box]) * (1 - end) + DISC_HU * end
     blend(view, filled((body + 1.2) / dx), inner_hu)
     _paint_arch(view, x, y, z, dx)

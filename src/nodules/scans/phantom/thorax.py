@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nodules.scans.phantom.anatomy import Build, Frame, spine_y
+from nodules.scans.phantom.anatomy import Build, Frame, random_field, spine_y
 from nodules.scans.phantom.canvas import COARSE_STEP_MM, Array, SmoothField, blend, filled, smooth_cut, smooth_union
 
 HALF_WIDTH = 130.0  # reference half width of the cavity at its widest level
 WIDEST_Z = -55.0
 GUTTER = 29.0  # how far the lungs reach behind the axis of the vertebral bodies
-RIB_CAGE_MM = 12.0  # thickness of the shell that holds the ribs
+RIB_CAGE_MM = 9.5  # thickness of the shell that holds the ribs
 FAT_HU, MUSCLE_HU, SKIN_HU = -108.0, 52.0, 10.0
 
 
@@ -45,8 +45,6 @@ def build_wall(frame: Frame, rng: np.random.Generator) -> Wall:
     cos_turn = _cos_turn(side, back)
     body_mm = _body_mm(frame)
     muscle_mm = _muscle_mm(frame, cavity_mm, cos_turn, body_mm)
-    waves = rng.standard_normal([n // 3 + 1 for n in cavity_mm.shape], dtype=np.float32)
-    streaks = np.kron(waves, np.ones((3, 3, 3), dtype=np.float32))[tuple(slice(n) for n in cavity_mm.shape)]
     return Wall(
         frame=frame,
         cavity_mm=cavity_mm,
@@ -56,7 +54,7 @@ def build_wall(frame: Frame, rng: np.random.Generator) -> Wall:
         body=canvas.edge_field(body_mm),
         body_mm=body_mm,
         muscle=canvas.edge_field(muscle_mm),
-        streaks=canvas.smooth_field(streaks),
+        streaks=canvas.smooth_field(0.7 * random_field(frame, 9.0, rng) + 0.6 * random_field(frame, 24.0, rng)),
         fat_hu=FAT_HU + float(rng.uniform(-8, 8)),
     )
 
@@ -142,7 +140,7 @@ def _muscle_mm(frame: Frame, cavity_mm: Array, cos_turn: Array, body_mm: Array) 
     pectoral = 14 * np.exp(-(((turn - 0.76) / 0.13) ** 2)) * chest
     latissimus = (6 + 7 * chest) * np.exp(-(((turn - 0.47) / 0.14) ** 2))
     scapular = 26 * np.exp(-(((turn - 0.25) / 0.12) ** 2)) * _step((z + 70) / 55)
-    layers = cavity_mm - (RIB_CAGE_MM + build.muscle * (2.5 + pectoral + latissimus + scapular))
+    layers = cavity_mm - (RIB_CAGE_MM + build.muscle * (1.0 + pectoral + latissimus + scapular))
     spine = spine_y(build, z)
     parts: list[Array] = [layers]
     for side in (-1, 1):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nodules.scans.phantom.anatomy import Frame
 from nodules.scans.phantom.canvas import Array, Canvas
 
 POINTS_PER_VOXEL = 12
@@ -49,19 +50,25 @@ class Tubes:
         )
 
     @classmethod
+    def through(cls, frame: Frame, path: Sequence[tuple[float, float, float, float]]) -> Tubes:
+        """A chain of tubes given in reference mm as (x, y, z, radius)."""
+        table = np.array(path, dtype=np.float32)
+        return cls.along(frame.to_thorax(table[:, :3]), table[:, 3] * np.float32(frame.build.scale))
+
+    @classmethod
     def joined(cls, parts: Sequence[Tubes]) -> Tubes:
         """All tubes of several sets."""
         names = ("start", "control", "end", "start_radius", "end_radius")
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
-    def with_radii(self, offset_mm: float) -> Tubes:
-        """The same curves, thicker by `offset_mm`; tubes that vanish get no volume."""
+    def widened(self, factor: float, offset_mm: float) -> Tubes:
+        """The same curves with radii times `factor` plus `offset_mm`; tubes that vanish get no volume."""
         return Tubes(
             self.start,
             self.control,
             self.end,
-            np.maximum(self.start_radius + np.float32(offset_mm), 0),
-            np.maximum(self.end_radius + np.float32(offset_mm), 0),
+            np.maximum(self.start_radius * np.float32(factor) + np.float32(offset_mm), 0),
+            np.maximum(self.end_radius * np.float32(factor) + np.float32(offset_mm), 0),
         )
 
 

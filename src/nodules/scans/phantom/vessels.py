@@ -14,11 +14,11 @@ from nodules.scans.phantom.mediastinum import AZYGOS, NECK_VESSELS, TRACHEA, VEI
 from nodules.scans.phantom.tubes import Tubes
 
 TERMINAL_STEP_MM = 9.2  # distance between the ends of neighbouring visible branches
-BARE_RIM_MM = 5.0  # outer lung in which CT shows hardly any vessel
-TERMINAL_RADIUS_MM = 0.55
+BARE_RIM_MM = 4.0  # outer lung in which CT shows hardly any vessel
+TERMINAL_RADIUS_MM = 0.62
 MURRAY_POWER = 2.7  # flow goes with this power of the radius: 3 by Murray (1926), somewhat less in lungs
 PATH_WEIGHT, TURN_WEIGHT = 0.18, 1.2
-LARGEST_RADIUS_MM = 7.0
+LARGEST_RADIUS_MM = 8.5
 
 # Stems in reference mm: (parent, x, y, z); parent -1 is the hilum itself. Arteries, then veins.
 STEMS = {
@@ -34,12 +34,12 @@ STEMS = {
     ("left", "vein"): ((-1, 46, 8, -24), (0, 54, -12, 2), (1, 58, -14, 24), (0, 50, 28, -60), (3, 62, 40, -86)),
 }  # fmt: skip
 BRONCHI = (
-    ((2, 12, 3, 8), (-14, 14, -10, 7.4), (-34, 16, -20, 6.8), (-42, 20, -34, 5.8), (-50, 26, -58, 4.6)),
-    ((2, 12, 3, 8), (18, 16, -14, 6.8), (38, 22, -26, 6.4), (48, 28, -36, 5.2), (54, 34, -58, 4.2)),
+    ((1, 10, 10, 8), (2, 12, 2, 8), (-14, 14, -10, 7.4), (-34, 16, -20, 6.8), (-42, 20, -34, 5.8), (-50, 26, -58, 4.6)),
+    ((1, 10, 10, 8), (2, 12, 2, 8), (18, 16, -14, 6.8), (38, 22, -26, 6.4), (48, 28, -36, 5.2), (54, 34, -58, 4.2)),
     ((-32, 15, -18, 5), (-46, 12, -8, 4.4), (-52, 10, 6, 3.6)),
     ((38, 21, -25, 5), (50, 12, -16, 4.4), (56, 6, 2, 3.6)),
 )
-WALL_MM = 1.4
+WALL_SHARE, THINNEST_WALL_MM = 0.12, 0.55  # wall of an airway: this share of its radius more than the least
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Vessels:
 
     blood: Tubes
     airway: Tubes  # lumen
+    airway_outside: Tubes
     branch_points: Array  # (N, 3) thorax mm
     branch_radii: Array  # (N,) mm
 
@@ -59,7 +60,7 @@ def grow_vessels(lungs: Lungs, rng: np.random.Generator) -> Vessels:
         ends = _terminals(lungs, side, rng)
         for part, kind in enumerate(("artery", "vein")):
             nodes, parents = _grow(lungs.frame, STEMS[side, kind], ends[part::2])
-            radius = _murray(parents)
+            radius = _murray(parents) * np.float32(lungs.frame.build.vascularity)
             tubes = _curves(nodes, parents, radius)
             blood.append(tubes)
             points.append(nodes[8:])
@@ -67,14 +68,11 @@ def grow_vessels(lungs: Lungs, rng: np.random.Generator) -> Vessels:
             if kind == "artery":
                 airways.append(_beside(tubes))
     frame = lungs.frame
-    blood += [_laid(frame, path) for path in (*NECK_VESSELS, *VEINS, AZYGOS)]
-    airways += [_laid(frame, path) for path in (TRACHEA, *BRONCHI)]
-    return Vessels(Tubes.joined(blood), Tubes.joined(airways), np.concatenate(points), np.concatenate(radii))
-
-
-def _laid(frame: Frame, path: tuple[tuple[float, float, float, float], ...]) -> Tubes:
-    table = np.array(path, dtype=np.float32)
-    return Tubes.along(frame.to_thorax(table[:, :3]), table[:, 3] * np.float32(frame.build.scale))
+    blood += [Tubes.through(frame, path) for path in (*NECK_VESSELS, *VEINS, AZYGOS)]
+    airways += [Tubes.through(frame, path) for path in (TRACHEA, *BRONCHI)]
+    lumen = Tubes.joined(airways)
+    outside = lumen.widened(1 + WALL_SHARE, THINNEST_WALL_MM)
+    return Vessels(Tubes.joined(blood), lumen, outside, np.concatenate(points), np.concatenate(radii))
 
 
 def _terminals(lungs: Lungs, side: str, rng: np.random.Generator) -> Array:
@@ -145,10 +143,10 @@ def _curves(nodes: Array, parents: NDArray[np.intp], radius: Array) -> Tubes:
 def _beside(arteries: Tubes) -> Tubes:
     """Bronchi (lumen) that run with the larger arteries; the smallest ones are below what CT shows."""
     radius = np.minimum(arteries.start_radius, arteries.end_radius)
-    large = np.flatnonzero((radius > 1.5) & (radius < 4.5))
+    large = np.flatnonzero((radius > 2.0) & (radius < 5.0))
     outward = np.array([[0.25, 0.85, 0.45]], dtype=np.float32)
     shift = outward * (1.9 * radius[large, None] + 0.6)
-    lumen = 0.8 * radius[large]
+    lumen = 0.68 * radius[large]
     start, control, end = (v[large] + shift for v in (arteries.start, arteries.control, arteries.end))
     return Tubes(start, control, end, lumen, lumen * np.float32(0.9))
 

@@ -1,0 +1,214 @@
+"""Candidates of hand-made probability maps, and of a bright ball followed through the whole chain."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from nodules.imaging.candidates import (
+    CANDIDATE_COLUMNS,
+    RESPONSE_FLOOR,
+    CandidateParams,
+    Candidates,
+    Segmentation,
+    SegmentationSettings,
+    find_candidates,
+    responding_hu,
+)
+from nodules.imaging.lung_roi import LungRoiParams, extract, to_scan_grid
+from nodules.imaging.volume import Volume
+
+SHAPE = (12, 16, 20)
+SPACING = (2.0, 1.0, 1.5)
+FLIPPED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def segmentation(probability=None, lungs=None, hu=None) -> Segmentation:
+    scan = Volume(np.full(SHAPE, -800, np.int16) if hu is None else hu, SPACING, (10.0, -20.0, 300.0), FLIPPED)
+    lungs = np.ones(SHAPE, np.uint8) if lungs is None else lungs
+    return Segmentation(scan, lungs, np.zeros(SHAPE, np.float32) if probability is None else probability)
+
+
+def found(threshold=0.5, dilation_mm=0.0, min_diameter_mm=0.0, **parts) -> Candidates:
+    return find_candidates(
+        segmentation(**parts), SegmentationSettings(threshold, dilation_mm), CandidateParams(min_diameter_mm)
+    )
+
+
+def blob(*boxes) -> np.ndarray:
+    """Zero but for boxes, each (slice, slice, slice, probability)."""
+    probability = np.zeros(SHAPE, np.float32)
+    for z, y, x, value in boxes:
+        probability[z, y, x] = value
+    return probability
+
+
+def test_box_by_hand():
+    """Voxels z 2..4, y 5..8, x 10..14: centre 3, 6.5, 12; 60 voxels of 3 mm3; x and y run against the world's."""
+    hu = np.full(SHAPE, -800, np.int16)
+    hu[2:5, 5:9, 10:15] = 30
+    hu[3, 5:9, 10:15] = 60
+    lungs = np.zeros(SHAPE, np.uint8)
+    lungs[1:11] = 2
+    probability = blob((slice(2, 5), slice(5, 9), slice(10, 15), 0.75))
+    candidates = found(probability=probability, lungs=lungs, hu=hu)
+    assert candidates.table.columns.tolist() == CANDIDATE_COLUMNS
+    assert len(candidates.table) == 1
+    row = candidates.table.iloc[0]
+    assert (row["x_mm"], row["y_mm"], row["z_mm"]) == pytest.approx((10 - 12 * 1.5, -20 - 6.5 * 1.0, 300 + 3 * 2.0))
+    assert row["volume_mm3"] == pytest.approx(180.0)
+    assert row["diameter_mm"] == pytest.approx((6 * 180 / np.pi) ** (1 / 3))
+    assert (row["probability"], row["max_probability"]) == (0.75, 0.75)
+    assert row["mean_hu"] == pytest.approx(40.0)
+    assert row["sd_hu"] == pytest.approx(np.sqrt((2 * 10**2 + 20**2) / 3))
+    assert row["lung"] == 2
+    assert row["relative_height"] == pytest.approx(2 / 9)  # slice 3 between 1 and 10
+    assert candidates.labels_zyx.dtype == np.int32
+    np.testing.assert_array_equal(candidates.labels_zyx == row["label"], probability > 0)
+
+
+def test_centre_is_weighted_by_probability():
+    candidates = found(probability=blob((2, 5, 10, 0.9), (2, 5, 11, 0.6)))
+    row = candidates.table.iloc[0]
+    assert row["x_mm"] == pytest.approx(10 - 1.5 * (10 + 0.6 / 1.5))
+    assert row["probability"] == pytest.approx(0.75)
+    assert row["max_probability"] == pytest.approx(0.9)
+
+
+def test_most_probable_comes_first_and_labels_point_to_the_voxels():
+    boxes = [(slice(1, 3), 3, 4, 0.6), (6, 3, 4, 0.9), (9, slice(9, 12), 4, 0.6), (6, 12, 15, 0.7)]
+    candidates = found(probability=blob(*boxes))
+    np.testing.assert_allclose(candidates.table["probability"], [0.9, 0.7, 0.6, 0.6], rtol=1e-6)
+    assert candidates.table["volume_mm3"].tolist() == [3.0, 3.0, 9.0, 6.0]  # the larger one first where equal
+    for row, place in zip(candidates.table.itertuples(), [(6, 3, 4), (6, 12, 15), (9, 10, 4), (1, 3, 4)], strict=True):
+        assert candidates.labels_zyx[place] == row.label
+
+
+def test_voxels_that_touch_at_a_corner_are_one_nodule():
+    assert len(found(probability=blob((2, 5, 10, 0.9), (3, 6, 11, 0.9))).table) == 1
+    assert len(found(probability=blob((2, 5, 10, 0.9), (4, 5, 10, 0.9))).table) == 2
+
+
+def test_threshold_itself_belongs_to_the_nodule():
+    probability = blob((2, 5, 10, 0.5), (2, 5, 11, np.nextafter(np.float32(0.5), np.float32(0))))
+    assert found(probability=probability).table["volume_mm3"].tolist() == [3.0]
+
+
+def test_smaller_than_the_smallest_diameter_is_removed_from_table_and_labels():
+    """A sphere of 3 mm has 14.1 mm3: 4 voxels of 3 mm3 are too few, 5 are enough."""
+    candidates = found(probability=blob((2, 5, slice(8, 12), 0.9), (7, 5, slice(8, 13), 0.6)), min_diameter_mm=3.0)
+    assert candidates.table["volume_mm3"].tolist() == [15.0]
+    assert not candidates.labels_zyx[2].any()
+    assert np.count_nonzero(candidates.labels_zyx) == 5
+
+
+def test_dilation_takes_in_voxels_outside_the_lungs_up_to_a_distance_in_mm():
+    lungs = np.zeros(SHAPE, np.uint8)
+    lungs[4:8, :, :10] = 1
+    line = blob((5, 6, slice(9, 20), 0.9))  # along x, 1.5 mm apart
+    for dilation_mm, voxels in ((0.0, 1), (1.4, 1), (1.5, 2), (3.2, 3), (6.0, 5)):
+        volume_mm3 = found(probability=line, lungs=lungs, dilation_mm=dilation_mm).table["volume_mm3"]
+        assert volume_mm3.tolist() == [3.0 * voxels], dilation_mm
+    column = blob((slice(0, 6), 6, 3, 0.9))  # along z, 2 mm apart
+    assert found(probability=column, lungs=lungs, dilation_mm=4.5).table["volume_mm3"].tolist() == [3.0 * 4]
+
+
+def test_lung_is_the_one_with_more_voxels():
+    lungs = np.zeros(SHAPE, np.uint8)
+    lungs[:, :, :8], lungs[:, :, 10:] = 1, 2
+    boxes = [(2, 2, slice(6, 9), 0.9), (5, 2, slice(8, 12), 0.8), (8, 2, slice(8, 10), 0.7)]
+    table = found(probability=blob(*boxes), lungs=lungs, dilation_mm=5.0).table
+    assert table["lung"].tolist() == [1, 2, 0]
+
+
+def test_height_outside_the_lungs_slices_is_cut_to_0_and_1():
+    lungs = np.zeros(SHAPE, np.uint8)
+    lungs[4:9] = 1
+    boxes = [(2, 3, 3, 0.9), (4, 9, 9, 0.8), (5, 3, 16, 0.7), (10, 3, 3, 0.6)]
+    table = found(probability=blob(*boxes), lungs=lungs, dilation_mm=4.0).table
+    assert table["relative_height"].tolist() == [0.0, 0.0, 0.25, 1.0]
+
+
+def test_lungs_in_one_slice_have_no_height():
+    lungs = np.zeros(SHAPE, np.uint8)
+    lungs[4] = 1
+    assert found(probability=blob((4, 3, 3, 0.9)), lungs=lungs).table["relative_height"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"lungs": np.zeros(SHAPE, np.uint8), "probability": np.ones(SHAPE, np.float32), "dilation_mm": 8.0},
+        {"probability": np.full(SHAPE, 0.4, np.float32)},
+    ],
+    ids=["empty map", "no lungs", "below the threshold"],
+)
+def test_nothing_found(parts):
+    candidates = found(**parts)
+    assert candidates.table.empty
+    assert candidates.table.columns.tolist() == CANDIDATE_COLUMNS
+    assert candidates.labels_zyx.shape == SHAPE
+    assert not candidates.labels_zyx.any()
+
+
+def test_threshold_where_no_hu_are_kept_is_refused():
+    with pytest.raises(ValueError, match=r"threshold must be at least 0\.02, got 0\.01"):
+        found(threshold=0.01)
+    found(threshold=RESPONSE_FLOOR)
+
+
+def test_hu_are_kept_where_the_network_responds():
+    hu = np.array([[[-500, 30, 40]]], np.int16)
+    kept = responding_hu(hu, np.array([[[0.0, 0.019, 0.02]]], np.float32))
+    assert kept.dtype == np.int16
+    assert kept.tolist() == [[[-1000, -1000, 40]]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.6]), st.sampled_from([0.0, 2.0, 3.0]))
+def test_random_maps_against_flood_fill(seed, threshold, min_diameter_mm):
+    probability = np.random.default_rng(seed).random(SHAPE, dtype=np.float32) ** 6
+    candidates = found(probability=probability, threshold=threshold, min_diameter_mm=min_diameter_mm)
+    sizes = []
+    left = set(map(tuple, np.argwhere(probability >= threshold)))
+    while left:
+        front, size = [left.pop()], 0
+        while front:
+            z, y, x = front.pop()
+            size += 1
+            near = {(z + i, y + j, x + k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)} & left
+            left -= near
+            front.extend(near)
+        sizes.append(size)
+    wanted = sorted(3.0 * size for size in sizes if 3.0 * size >= np.pi / 6 * min_diameter_mm**3)
+    np.testing.assert_allclose(sorted(candidates.table["volume_mm3"]), wanted)
+    labelled = ndimage.sum_labels(np.ones(SHAPE), candidates.labels_zyx, candidates.table["label"])
+    np.testing.assert_allclose(np.asarray(labelled) * 3.0, candidates.table["volume_mm3"])
+
+
+@pytest.mark.parametrize("centre_zyx", [(14.0, 30.0, 33.0), (14.4, 29.3, 41.8), (11.7, 34.6, 27.2)])
+def test_ball_at_a_known_place_is_found_there_and_comes_back(centre_zyx):
+    scan = Volume(np.full((28, 60, 70), -850, np.int16), (1.25, 0.72, 0.64), (-133.37, 41.113, -77.7), FLIPPED)
+    truth_xyz, diameter_mm = scan.voxel_to_world(centre_zyx), 13.0
+    places = scan.voxel_to_world(np.indices(scan.shape_zyx).transpose(1, 2, 3, 0))
+    inside = np.linalg.norm(places - truth_xyz, axis=-1) <= diameter_mm / 2
+    scan.voxels_zyx[inside] = 50
+    lungs = np.zeros(scan.shape_zyx, np.uint8)
+    lungs[2:26, 8:52, 8:62] = 1
+    region = extract(scan, lungs, LungRoiParams(1.0, 3.0, (-1000.0, 400.0)))
+    answer = (region.scan.voxels_zyx > -400).astype(np.float32)  # half way: a network that is right everywhere
+    segmented = Segmentation(region.scan, region.lungs_zyx, answer)
+    candidates = find_candidates(segmented, SegmentationSettings(0.5, 0.0), CandidateParams(3.0))
+    assert len(candidates.table) == 1
+    row = candidates.table.iloc[0]
+    np.testing.assert_allclose([row["x_mm"], row["y_mm"], row["z_mm"]], truth_xyz, atol=0.25)
+    assert row["volume_mm3"] == pytest.approx(np.pi / 6 * diameter_mm**3, rel=0.04)
+    assert row["diameter_mm"] == pytest.approx(diameter_mm, rel=0.015)
+    back = to_scan_grid(region.scan.with_voxels(candidates.labels_zyx), scan)
+    assert set(np.unique(back.voxels_zyx)) == {0, row["label"]}
+    returned_xyz = scan.voxel_to_world(ndimage.center_of_mass(back.voxels_zyx > 0))
+    assert (np.abs(returned_xyz - truth_xyz) <= np.array([0.32, 0.36, 0.625])).all()  # half a pixel
+    overlap = np.count_nonzero((back.voxels_zyx > 0) & inside)
+    assert 2 * overlap / (np.count_nonzero(back.voxels_zyx) + np.count_nonzero(inside)) > 0.93

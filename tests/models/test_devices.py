@@ -1,0 +1,54 @@
+"""Seeds, precision and several processors."""
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from nodules.models import devices, unet
+
+TWO_REPLICAS = Path(__file__).with_name("two_replicas.py")
+
+
+@pytest.fixture(autouse=True)
+def precision_is_put_back():
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def fresh_weights(seed: int) -> np.ndarray:
+    devices.prepare(seed, mixed_precision=False)
+    network = unet.build(unet.UNetParams(filters=2, depth=1, normalisation="none"), channels=1)
+    return np.concatenate([weight.ravel() for weight in network.get_weights()])
+
+
+def test_seed_decides_the_weights():
+    assert np.array_equal(fresh_weights(3), fresh_weights(3))
+    assert not np.array_equal(fresh_weights(3), fresh_weights(4))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "policy"), [(True, 1, "mixed_float16"), (True, 0, "float32"), (False, 1, "float32")]
+)
+def test_half_precision_only_where_it_pays(monkeypatch, wanted, gpus, policy):
+    monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
+    devices.prepare(1, mixed_precision=wanted)
+    assert keras.config.dtype_policy().name == policy
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_one_processor_needs_no_strategy(monkeypatch, gpus):
+    monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
+    assert isinstance(devices.training_scope(), contextlib.nullcontext)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="MirroredStrategy is TensorFlow's")
+def test_two_replicas_train_as_one():
+    done = subprocess.run([sys.executable, str(TWO_REPLICAS)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 replicas" in done.stdout

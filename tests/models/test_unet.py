@@ -1,0 +1,75 @@
+import keras
+import numpy as np
+import pytest
+
+from nodules.models import unet
+from nodules.models.dice import DiceLoss
+from nodules.models.unet import UNetParams
+
+TINY = UNetParams(filters=4, depth=2, normalisation="none")
+
+
+@pytest.fixture
+def half_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def convolution(inputs: int, outputs: int, side: int = 3) -> int:
+    return (side * side * inputs + 1) * outputs
+
+
+def test_the_tutorials_network():
+    network = unet.build(UNetParams(filters=32, depth=4, normalisation="none"), channels=1)
+    levels = [32, 64, 128, 256, 512]
+    down = sum(
+        convolution(before, now) + convolution(now, now) for before, now in zip([1, *levels], levels, strict=False)
+    )
+    up = sum(convolution(3 * now, now) + convolution(now, now) for now in levels[:-1])
+    assert network.count_params() == down + up + convolution(32, 1, side=1) == 7_846_081
+    assert network.compute_output_shape((2, 512, 512, 1)) == (2, 512, 512, 1)
+    assert not network.compiled
+
+
+@pytest.mark.parametrize("normalisation", ["none", "batch"])
+@pytest.mark.parametrize("shape", [(1, 32, 32, 3), (2, 20, 36, 3)])
+def test_output_has_the_shape_of_the_input_and_one_channel(normalisation, shape):
+    network = unet.build(UNetParams(filters=2, depth=2, normalisation=normalisation), channels=3)
+    answer = network.predict_on_batch(np.random.default_rng(0).random(shape, dtype=np.float32))
+    assert answer.shape == (*shape[:3], 1)
+    assert answer.dtype == np.float32
+    assert (answer >= 0).all()
+    assert (answer <= 1).all()
+
+
+def test_batch_normalisation_takes_the_place_of_the_bias():
+    plain, batch = (
+        unet.build(UNetParams(filters=4, depth=2, normalisation=normalisation), channels=1)
+        for normalisation in ("none", "batch")
+    )
+    filters = 2 * (4 + 8 + 16 + 8 + 4)  # all filters of all normalised convolutions
+    assert batch.count_params() == plain.count_params() - filters + 4 * filters
+
+
+def test_fresh_network_expects_few_nodules():
+    answer = unet.build(TINY, channels=1).predict_on_batch(np.zeros((1, 16, 16, 1), np.float32))
+    assert answer == pytest.approx(1 / (1 + np.exp(3)), abs=1e-6)
+
+
+def test_output_stays_float32_in_mixed_precision(half_precision):
+    network = unet.build(TINY, channels=1)
+    assert network.get_layer("bottom_a_conv").compute_dtype == "float16"
+    assert network.get_layer("bottom_a_conv").variable_dtype == "float32"
+    assert network.predict_on_batch(np.zeros((1, 16, 16, 1), np.float32)).dtype == np.float32
+
+
+def test_loss_falls_on_one_batch():
+    keras.utils.set_random_seed(1)
+    mask = np.zeros((2, 32, 32, 1), np.float32)
+    mask[0, 8:16, 4:12] = mask[1, 20:28, 16:28] = 1
+    network = unet.build(TINY, channels=1)
+    network.compile(keras.optimizers.Adam(0.01), loss=DiceLoss(1.0))
+    losses = [network.train_on_batch(0.2 + 0.6 * mask, mask) for _ in range(30)]
+    assert losses[-1] < 0.7 * losses[0]
