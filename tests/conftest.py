@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> TinyProject:
-    """The pipeline, run once whatever the number of test processes; tests that change files work on a copy."""
+def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
+    """The pipeline, run once whatever the number of test processes; tests that change its files take a copy."""
     shared = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
+    if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
     folder = shared / "tiny_pipeline"
     with FileLock(shared / "tiny_pipeline.lock"):
@@ -33,3 +34,9 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> T
         project = tiny_project.build(folder)
         (folder / "done").touch()
         return project
+
+
+@pytest.fixture
+def tiny_copy(tiny_pipeline: TinyProject, tmp_path: Path) -> TinyProject:
+    """The same project in a folder of its own, to be changed and run again."""
+    return tiny_pipeline.copy(tmp_path / "project")

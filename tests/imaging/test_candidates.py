@@ -212,3 +212,19 @@ def test_ball_at_a_known_place_is_found_there_and_comes_back(centre_zyx):
     assert (np.abs(returned_xyz - truth_xyz) <= np.array([0.32, 0.36, 0.625])).all()  # half a pixel
     overlap = np.count_nonzero((back.voxels_zyx > 0) & inside)
     assert 2 * overlap / (np.count_nonzero(back.voxels_zyx) + np.count_nonzero(inside)) > 0.93
+
+
+def test_a_candidate_doubtful_throughout_is_dropped_and_one_with_a_sure_middle_stays() -> None:
+    probability = np.zeros((5, 20, 30), dtype=np.float32)
+    probability[1:4, 3:9, 3:9] = 0.6  # mean 0.6
+    probability[1:4, 3:9, 18:24] = 0.6
+    probability[2, 4:8, 19:23] = 1.0  # 16 of 108 voxels: mean 0.6 + 0.4 * 16 / 108 = 0.659
+    scan = Volume(np.zeros(probability.shape, dtype=np.int16), (2.0, 1.0, 1.0))
+    segmented = Segmentation(scan, np.ones(probability.shape, dtype=np.uint8), probability)
+    both, one = (
+        find_candidates(segmented, SegmentationSettings(0.5, 0.0, lowest), CandidateParams(3.0))
+        for lowest in (0.59, 0.65)
+    )
+    assert len(both.table) == 2
+    assert one.table["probability"].tolist() == pytest.approx([0.6 + 0.4 * 16 / 108])
+    assert np.array_equal(np.flatnonzero(one.labels_zyx.any(axis=(0, 1))), np.arange(18, 24))

@@ -225,10 +225,11 @@ class TestTablesAndFigures:
 
 class TestSpaces:
     def test_segmentation_keeps_to_its_ranges(self):
-        ranges = SegmentationSearch(trials=5, threshold=(0.3, 0.4), dilation_mm=(0.0, 0.0))
+        ranges = SegmentationSearch(trials=5, threshold=(0.3, 0.4), dilation_mm=(0.0, 0.0), min_probability=(0.6, 0.7))
         drawn = []
         study_of(lambda trial: drawn.append(suggest_segmentation(trial, ranges)) or 0.0, trials=5, first_trials=[])
         assert all(0.3 <= one["threshold"] <= 0.4 and one["dilation_mm"] == 0 for one in drawn)
+        assert all(0.6 <= one["min_probability"] <= 0.7 for one in drawn)
 
     def test_best_params_rebuild_the_settings(self):
         drawn = []

@@ -55,10 +55,14 @@ class SegmentationSettings:
         Lowest probability of a nodule voxel.
     dilation_mm : float
         Voxels this far outside the lungs still count, for nodules that touch the pleura.
+    min_probability : float
+        Lowest mean probability of a nodule. A nodule's edge may be doubtful where its middle is not; a vessel that the
+        network half believes in is doubtful throughout.
     """
 
     threshold: float
     dilation_mm: float
+    min_probability: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,10 @@ def find_candidates(segmentation: Segmentation, settings: SegmentationSettings, 
     foreground = (segmentation.probability_zyx >= settings.threshold) & within
     labels = np.zeros(foreground.shape, dtype=np.int32)
     count = ndimage.label(foreground, structure=np.ones((3, 3, 3)), output=labels)
-    volumes_mm3 = np.bincount(labels.ravel(), minlength=count + 1)[1:] * scan.voxel_mm3
-    kept = np.flatnonzero(volumes_mm3 >= np.pi / 6 * params.min_diameter_mm**3) + 1
+    voxels = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    weights = np.bincount(labels.ravel(), segmentation.probability_zyx.ravel(), minlength=count + 1)[1:]
+    large = voxels * scan.voxel_mm3 >= np.pi / 6 * params.min_diameter_mm**3
+    kept = np.flatnonzero(large & (weights >= settings.min_probability * voxels)) + 1
     rows = [_measure(int(label), box, labels, segmentation) for label, box in _boxes(labels, kept)]
     table = pd.DataFrame(rows, columns=CANDIDATE_COLUMNS)
     table = table.sort_values(["probability", "volume_mm3", "label"], ascending=[False, False, True], ignore_index=True)

@@ -36,6 +36,7 @@ class SegmentationSearch:
     trials: Annotated[int, Gt(0)]
     threshold: tuple[float, float]
     dilation_mm: tuple[float, float]
+    min_probability: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,11 @@ def study_figures(study: optuna.Study) -> dict[str, Figure]:
 
 
 def suggest_segmentation(trial: optuna.Trial, ranges: SegmentationSearch) -> dict[str, float]:
-    """Draw ``threshold`` and ``dilation_mm``."""
+    """Draw ``threshold``, ``dilation_mm`` and ``min_probability``, the fields of `SegmentationSettings`."""
     return {
         "threshold": trial.suggest_float("threshold", *ranges.threshold),
         "dilation_mm": trial.suggest_float("dilation_mm", *ranges.dilation_mm),
+        "min_probability": trial.suggest_float("min_probability", *ranges.min_probability),
     }
 
 

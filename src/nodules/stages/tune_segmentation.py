@@ -20,7 +20,7 @@ from nodules.waiting_scans import work_folder
 if TYPE_CHECKING:
     import optuna
 
-FIRST_TRIAL = {"threshold": 0.5, "dilation_mm": 2.0}
+FIRST_TRIAL = {"threshold": 0.5, "dilation_mm": 2.0, "min_probability": 0.8}
 
 
 def main(luna_root: Path, split: Path, maps: Path, tuned: Path, plot: Path) -> None:

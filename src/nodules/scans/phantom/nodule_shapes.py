@@ -8,10 +8,11 @@ import numpy as np
 
 from nodules.scans.phantom.canvas import Array, Canvas
 from nodules.scans.phantom.nodules import Nodule
-from nodules.scans.phantom.tubes import POINTS_PER_VOXEL, Tubes, tube_counts
+from nodules.scans.phantom.tubes import Tubes, tube_shares
 
 SUBSAMPLES_IN_PLANE = 3
 SUBSAMPLE_Z_MM = 0.7
+SPIKE_HU = 15.0
 DIRECTIONS = 2000  # for the mean volume of a bumpy shape
 REACH_MARGIN = 1.04  # bumps between two of the directions
 
@@ -89,11 +90,9 @@ def paint_nodules(hu_zyx: Array, canvas: Canvas, bodies: list[Body], rng: np.ran
         view += core * np.maximum(body.core_hu - view, 0)
     spikes = [body.spikes for body in bodies if body.spikes is not None]
     if spikes:
-        counts = tube_counts(canvas, Tubes.joined(spikes), rng)
-        hit = np.flatnonzero(counts)
-        share = np.minimum(counts.reshape(-1)[hit] / np.float32(POINTS_PER_VOXEL), 1)
+        reached = tube_shares(canvas, Tubes.joined(spikes), rng)
         flat = hu_zyx.reshape(-1)
-        flat[hit] += share * np.maximum(15 - flat[hit], 0)
+        flat[reached.voxels] += reached.shares * np.maximum(SPIKE_HU - flat[reached.voxels], 0)
 
 
 def _reach_mm(body: Body) -> float:

@@ -18,7 +18,7 @@ from nodules.scans.phantom.placement import place_nodules
 from nodules.scans.phantom.scanner import HIGHEST_HU, LOWEST_HU, Detector, Scanner, draw_scanner, paint_couch
 from nodules.scans.phantom.skeleton import CORTEX_HU, MARROW_HU, build_skeleton, clavicles, paint_skeleton
 from nodules.scans.phantom.thorax import Wall, build_wall, paint_wall
-from nodules.scans.phantom.tubes import POINTS_PER_VOXEL, tube_counts
+from nodules.scans.phantom.tubes import tube_shares
 from nodules.scans.phantom.vessels import Vessels, grow_vessels, lung_points
 
 MARGIN_MM = (8.0, 16.0)  # neck and abdomen beyond the lungs
@@ -113,7 +113,7 @@ def _paint_chest(
     vessels = grow_vessels(lungs, streams["vessels"])
     collar = clavicles(frame)
     tubes = [
-        (tube_counts(canvas, tube, streams["vessels"]), hu)
+        (tube_shares(canvas, tube, streams["vessels"]), hu)
         for tube, hu in (
             (collar, CORTEX_HU),
             (collar.widened(1, -1.8), MARROW_HU),
@@ -133,18 +133,11 @@ def _paint_chest(
         paint_abdomen(view, belly, wall, k, grain)
         paint_skeleton(view, bones, k, cavity_mm, grain)
         paint_lungs(view, lungs, k, grain)
-        for counts, hu in tubes:
-            _paint_tubes(view, counts[k], hu)
+        for shares, hu in tubes:
+            shares.paint(view, k, hu)
         if scanner.couch:
             paint_couch(view, canvas, back_mm)
     return image, lungs, vessels, wall
-
-
-def _paint_tubes(view: Array, counts: NDArray[np.uint16], hu: float) -> None:
-    hit = np.flatnonzero(counts)
-    share = np.minimum(counts.reshape(-1)[hit] / np.float32(POINTS_PER_VOXEL), 1)
-    flat = view.reshape(-1)
-    flat[hit] += share * (hu - flat[hit])
 
 
 def _expose(

@@ -12,7 +12,7 @@ from nodules.scans.phantom.thorax import Wall, cavity_shape
 from nodules.scans.phantom.tubes import Tubes
 
 LEVEL_MM = 24.0  # reference height of one vertebra with its disc, and of one rib with its gap
-CORTEX_HU, MARROW_HU, CARTILAGE_HU, DISC_HU = 1200.0, 110.0, 95.0, 80.0
+CORTEX_HU, MARROW_HU, CARTILAGE_HU, DISC_HU = 1400.0, 70.0, 95.0, 80.0
 RIB_DEPTH_MM, RIB_HALF_THICK_MM, RIB_HALF_HIGH_MM, RIB_CORTEX_MM = 5.2, 3.5, 6.2, 1.35
 CARTILAGE_FROM = 0.70  # share of the way from the spine to the sternum where bone ends
 
@@ -132,7 +132,7 @@ def _paint_sternum(image: Array, bones: Skeleton, k: int, grain: Array) -> None:
     share = np.clip((z + 112) / 6, 0, 1) * np.clip((56 - z) / 4, 0, 1)
     dx = frame.canvas.spacing_zyx_mm[2] / frame.build.scale
     for shrink, hu in ((0.0, 420.0), (1.3, 70.0)):
-        q = np.sqrt(np.sqrt((x / (half_wide - shrink)) ** 4 + (y / (6.2 - shrink)) ** 4))
+        q = _power4(x / (half_wide - shrink), y / (6.2 - shrink))
         blend(image[box], filled((q - 1) * (5.2 - shrink) / dx) * share, hu + 40 * grain[box])
 
 

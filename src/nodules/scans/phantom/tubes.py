@@ -72,6 +72,29 @@ class Tubes:
         )
 
 
+@dataclass(frozen=True)
+class TubeShares:
+    """The few voxels that tubes reach, by flat index in rising order, and how far each is filled."""
+
+    canvas: Canvas
+    voxels: NDArray[np.intp]
+    shares: Array
+
+    def paint(self, view: Array, k: int, hu: float) -> None:
+        """Paint the tubes on slice `k`."""
+        size = view.size
+        part = slice(*np.searchsorted(self.voxels, [k * size, (k + 1) * size]))
+        flat, place = view.reshape(-1), self.voxels[part] - k * size
+        flat[place] += self.shares[part] * (hu - flat[place])
+
+
+def tube_shares(canvas: Canvas, tubes: Tubes, rng: np.random.Generator) -> TubeShares:
+    """Filled share of every voxel that the tubes reach."""
+    counts = tube_counts(canvas, tubes, rng).reshape(-1)
+    voxels = np.flatnonzero(counts)
+    return TubeShares(canvas, voxels, np.minimum(counts[voxels] / np.float32(POINTS_PER_VOXEL), 1))
+
+
 def tube_counts(canvas: Canvas, tubes: Tubes, rng: np.random.Generator) -> NDArray[np.uint16]:
     """Number of points of all tubes in each voxel (Z, Y, X); `POINTS_PER_VOXEL` points fill a voxel."""
     counts = np.zeros(int(np.prod(canvas.shape_zyx)), dtype=np.uint16)

@@ -13,8 +13,8 @@ from nodules.scans.phantom.lungs import Lungs
 from nodules.scans.phantom.mediastinum import AZYGOS, NECK_VESSELS, TRACHEA, VEINS
 from nodules.scans.phantom.tubes import Tubes
 
-TERMINAL_STEP_MM = 9.2  # distance between the ends of neighbouring visible branches
-BARE_RIM_MM = 4.0  # outer lung in which CT shows hardly any vessel
+TERMINAL_STEP_MM = 8.4  # distance between the ends of neighbouring visible branches
+BARE_RIM_MM = 3.0  # outer lung in which CT shows hardly any vessel
 TERMINAL_RADIUS_MM = 0.62
 MURRAY_POWER = 2.7  # flow goes with this power of the radius: 3 by Murray (1926), somewhat less in lungs
 PATH_WEIGHT, TURN_WEIGHT = 0.18, 1.2
