@@ -60,7 +60,7 @@ def draw_build(rng: np.random.Generator, *, field_mm: float, emphysema: bool) ->
         rib_phase=rng.uniform(0, 1),
         rib_fall=rng.uniform(105, 135),
         contrast_hu=rng.uniform(90, 230) if contrast else 0.0,
-        lung_hu=rng.uniform(-885, -815) - (25 if emphysema else 0),
+        lung_hu=rng.uniform(-898, -830) - (25 if emphysema else 0),
         gravity_hu=rng.uniform(25, 65),
         emphysema=rng.uniform(0.12, 0.45) if emphysema else 0.0,
         vascularity=rng.uniform(0.86, 1.16),
