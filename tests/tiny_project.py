@@ -45,6 +45,7 @@ OVERRIDES = [
     "unet.sampling.jitter_px=8",
     "tune_segmentation.trials=2",
     "tune_segmentation.threshold=[0.02,0.5]",
+    "tune_segmentation.min_probability=[0.0,0.8]",
     "classifier.folds=2",
     "classifier.random_forest.trees=10",
     "classifier.random_forest.min_samples_leaf=1",

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from nodules.evaluation.nodule_finding import evaluate_scan, metrics, quality
+from nodules.evaluation.detection import Matches
+from nodules.evaluation.nodule_finding import ScanResult, evaluate_scan, metrics, quality, tuning_score
+from nodules.evaluation.segmentation import NoduleScore
 from nodules.imaging.candidates import CandidateParams, Segmentation, SegmentationSettings
 from nodules.imaging.volume import Volume
 from nodules.scans.luna import NoduleAnnotation
@@ -187,3 +189,20 @@ def test_quality_over_several_scans_by_hand():
     assert quality([missed]) == 0.0
     assert quality([hit, missed]) == pytest.approx(1 / (1 + 0.5 + 0.5))  # one miss, one false positive
     assert quality([]) == 1.0
+
+
+def result_of(dices: list[float], false_positives: int) -> ScanResult:
+    scores = [NoduleScore(n, 8.0, value, value > 0, 10, 10, 10) for n, value in enumerate(dices, start=1)]
+    return ScanResult("1.2", scores, Matches(np.array([]), np.array([]), len(dices)), 0, false_positives, True)
+
+
+def test_tuning_score_by_hand() -> None:
+    # nodules of Dice 0.8, 0 (missed) and 0.4; 3 + 1 false positives in 2 scans: 2 a scan
+    results = [result_of([0.8, 0.0], 3), result_of([0.4], 1)]
+    assert tuning_score(results, allowed_false_positives=2.0) == pytest.approx(0.4)
+    assert tuning_score(results, allowed_false_positives=0.5) == pytest.approx(0.4 * 0.5 / 2)
+
+
+def test_tuning_score_without_nodules_counts_false_positives_only() -> None:
+    assert tuning_score([result_of([], 0)], 1.0) == 1.0
+    assert tuning_score([result_of([], 4)], 1.0) == 0.25

@@ -225,7 +225,13 @@ class TestTablesAndFigures:
 
 class TestSpaces:
     def test_segmentation_keeps_to_its_ranges(self):
-        ranges = SegmentationSearch(trials=5, threshold=(0.3, 0.4), dilation_mm=(0.0, 0.0), min_probability=(0.6, 0.7))
+        ranges = SegmentationSearch(
+            trials=5,
+            allowed_false_positives=1.0,
+            threshold=(0.3, 0.4),
+            dilation_mm=(0.0, 0.0),
+            min_probability=(0.6, 0.7),
+        )
         drawn = []
         study_of(lambda trial: drawn.append(suggest_segmentation(trial, ranges)) or 0.0, trials=5, first_trials=[])
         assert all(0.3 <= one["threshold"] <= 0.4 and one["dilation_mm"] == 0 for one in drawn)

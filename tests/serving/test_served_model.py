@@ -91,7 +91,7 @@ def server(case: Case, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 def _wait_until_up(address: str, process: subprocess.Popen, log: Path) -> None:
     for _ in range(START_S):
         try:
-            with urllib.request.urlopen(f"{address}/ping", timeout=5) as answer:
+            with urllib.request.urlopen(f"{address}/ping", timeout=5) as answer:  # noqa: S310
                 if answer.status == 200:
                     return
         except OSError:
@@ -116,7 +116,11 @@ def ask(address: str, body: dict[str, Any]) -> list[dict[str, Any]]:
         f"{address}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:  # noqa: S310
-        return json.loads(answer.read())["predictions"]
+        return json.loads(answer.read(), parse_constant=_refuse)["predictions"]
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def assert_same(answer: dict[str, Any], predicted: dict[str, Any]) -> None:
@@ -177,7 +181,7 @@ def test_loaded_model_answers_like_the_command_line(loaded, case):
 def test_input_example_has_an_answer(loaded):
     answer = loaded.predict(loaded.input_example)
     assert list(answer["error"]) == [""]
-    assert answer["probability"].between(0, 1).all()
+    assert 0 <= answer["probability"].iloc[0] <= 1
 
 
 def test_nothing_in_the_folder_is_pickled(case):

@@ -17,7 +17,6 @@ from nodules.scans.luna import series_files
 from nodules.scans.scan_error import ScanError
 from tiny_project import OVERRIDES, TinyProject
 
-
 DATASETS = {"luna": "luna16", "dsb": "dsb"}
 
 

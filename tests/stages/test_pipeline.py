@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nodules.imaging.candidates import SegmentationSettings
 from nodules.models import classifier
 from nodules.models.diagnosis import Diagnoser
 from nodules.scans.dsb import patient_folders
@@ -126,7 +127,7 @@ def test_metrics_of_the_classifiers(tiny_pipeline):
 
 def test_tuned_values_lie_in_their_ranges(tiny_pipeline):
     tuned = json.loads(tiny_pipeline.path("models/tuned_segmentation.json").read_text())
-    assert set(tuned) == {"threshold", "dilation_mm"}
+    assert set(tuned) == set(SegmentationSettings.__dataclass_fields__)
     assert 0.02 <= tuned["threshold"] <= 0.5
     assert 0 <= tuned["dilation_mm"] <= 8
     boosted = json.loads(tiny_pipeline.path("models/tuned_classifier.json").read_text())

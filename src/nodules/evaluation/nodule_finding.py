@@ -76,8 +76,20 @@ def evaluate_scan(
     )
 
 
+def tuning_score(results: Sequence[ScanResult], allowed_false_positives: float) -> float:
+    """Mean Dice of all nodules, a missed one counting 0, scaled down where too much else is found.
+
+    Up to `allowed_false_positives` per scan cost nothing, for a radiologist dismisses them at a glance; above that the
+    score falls in proportion. Without any nodule only the false positives count.
+    """
+    dices = [score.dice for result in results for score in result.scores]
+    rate = sum(result.false_positives for result in results) / len(results)
+    price = allowed_false_positives / rate if rate > allowed_false_positives else 1.0
+    return price * (float(np.mean(dices)) if dices else 1.0)
+
+
 def quality(results: Sequence[ScanResult]) -> float:
-    """Panoptic quality over all nodules and false positives of several scans: what tuning maximises."""
+    """Panoptic quality over all nodules and false positives of several scans."""
     scores = [score for result in results for score in result.scores]
     hits = [score.dice for score in scores if score.hit]
     return panoptic_quality(hits, len(scores) - len(hits), sum(result.false_positives for result in results))

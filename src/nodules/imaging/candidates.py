@@ -126,7 +126,8 @@ def find_candidates(segmentation: Segmentation, settings: SegmentationSettings, 
     weights = np.bincount(labels.ravel(), segmentation.probability_zyx.ravel(), minlength=count + 1)[1:]
     large = voxels * scan.voxel_mm3 >= np.pi / 6 * params.min_diameter_mm**3
     kept = np.flatnonzero(large & (weights >= settings.min_probability * voxels)) + 1
-    rows = [_measure(int(label), box, labels, segmentation) for label, box in _boxes(labels, kept)]
+    height = _lung_height(segmentation.lungs_zyx)
+    rows = [_measure(int(label), box, labels, segmentation, height) for label, box in _boxes(labels, kept)]
     table = pd.DataFrame(rows, columns=CANDIDATE_COLUMNS)
     table = table.sort_values(["probability", "volume_mm3", "label"], ascending=[False, False, True], ignore_index=True)
     labels[~np.isin(labels, kept)] = 0
@@ -143,6 +144,7 @@ def _measure(
     box: tuple[slice, slice, slice],
     labels_zyx: NDArray[np.int32],
     segmentation: Segmentation,
+    lung_height: tuple[float, float],
 ) -> dict[str, float]:
     scan, lungs_zyx = segmentation.scan, segmentation.lungs_zyx
     inside = labels_zyx[box] == label
@@ -165,12 +167,15 @@ def _measure(
         "mean_hu": hu.mean(),
         "sd_hu": hu.std(),
         "lung": int(np.argmax(sides)) + 1 if sides.any() else 0,
-        "relative_height": _relative_height(float(centre_zyx[0]), lungs_zyx),
+        "relative_height": _relative_height(float(centre_zyx[0]), *lung_height),
     }
 
 
-def _relative_height(centre_z: float, lungs_zyx: NDArray[np.uint8]) -> float:
+def _lung_height(lungs_zyx: NDArray[np.uint8]) -> tuple[float, float]:
+    """Lowest and highest slice with lung; equal if there are not two."""
     slices = np.flatnonzero(lungs_zyx.any(axis=(1, 2)))
-    if slices.size < 2:
-        return 0.5
-    return float(np.clip((centre_z - slices[0]) / (slices[-1] - slices[0]), 0, 1))
+    return (float(slices[0]), float(slices[-1])) if slices.size else (0.0, 0.0)
+
+
+def _relative_height(centre_z: float, lowest: float, highest: float) -> float:
+    return float(np.clip((centre_z - lowest) / (highest - lowest), 0, 1)) if highest > lowest else 0.5

@@ -31,9 +31,13 @@ MIN_TRIALS_FOR_IMPORTANCE = 4
 
 @dataclass(frozen=True)
 class SegmentationSearch:
-    """Ranges (low, high) of the settings that turn a probability map into nodules."""
+    """Ranges (low, high) of the settings that turn a probability map into nodules.
+
+    `allowed_false_positives` per scan are free in the score that is searched for.
+    """
 
     trials: Annotated[int, Gt(0)]
+    allowed_false_positives: Annotated[float, Gt(0)]
     threshold: tuple[float, float]
     dilation_mm: tuple[float, float]
     min_probability: tuple[float, float]

@@ -11,7 +11,7 @@ from pathlib import Path
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array, Object, Property
 
@@ -57,6 +57,7 @@ def package(segmenter: Path, classifier: Path, settings: DiagnosisSettings, outp
             input_example=_input_example(Path(folder)),
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
         )
+        _forget_where_it_was_made(model)
         if output.exists():
             shutil.rmtree(output)
         model.replace(output)
@@ -65,6 +66,14 @@ def package(segmenter: Path, classifier: Path, settings: DiagnosisSettings, outp
 def chain_folder(model: Path) -> Path:
     """Where the chain lies inside the model folder."""
     return model / "artifacts" / "chain"
+
+
+def _forget_where_it_was_made(model: Path) -> None:
+    """Leave of the source file's path its name, which is all that MLflow reads: the model travels to other machines."""
+    description = Model.load(str(model))
+    pyfunc = description.flavors["python_function"]
+    pyfunc["model_code_path"] = Path(pyfunc["model_code_path"]).name
+    description.save(str(model / "MLmodel"))
 
 
 def _clean_copy(package_folder: Path, folder: Path) -> str:

@@ -30,7 +30,8 @@ class ScoringModel(PythonModel):
 
         A scan that cannot be read has an `error` and no probability; the others are answered all the same.
         """
-        return pd.DataFrame([self._answer(scan) for scan in model_input["scan"]])
+        # As objects: among floats a missing probability would become NaN, which no JSON parser but Python's reads.
+        return pd.DataFrame([self._answer(scan) for scan in model_input["scan"]], dtype=object)
 
     def _answer(self, scan: str) -> dict[str, Any]:
         try:

@@ -40,7 +40,7 @@ def main(luna_root: Path, split: Path, maps: Path, tuned: Path, plot: Path) -> N
             journal=journal,
             fingerprint=tuning.fingerprint_of(search, candidates),
         )
-        log_study(stage, study, "panoptic_quality")
+        log_study(stage, study, "score")
         stage.log_metrics(study.best_params)
         tuned.write_text(json.dumps(study.best_params, indent=2) + "\n")
         plot.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def _objective(
 ) -> Callable[[optuna.Trial], float]:
     def objective(trial: optuna.Trial) -> float:
         settings = SegmentationSettings(**tuning.suggest_segmentation(trial, search))
-        return nodule_finding.quality(validation.evaluate(settings, candidates))
+        return nodule_finding.tuning_score(validation.evaluate(settings, candidates), search.allowed_false_positives)
 
     return objective
 

@@ -19,7 +19,7 @@ SPICULATION_COEFFICIENT = 0.7729
 EMPHYSEMA_COEFFICIENT = 0.2953
 
 # The published intercept (-6.7892) stands for a screening population with about 5% cancer. This one was found once by
-# bisection on 40,000 patients drawn with diameters 4-30 mm and 10% nodule-free patients, so that 25% have cancer.
+# bisection on 20,000 patients drawn with diameters 4-30 mm and 10% nodule-free patients, so that 25% have cancer.
 INTERCEPT = -5.50
 BASE_RISK = 0.01  # patient without any nodule
 
