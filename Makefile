@@ -19,7 +19,7 @@ test: .venv/ready ## linter, type checker, tests
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest -n 2
+	pytest -n 2 --dist loadfile
 
 env: .venv/ready ## only the environment
 

@@ -125,6 +125,11 @@ def map_scans(
     return rows
 
 
+def job_count() -> int:
+    """Return the number of local processes: NODULES_JOBS, or one per core."""
+    return int(os.environ.get("NODULES_JOBS") or joblib.cpu_count())
+
+
 def _check(items: Mapping[str, Any], stage: str, output: Path) -> None:
     if not items:
         raise ValueError(f"{stage}: no scans to process; check the stage's inputs and the subsets in params.yaml")
@@ -163,7 +168,7 @@ def _run(
 
 
 def _on_processes(calls: Sequence[tuple[Any, ...]], n_jobs: int | None) -> Iterator[Failure | None]:
-    wanted = min(n_jobs or int(os.environ.get("NODULES_JOBS") or joblib.cpu_count()), len(calls))
+    wanted = min(n_jobs or job_count(), len(calls))
     backend: dict[str, Any] = {"backend": "sequential"}
     if wanted > 1:
         backend = {"backend": "loky", "n_jobs": wanted, "inner_max_num_threads": 1}

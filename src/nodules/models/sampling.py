@@ -46,6 +46,10 @@ class SamplingParams:
     hu_shift: Annotated[float, Ge(0)]
     hu_noise: Annotated[float, Ge(0)]
 
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be two numbers with 0 < low <= high, got {self.scale}")
+
 
 @dataclass(frozen=True)
 class SliceSet:

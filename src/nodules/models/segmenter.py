@@ -50,7 +50,13 @@ class Segmenter:
         self.batch_size = batch_size
 
     def predict(self, region: LungRoi) -> NDArray[np.float32]:
-        """Nodule probability (Z, Y, X) in steps of 1 / 255; 0 where nothing is visible."""
+        """Nodule probability (Z, Y, X) in steps of 1 / 255; 0 where nothing is visible.
+
+        Raises
+        ------
+        ValueError
+            If the network answers something that is no number, as one does whose training diverged.
+        """
         probability = np.zeros(region.scan.shape_zyx, dtype=np.float32)
         slices = np.flatnonzero(region.visible_zyx.any(axis=(1, 2)))
         height, width = probability.shape[1:]
@@ -60,6 +66,8 @@ class Segmenter:
             answer = keras.ops.convert_to_numpy(self.network.predict_on_batch(image))
             probability[chosen] = answer[:, :height, :width, 0]
         probability[~region.visible_zyx] = 0
+        if not np.isfinite(probability).all():
+            raise ValueError("the network answers NaN: its training diverged; lower unet.learning_rate and train again")
         return np.rint(probability * PROBABILITY_STEPS).astype(np.float32) / np.float32(PROBABILITY_STEPS)
 
     def save(self, folder: Path) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from nodules.evaluation.nodule_finding import ScanResult, evaluate_scan
 from nodules.imaging.candidates import CandidateParams, SegmentationSettings
+from nodules.parallel import job_count
 from nodules.scans import segmentation_store
 from nodules.scans.luna import NoduleAnnotation, read_annotations
 
@@ -44,7 +45,7 @@ class LunaPart:
         """Hold every scan against its annotations; read from disk one by one, so that any number of scans will do."""
         evaluate = functools.partial(_evaluate, settings=settings, candidates=candidates)
         tasks = (joblib.delayed(evaluate)(uid, folder, nodules) for uid, folder, nodules in self._scans())
-        return list(joblib.Parallel(n_jobs=-1)(tasks))
+        return list(joblib.Parallel(n_jobs=job_count())(tasks))
 
     def _scans(self) -> Iterator[tuple[str, Path, list[NoduleAnnotation]]]:
         for uid, folder in self.maps.items():
