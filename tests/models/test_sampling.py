@@ -9,7 +9,14 @@ from nodules.models.sampling import PatchSampler, SamplingParams, SliceSet
 from nodules.models.training import EpochPatches
 
 PLAIN = SamplingParams(
-    patch_px=8, nodule_share=1.0, jitter_px=0, warped_share=0.0, scale=(1.0, 1.0), hu_shift=0.0, hu_noise=0.0
+    patch_px=8,
+    nodule_share=1.0,
+    hard_share=0.0,
+    jitter_px=0,
+    warped_share=0.0,
+    scale=(1.0, 1.0),
+    hu_shift=0.0,
+    hu_noise=0.0,
 )
 WINDOW_HU = (-1000.0, 400.0)
 DRAWS = 2000
@@ -47,7 +54,9 @@ def windowed(hu):
 
 
 def test_same_generator_same_patches():
-    varied = replace(PLAIN, nodule_share=0.5, jitter_px=3, warped_share=0.5, hu_shift=20.0, hu_noise=10.0)
+    varied = replace(
+        PLAIN, nodule_share=0.5, hard_share=0.0, jitter_px=3, warped_share=0.5, hu_shift=20.0, hu_noise=10.0
+    )
     patches = sampler(slice_set([(0, 12, 20, 0)]), params=varied)
     first, again, other = (patches.batch(np.random.default_rng(seed), 6, augment=True) for seed in (1, 1, 2))
     assert np.array_equal(first[0], again[0])
@@ -215,7 +224,9 @@ def test_slice_set_is_mapped_from_its_files(tmp_path):
 
 
 def epoch(seed, augment=True) -> EpochPatches:
-    varied = replace(PLAIN, nodule_share=0.5, jitter_px=3, warped_share=0.5, hu_shift=20.0, hu_noise=10.0)
+    varied = replace(
+        PLAIN, nodule_share=0.5, hard_share=0.0, jitter_px=3, warped_share=0.5, hu_shift=20.0, hu_noise=10.0
+    )
     return EpochPatches(sampler(slice_set([(0, 12, 20, 0)]), params=varied), 3, 5, seed, augment)
 
 

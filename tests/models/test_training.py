@@ -24,9 +24,17 @@ PARAMS = TrainingParams(
     cross_entropy_weight=1.0,
     validation_patches=6,
     mixed_precision=False,
+    mining_epochs=[],
     network=UNetParams(filters=2, depth=1, normalisation="batch"),
     sampling=SamplingParams(
-        patch_px=16, nodule_share=0.5, jitter_px=3, warped_share=0.5, scale=(0.8, 1.2), hu_shift=20.0, hu_noise=10.0
+        patch_px=16,
+        nodule_share=0.5,
+        hard_share=0.0,
+        jitter_px=3,
+        warped_share=0.5,
+        scale=(0.8, 1.2),
+        hu_shift=20.0,
+        hu_noise=10.0,
     ),
 )
 SEED = 5

@@ -58,7 +58,7 @@ def test_patches_show_what_segmentation_sees(context, direction):
     assert np.array_equal(training.visible, region.visible_zyx[indices])
     assert np.array_equal(training.lungs, region.lungs_zyx[indices] > 0)
     side = 2 * max(wanted.shape[1:3])
-    look = SamplingParams(side, 1.0, 0, warped_share=0.0, scale=(1.0, 1.0), hu_shift=0.0, hu_noise=0.0)
+    look = SamplingParams(side, 1.0, 0.0, 0, warped_share=0.0, scale=(1.0, 1.0), hu_shift=0.0, hu_noise=0.0)
     for row, image in enumerate(wanted):
         middle = np.array([[0, side // 2, side // 2, 0]])
         one = SliceSet(*(getattr(training, n)[[row]] for n in ("hu", "visible", "nodules", "lungs")), middle)

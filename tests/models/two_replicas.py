@@ -20,9 +20,17 @@ PARAMS = TrainingParams(
     cross_entropy_weight=1.0,
     validation_patches=4,
     mixed_precision=False,
+    mining_epochs=[],
     network=UNetParams(filters=2, depth=1, normalisation="none"),
     sampling=SamplingParams(
-        patch_px=16, nodule_share=0.5, jitter_px=2, warped_share=0.0, scale=(1.0, 1.0), hu_shift=0.0, hu_noise=0.0
+        patch_px=16,
+        nodule_share=0.5,
+        hard_share=0.0,
+        jitter_px=2,
+        warped_share=0.0,
+        scale=(1.0, 1.0),
+        hu_shift=0.0,
+        hu_noise=0.0,
     ),
 )
 

@@ -26,9 +26,11 @@ class SamplingParams:
     patch_px : int
         Side of a patch, a multiple of 2 ** depth of the network.
     nodule_share : float
-        Share of the patches that are centred near a nodule; the others lie anywhere in the lungs.
+        Share of the patches that are centred near a nodule.
+    hard_share : float
+        Share near an earlier false positive, once there are any (`mining`). All others lie anywhere in the lungs.
     jitter_px : int
-        Largest distance along each axis from a nodule patch's centre to its nodule.
+        Largest distance along each axis from such a patch's centre to its nodule or false positive.
     warped_share : float
         Share of the training patches that are turned by any angle and scaled; the others are only flipped and turned by
         quarters, which costs nothing.
@@ -40,6 +42,7 @@ class SamplingParams:
 
     patch_px: Annotated[int, Gt(0)]
     nodule_share: Annotated[float, Ge(0), Le(1)]
+    hard_share: Annotated[float, Ge(0), Le(1)]
     jitter_px: Annotated[int, Ge(0)]
     warped_share: Annotated[float, Ge(0), Le(1)]
     scale: tuple[float, float]
@@ -47,6 +50,10 @@ class SamplingParams:
     hu_noise: Annotated[float, Ge(0)]
 
     def __post_init__(self) -> None:
+        if self.nodule_share + self.hard_share > 1:
+            raise ValueError(
+                f"nodule_share + hard_share must be at most 1, got {self.nodule_share} + {self.hard_share}"
+            )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be two numbers with 0 < low <= high, got {self.scale}")
 
@@ -100,14 +107,15 @@ class PatchSampler:
     """
 
     def __init__(self, sets: Sequence[SliceSet], params: SamplingParams, window_hu: tuple[float, float]) -> None:
-        self._sets = [slices for slices in sets if len(slices.hu)]
-        if not self._sets:
+        self.sets = [slices for slices in sets if len(slices.hu)]
+        if not self.sets:
             raise ValueError("no training slices: the scans of the split hold neither nodules nor lungs")
         self._params = params
-        self._window_hu = window_hu
+        self._hard_places = np.empty((0, 4), dtype=np.int64)
+        self.window_hu = window_hu
         self._nodules = [
             (number, slices.centres[slices.centres[:, 3] == nodule])
-            for number, slices in enumerate(self._sets)
+            for number, slices in enumerate(self.sets)
             for nodule in np.unique(slices.centres[:, 3])
         ]
         if params.nodule_share > 0 and not self._nodules:
@@ -115,14 +123,13 @@ class PatchSampler:
 
     def draw(self, random: np.random.Generator, augment: bool) -> Patch:
         """One input (P, P, C) and its mask (P, P, 1), both float32 in [0, 1]."""
-        near_nodule = random.random() < self._params.nodule_share
-        slices, row, y, x = self._nodule_place(random) if near_nodule else self._lung_place(random)
+        slices, row, y, x = self._place(random)
         warp = self._draw_warp(random) if augment and random.random() < self._params.warped_share else None
         layers = (slices.hu[row], slices.visible[row], slices.nodules[row])
         hu, visible, mask = (_look(layer, y, x, self._params.patch_px, warp) for layer in layers)
         if augment:
             hu, visible, mask = self._vary(hu, visible, mask, random)
-        image = window(hu, *self._window_hu) * (visible[..., None] >= 0.5)
+        image = window(hu, *self.window_hu) * (visible[..., None] >= 0.5)
         return image, (mask[..., None] >= 0.5).astype(np.float32)
 
     def batch(self, random: np.random.Generator, size: int, augment: bool) -> Patch:
@@ -130,14 +137,30 @@ class PatchSampler:
         images, masks = zip(*(self.draw(random, augment) for _ in range(size)), strict=True)
         return np.stack(images), np.stack(masks)
 
+    def learn_from(self, hard_places: NDArray[np.int64]) -> None:
+        """Take the false positives of `mining.find_false_positives`, found in `sets`, instead of any earlier ones."""
+        self._hard_places = hard_places
+
+    def _place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
+        chance = random.random()
+        if chance < self._params.nodule_share:
+            return self._nodule_place(random)
+        if chance < self._params.nodule_share + self._params.hard_share and len(self._hard_places):
+            number, row, y, x = self._hard_places[random.integers(len(self._hard_places))]
+            return self.sets[number], int(row), *self._jitter(random, y, x)
+        return self._lung_place(random)
+
+    def _jitter(self, random: np.random.Generator, y: int, x: int) -> tuple[int, int]:
+        shift_y, shift_x = random.integers(-self._params.jitter_px, self._params.jitter_px + 1, size=2)
+        return int(y + shift_y), int(x + shift_x)
+
     def _nodule_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
         number, sections = self._nodules[random.integers(len(self._nodules))]
         row, y, x, _ = sections[random.integers(len(sections))]
-        shift_y, shift_x = random.integers(-self._params.jitter_px, self._params.jitter_px + 1, size=2)
-        return self._sets[number], int(row), int(y + shift_y), int(x + shift_x)
+        return self.sets[number], int(row), *self._jitter(random, y, x)
 
     def _lung_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
-        slices = self._sets[random.integers(len(self._sets))]
+        slices = self.sets[random.integers(len(self.sets))]
         row = int(random.integers(len(slices.hu)))
         places = np.flatnonzero(slices.lungs[row])
         height, width = slices.lungs.shape[1:]

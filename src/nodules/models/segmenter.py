@@ -62,7 +62,7 @@ class Segmenter:
         height, width = probability.shape[1:]
         for start in range(0, len(slices), self.batch_size):
             chosen = slices[start : start + self.batch_size]
-            image = _pad(network_input(region, chosen.tolist(), self.roi, self.context), 2**self.shape.depth)
+            image = unet.pad(network_input(region, chosen.tolist(), self.roi, self.context), self.shape.depth)
             answer = keras.ops.convert_to_numpy(self.network.predict_on_batch(image))
             probability[chosen] = answer[:, :height, :width, 0]
         probability[~region.visible_zyx] = 0
@@ -88,10 +88,3 @@ class Segmenter:
         network = unet.build(shape, context.slices)
         network.load_weights(folder / WEIGHTS_FILE)
         return cls(network, shape, roi, context)
-
-
-def _pad(image: NDArray[np.float32], multiple: int) -> NDArray[np.float32]:
-    """Add air at the bottom and right until the poolings divide the sides evenly."""
-    step = max(multiple, 32)  # coarse steps: fewer different shapes, each of which is compiled anew
-    rows, columns = (-size % step for size in image.shape[1:3])
-    return np.pad(image, ((0, 0), (0, rows), (0, columns), (0, 0)))

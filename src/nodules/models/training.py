@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt
 
 from nodules.models import devices, unet
 from nodules.models.dice import DiceLoss, PooledDice
+from nodules.models.mining import find_false_positives
 from nodules.models.sampling import Patch, PatchSampler, SamplingParams
 
 EpochLog = Callable[[int, dict[str, float]], None]
@@ -36,6 +37,8 @@ class TrainingParams:
         See `DiceLoss`.
     validation_patches : int
         Patches of the validation scans, the same in every epoch.
+    mining_epochs : list of int
+        Epochs after which the false positives in the training slices are looked up, to be shown more often.
     mixed_precision : bool
         float16 on GPUs.
     """
@@ -47,6 +50,7 @@ class TrainingParams:
     learning_rate: Annotated[float, Gt(0)]
     cross_entropy_weight: Annotated[float, Ge(0)]
     validation_patches: Annotated[int, Gt(0)]
+    mining_epochs: list[int]
     mixed_precision: bool
     network: unet.UNetParams
     sampling: SamplingParams
@@ -109,6 +113,7 @@ def train(
     history = _resume(model, work)
     held_out = _validation_set(validation, params, seed)
     while len(history) < params.epochs and not _has_stalled(history, params.patience):
+        _mine(model, training, len(history), params, work)
         epoch = len(history) + 1
         patches = EpochPatches(training, params.batch_size, params.steps_per_epoch, (seed, epoch), augment=True)
         fitted = model.fit(
@@ -135,6 +140,19 @@ def _compiled(channels: int, params: TrainingParams) -> keras.Model:
         metrics=[PooledDice()],
     )
     return model
+
+
+def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: TrainingParams, work: Path) -> None:
+    """Give the sampler the false positives after the latest mining epoch; on resume they come from the work folder."""
+    latest = max((mining for mining in params.mining_epochs if mining <= epoch), default=None)
+    if latest is None:
+        return
+    record = work / f"false_positives{latest}.npy"
+    if latest == epoch and not record.exists():
+        waiting = work / "false_positives.tmp.npy"
+        np.save(waiting, find_false_positives(model, params.network.depth, training.sets, training.window_hu))
+        waiting.replace(record)
+    training.learn_from(np.load(record))
 
 
 def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int) -> EpochPatches:

@@ -1,0 +1,59 @@
+"""Hard negatives: the places where a half-trained network sees nodules that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nodules.imaging.volume import window
+from nodules.models import unet
+from nodules.models.sampling import SliceSet
+
+THRESHOLD = 0.5
+MIN_PIXELS = 4
+BATCH = 8
+
+
+def find_false_positives(
+    network: keras.Model, depth: int, sets: Sequence[SliceSet], window_hu: tuple[float, float]
+) -> NDArray[np.int64]:
+    """Run the network over all training slices and keep what it finds beside the nodules.
+
+    Parameters
+    ----------
+    depth : int
+        Of the network.
+    sets : sequence of SliceSet
+        One a scan.
+
+    Returns
+    -------
+    (K, 4) ndarray of int64
+        Number of the set, row, y and x of the middle of each connected part of at least `MIN_PIXELS` pixels that
+        touches no nodule.
+    """
+    places = []
+    for number, slices in enumerate(sets):
+        for start in range(0, len(slices.hu), BATCH):
+            rows = slice(start, start + BATCH)
+            image = window(np.asarray(slices.hu[rows]), *window_hu) * np.asarray(slices.visible[rows])[..., None]
+            answer = keras.ops.convert_to_numpy(network.predict_on_batch(unet.pad(image, depth)))[..., 0]
+            found = answer[:, : image.shape[1], : image.shape[2]] >= THRESHOLD
+            for offset, (seen, truth) in enumerate(zip(found, slices.nodules[rows], strict=True)):
+                places += [(number, start + offset, y, x) for y, x in _beside(seen, truth)]
+    return np.asarray(places, dtype=np.int64).reshape(-1, 4)
+
+
+def _beside(found: NDArray[np.bool_], nodules: NDArray[np.uint8]) -> list[tuple[int, int]]:
+    labels, count = ndimage.label(found, structure=np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    wrong = sizes >= MIN_PIXELS
+    wrong[np.unique(labels[nodules > 0])] = False
+    wrong[0] = False
+    chosen = np.flatnonzero(wrong)
+    centres = np.reshape(ndimage.center_of_mass(found, labels, chosen), (-1, 2))
+    return [(round(float(y)), round(float(x))) for y, x in centres]
