@@ -12,8 +12,7 @@ help: ## list the targets
 
 repro: .venv/ready ## run the whole pipeline; what is up to date is skipped
 	dvc repro
-	@dvc metrics show
-	@echo "Pictures: models/plots/nodules.png. Runs and curves: make ui. Server: make serve."
+	@echo "Numbers: models/metrics/*.json (dvc metrics show). Picture: models/plots/nodules.png. Runs and curves: make ui. Server: make serve."
 
 test: .venv/ready ## linter, type checker, tests
 	ruff check .

@@ -25,6 +25,7 @@ EXPERIMENT = "lung-cancer"
 PROCESS_TAG = "process"
 EXECUTION_TAG = "pipeline.execution"
 FAILED_TAG = "pipeline.failed"
+KIND_TAG = "mlflow.experimentKind"  # else the UI opens with its pages for language models
 LONGEST_TAG = 500
 SYSTEM_SAMPLING_S = 5.0
 
@@ -119,7 +120,7 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
     if experiment is None:
         own_store = not os.environ.get("MLFLOW_TRACKING_URI")
         location = (provenance.project_root() / "mlruns" / name).as_uri() if own_store else None
-        return client.create_experiment(name, location)
+        return client.create_experiment(name, location, {KIND_TAG: "custom_model_development"})
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)

@@ -17,6 +17,7 @@ from nodules.stages.metrics_file import write_metrics
 from nodules.stages.patients import Patients
 from nodules.stages.settings import RunParams
 
+REPORTED = ("log_loss", "skill", "auc", "f1", "precision", "recall")
 LEARNED: tuple[classifier.ModelName, ...] = ("random_forest", "xgboost")
 
 
@@ -38,12 +39,17 @@ def main(features: Path, labels: Path, tuned: Path, output: Path, metrics: Path,
         chosen = min(LEARNED, key=lambda name: numbers[name]["log_loss"])
         for name, probabilities in chances.items():
             _log_model(stage, name, settings, numbers[name], patients.labels, probabilities)
-        summary = {"chosen": chosen, **_limits(patients), "models": numbers}
+        reported = {name: {key: found[key] for key in REPORTED if key in found} for name, found in numbers.items()}
+        summary = {"chosen": chosen, **_limits(patients), **_counts(patients), "models": reported}
         write_metrics(metrics, summary)
         stage.log_headline({f"classifier_{key}": numbers[chosen][key] for key in ("log_loss", "skill", "auc", "f1")})
         stage.log_metrics(_limits(patients))
         _draw(stage, plots, patients, chances, numbers, chosen)
         classifier.save(classifier.fit(chosen, patients.features, patients.labels, settings, run.seed), output)
+
+
+def _counts(patients: Patients) -> dict[str, int]:
+    return {"patients": len(patients.labels), "positives": int(patients.labels.sum())}
 
 
 def _limits(patients: Patients) -> dict[str, float]:
