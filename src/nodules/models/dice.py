@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-# Pixels. The tutorial's 1 leaves patches without a nodule almost without gradient: as soon as a few pixels are wrong, 1 in
-# a sum of hundreds hardly depends on them. 10 is still less than the ~12 pixels of a 4 mm nodule at 1 mm.
+# Pixels. The tutorial's 1 leaves patches without a nodule almost without gradient: as soon as a few pixels are wrong,
+# 1 in a sum of hundreds hardly depends on them. 10 is still less than the ~12 pixels of a 4 mm nodule at 1 mm.
 SMOOTH = 10.0
 
 
