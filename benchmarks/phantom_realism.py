@@ -34,6 +34,7 @@ FULL_SIZE = cohort.PhantomParams(
     slice_thickness_mm=(1.5, 3.0),
     luna_scans=1,
     luna_subsets=1,
+    luna_extra_nodules=0,
     dsb_patients=1,
     nodule_diameter_mm=(4.0, 30.0),
     nodule_free_share=0.1,

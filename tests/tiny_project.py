@@ -40,6 +40,7 @@ OVERRIDES = [
     "unet.cross_entropy_weight=0",
     "unet.network.depth=2",
     "unet.network.filters=4",
+    "phantoms.luna_extra_nodules=0",
     "unet.sampling.nodule_share=0.7",
     "unet.mining_epochs=[1]",
     "unet.sampling.patch_px=32",

@@ -11,6 +11,7 @@ SMALL = cohort.PhantomParams(
     slice_thickness_mm=(4.0, 5.0),
     luna_scans=6,
     luna_subsets=2,
+    luna_extra_nodules=0,
     dsb_patients=4,
     nodule_diameter_mm=(8.0, 30.0),
     nodule_free_share=0.1,

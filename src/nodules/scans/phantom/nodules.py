@@ -48,7 +48,7 @@ class Nodule:
 
 
 def draw_nodules(
-    rng: np.random.Generator, *, diameter_range_mm: tuple[float, float], nodule_free_share: float
+    rng: np.random.Generator, *, diameter_range_mm: tuple[float, float], nodule_free_share: float, extra: int = 0
 ) -> tuple[Nodule, ...]:
     """Draw all nodules of one patient, the largest first.
 
@@ -60,6 +60,8 @@ def draw_nodules(
         Smallest and largest diameter allowed; sizes outside are moved to the bound.
     nodule_free_share : float
         Probability of no nodule at all.
+    extra : int
+        Up to so many further nodules for a patient that has any.
 
     Returns
     -------
@@ -69,6 +71,8 @@ def draw_nodules(
     if rng.random() < nodule_free_share:
         return ()
     count = 1 + int(rng.choice(len(COUNT_SHARES), p=COUNT_SHARES))
+    if extra:
+        count += int(rng.integers(extra + 1))
     suspicious = rng.random() < SUSPICIOUS_SHARE
     found = [_draw_nodule(rng, suspicious and i == 0, diameter_range_mm) for i in range(count)]
     return tuple(sorted(found, key=lambda nodule: -nodule.diameter_mm))

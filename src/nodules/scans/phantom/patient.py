@@ -19,7 +19,11 @@ EMPHYSEMA_SHARE = 0.3
 
 @dataclass(frozen=True)
 class PhantomParams:
-    """Size and variety of the synthetic cohort; pairs are the bounds of a range."""
+    """Size and variety of the synthetic cohort; pairs are the bounds of a range.
+
+    `luna_extra_nodules` gives patients of the LUNA16 layout up to so many nodules more than those of the DSB layout:
+    detection learns from nodules, and a scan costs the same whatever their number.
+    """
 
     seed: Annotated[int, bound.Ge(0)]
     grid_px: Annotated[int, bound.Ge(32)]
@@ -27,6 +31,7 @@ class PhantomParams:
     slice_thickness_mm: tuple[float, float]
     luna_scans: Annotated[int, bound.Ge(0)]
     luna_subsets: Annotated[int, bound.Ge(1)]
+    luna_extra_nodules: Annotated[int, bound.Ge(0)]
     dsb_patients: Annotated[int, bound.Ge(0)]
     nodule_diameter_mm: tuple[float, float]
     nodule_free_share: Annotated[float, bound.Ge(0), bound.Le(1)]
@@ -78,6 +83,11 @@ def draw_truth(index: int, layout: Layout, params: PhantomParams) -> Truth:
     """Draw nodules, emphysema, risk and label of one patient: what a cohort of labels needs, without any image."""
     rng = stream("table", index, layout, params)
     emphysema = bool(rng.random() < EMPHYSEMA_SHARE)
-    nodules = draw_nodules(rng, diameter_range_mm=params.nodule_diameter_mm, nodule_free_share=params.nodule_free_share)
+    nodules = draw_nodules(
+        rng,
+        diameter_range_mm=params.nodule_diameter_mm,
+        nodule_free_share=params.nodule_free_share,
+        extra=params.luna_extra_nodules if layout == "luna" else 0,
+    )
     probability = patient_probability(nodules, emphysema=emphysema)
     return Truth(layout, index, nodules, emphysema, probability, int(rng.random() < probability))
