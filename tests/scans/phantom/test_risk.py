@@ -1,6 +1,7 @@
 """The risk model against hand-worked odds, and the labels of a cohort drawn without images."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,9 @@ from small_cohort import SMALL
 
 from nodules.scans.phantom import cohort, nodules, risk
 from nodules.scans.phantom.nodules import Nodule
-from nodules.scans.phantom.patient import PhantomParams
+from nodules.scans.phantom.patient import PhantomParams, draw_truth
 
-DEMO = PhantomParams(2017, 320, (0.75, 0.9), (2.0, 3.0), 60, 2, 75, (4.0, 30.0), 0.1, (15.0, 50.0), 0.6)
+DEMO = PhantomParams(2017, 320, (0.75, 0.9), (2.0, 3.0), 60, 2, 0, 75, (4.0, 30.0), 0.1, (15.0, 50.0), 0.6)
 
 
 def nodule(**changes):
@@ -85,3 +86,14 @@ def test_table_without_images_has_the_labels_of_the_rendered_patients():
         mine = table[table["index"] == index]
         assert list(mine["diameter_mm"].dropna()) == [n.diameter_mm for n in truth.nodules]
         assert mine["cancer"].iloc[0] == truth.cancer
+
+
+def test_only_luna_patients_get_extra_nodules_and_only_those_that_have_any() -> None:
+    more = replace(DEMO, luna_extra_nodules=4)
+    plain, many = ([len(draw_truth(index, "luna", params).nodules) for index in range(300)] for params in (DEMO, more))
+    assert [count == 0 for count in plain] == [count == 0 for count in many]
+    gained = np.array(many)[np.array(plain) > 0].mean() - np.array(plain)[np.array(plain) > 0].mean()
+    assert gained == pytest.approx(2.0, abs=0.3)  # uniform on 0..4, about 270 patients: standard error 0.09
+    assert [draw_truth(index, "dsb", DEMO) for index in range(20)] == [
+        draw_truth(index, "dsb", more) for index in range(20)
+    ]
