@@ -41,7 +41,8 @@ OVERRIDES = [
     "unet.network.depth=2",
     "unet.network.filters=4",
     "phantoms.luna_extra_nodules=0",
-    "unet.sampling.nodule_share=0.7",
+    "unet.sampling.nodule_share=0.8",
+    "unet.sampling.hard_share=0.1",
     "unet.mining_epochs=[1]",
     "unet.sampling.patch_px=32",
     "unet.sampling.jitter_px=8",
@@ -140,6 +141,8 @@ def run_module(command: list[str], folder: Path, environment: dict[str, str]) ->
             patch.setenv(variable, value)
         patch.chdir(folder)
         patch.setattr(sys, "argv", [module, *arguments])
+        # at 4 mm a pixel the smoothing of the real training is larger than a nodule
+        patch.setattr("nodules.models.dice.SMOOTH", 1.0)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
