@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +36,14 @@ def main(
     test = LunaPart.load("test", luna_root, split, maps)
     with tracking.stage_run("evaluate_unet", {"tuned": settings, "candidates": candidates}, [split, maps]) as stage:
         results = test.evaluate(settings, candidates)
-        numbers = nodule_finding.metrics(results)
+        froc = _froc(test, settings, candidates)
+        numbers = nodule_finding.metrics(results) | {
+            f"froc_sensitivity_at_{rate:g}": sensitivity for rate, sensitivity in froc.itertuples(index=False)
+        }
         stage.log_metrics(numbers)
         stage.log_headline({f"unet_test_{name}": numbers[name] for name in _HEADLINE if name in numbers})
         write_metrics(metrics, numbers)
-        whole = [result.matches for result in results if result.is_whole]
-        if whole:
-            stage.log_table(froc_points(whole), "froc")
+        stage.log_table(froc, "froc")
         rows = [{"seriesuid": result.seriesuid, **asdict(score)} for result in results for score in result.scores]
         nodules.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(rows).to_csv(nodules, index=False)
@@ -54,6 +55,12 @@ def main(
 
 
 _HEADLINE = ("dice_mean", "dice_pooled", "hit_rate", "sensitivity", "false_positives_per_scan")
+
+
+def _froc(test: LunaPart, settings: SegmentationSettings, candidates: CandidateParams) -> pd.DataFrame:
+    """Sensitivity by false positives per whole scan: here all candidates count, the doubtful ones last."""
+    results = test.evaluate(replace(settings, min_probability=0.0), candidates)
+    return froc_points([result.matches for result in results if result.is_whole])
 
 
 def _overlay(
