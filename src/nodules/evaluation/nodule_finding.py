@@ -82,7 +82,7 @@ def tuning_score(results: Sequence[ScanResult], allowed_false_positives: float) 
     Up to `allowed_false_positives` per scan cost nothing, for a radiologist dismisses them at a glance; above that the
     score falls in proportion. Without any nodule only the false positives count.
     """
-    dices = [score.dice for result in results for score in result.scores]
+    dices = [score.dice for score in _all_scores(results)]
     rate = sum(result.false_positives for result in results) / len(results)
     price = allowed_false_positives / rate if rate > allowed_false_positives else 1.0
     return price * (float(np.mean(dices)) if dices else 1.0)
@@ -90,14 +90,14 @@ def tuning_score(results: Sequence[ScanResult], allowed_false_positives: float) 
 
 def quality(results: Sequence[ScanResult]) -> float:
     """Panoptic quality over all nodules and false positives of several scans."""
-    scores = [score for result in results for score in result.scores]
+    scores = _all_scores(results)
     hits = [score.dice for score in scores if score.hit]
     return panoptic_quality(hits, len(scores) - len(hits), sum(result.false_positives for result in results))
 
 
 def metrics(results: Sequence[ScanResult]) -> dict[str, float]:
     """Dice over all scans; sensitivity and false positives per scan over the whole ones, absent if there are none."""
-    scores = [score for result in results for score in result.scores]
+    scores = _all_scores(results)
     figures = summary(scores, sum(result.predicted_voxels for result in results))
     figures["panoptic_quality"] = quality(results)
     figures["scans"] = len(results)
@@ -107,6 +107,10 @@ def metrics(results: Sequence[ScanResult]) -> dict[str, float]:
         found = detection_summary(whole)
         figures |= {name: found[name] for name in ("sensitivity", "false_positives_per_scan") if name in found}
     return figures
+
+
+def _all_scores(results: Sequence[ScanResult]) -> list[NoduleScore]:
+    return [score for result in results for score in result.scores]
 
 
 def _missed_outside(score: NoduleScore, voxel_mm3: float) -> NoduleScore:
