@@ -126,7 +126,12 @@ def network_input(
     rows = {index: index for index in range(count)}
     slice_mm = roi.scan.spacing_zyx_mm[0]
     stacks = [slice_context.stack(hidden, rows, int(index), context, slice_mm, count) for index in indices]
-    return window(np.stack(stacks), *params.window_hu) * roi.visible_zyx[list(indices), ..., np.newaxis]
+    return normalise(np.stack(stacks), roi.visible_zyx[list(indices)], params.window_hu)
+
+
+def normalise(hu: NDArray[Any], visible: NDArray[np.bool_], window_hu: tuple[float, float]) -> NDArray[np.float32]:
+    """HU (..., Y, X, C) to network inputs in [0, 1]; 0 where `visible` (..., Y, X) is not."""
+    return window(hu, *window_hu) * visible[..., np.newaxis]
 
 
 def to_scan_grid(values: Volume, scan: Volume) -> Volume:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.volume import window
+from nodules.imaging.lung_roi import normalise
 from nodules.models import unet
 from nodules.models.sampling import SliceSet
 
@@ -40,7 +40,7 @@ def find_false_positives(
     for number, slices in enumerate(sets):
         for start in range(0, len(slices.hu), BATCH):
             rows = slice(start, start + BATCH)
-            image = window(np.asarray(slices.hu[rows]), *window_hu) * np.asarray(slices.visible[rows])[..., None]
+            image = normalise(np.asarray(slices.hu[rows]), np.asarray(slices.visible[rows]), window_hu)
             answer = keras.ops.convert_to_numpy(network.predict_on_batch(unet.pad(image, depth)))[..., 0]
             found = answer[:, : image.shape[1], : image.shape[2]] >= THRESHOLD
             for offset, (seen, truth) in enumerate(zip(found, slices.nodules[rows], strict=True)):

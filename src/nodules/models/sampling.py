@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.volume import window
+from nodules.imaging.lung_roi import normalise
 
 Patch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -129,8 +129,7 @@ class PatchSampler:
         hu, visible, mask = (_look(layer, y, x, self._params.patch_px, warp) for layer in layers)
         if augment:
             hu, visible, mask = self._vary(hu, visible, mask, random)
-        image = window(hu, *self.window_hu) * (visible[..., None] >= 0.5)
-        return image, (mask[..., None] >= 0.5).astype(np.float32)
+        return normalise(hu, visible >= 0.5, self.window_hu), (mask[..., None] >= 0.5).astype(np.float32)
 
     def batch(self, random: np.random.Generator, size: int, augment: bool) -> Patch:
         """`size` patches stacked along the first axis."""

@@ -14,10 +14,10 @@ from pydantic import TypeAdapter
 from nodules.imaging.lung_roi import LungRoi, LungRoiParams, network_input
 from nodules.imaging.slice_context import ContextParams
 from nodules.models import devices, unet
+from nodules.scans.segmentation_store import PROBABILITY_STEPS
 
 SETTINGS_FILE = "segmenter.json"
 WEIGHTS_FILE = "unet.weights.h5"
-PROBABILITY_STEPS = 255  # maps are stored in 8 bits; rounded at once, so that a stored map and a fresh one agree
 
 
 class Segmenter:
@@ -50,7 +50,7 @@ class Segmenter:
         self.batch_size = batch_size
 
     def predict(self, region: LungRoi) -> NDArray[np.float32]:
-        """Nodule probability (Z, Y, X) in steps of 1 / 255; 0 where nothing is visible.
+        """Nodule probability (Z, Y, X) in the steps of `segmentation_store`; 0 where nothing is visible.
 
         Raises
         ------
@@ -68,6 +68,7 @@ class Segmenter:
         probability[~region.visible_zyx] = 0
         if not np.isfinite(probability).all():
             raise ValueError("the network answers NaN: its training diverged; lower unet.learning_rate and train again")
+        # As on disk, so that a stored map and a fresh one give the same features.
         return np.rint(probability * PROBABILITY_STEPS).astype(np.float32) / np.float32(PROBABILITY_STEPS)
 
     def save(self, folder: Path) -> None:

@@ -10,6 +10,7 @@ from nodules.imaging.candidates import Segmentation, responding_hu
 from nodules.scans.volume_files import read_mask, write_volume
 
 PROBABILITY_STEPS = 255
+"""A probability is stored in 8 bits: 255 is 1."""
 
 
 def save(segmentation: Segmentation, folder: Path) -> None:
