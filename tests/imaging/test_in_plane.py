@@ -50,7 +50,7 @@ def test_closing_at_the_edge_of_the_image_adds_nothing_to_a_block() -> None:
 
 
 def test_a_full_mask_has_no_outside() -> None:
-    assert (in_plane.depth_mm(np.ones((2, 3, 4), dtype=bool), SPACING) > 1000).all()
+    assert in_plane.erode(np.ones((2, 3, 4), dtype=bool), SPACING, 1000.0).all()
 
 
 def test_what_touches_the_edge_is_outside() -> None:
@@ -75,3 +75,27 @@ def test_bounding_box_stays_on_the_grid() -> None:
     mask[1, 2:4, 5] = True
     assert in_plane.bounding_box(mask) == (slice(1, 2), slice(2, 4), slice(5, 6))
     assert in_plane.bounding_box(mask, (2, 1, 3)) == (slice(0, 4), slice(1, 5), slice(2, 6))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), slices=st.integers(1, 20), radius_mm=st.floats(0.0, 40.0))
+def test_slices_that_share_a_byte_do_not_touch(seed: int, slices: int, radius_mm: float) -> None:
+    mask = np.random.default_rng(seed).random((slices, 5, 6)) < 0.1
+    apart = np.concatenate([in_plane.dilate(plane[np.newaxis], SPACING, radius_mm) for plane in mask])
+    np.testing.assert_array_equal(in_plane.dilate(mask, SPACING, radius_mm), apart)
+
+
+def test_erosion_counts_from_the_voxels_outside_and_not_from_the_edge_of_the_image() -> None:
+    mask = np.ones((2, 9, 9), dtype=bool)
+    mask[0, 4, 4] = False
+    eroded = in_plane.erode(mask, SPACING, 4.0)  # rows of 2 mm, columns of 3 mm: a cross of 5 rows and 3 columns
+    assert eroded[1].all()
+    assert np.argwhere(~eroded[0])[:, 0].tolist() == [2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6]
+
+
+def test_steps_go_along_rows_and_columns() -> None:
+    mask = np.zeros((9, 7, 8), dtype=bool)
+    mask[8, 0, 3] = True
+    wide = in_plane.widen(mask, 2)
+    assert [np.flatnonzero(row).tolist() for row in wide[8, :4]] == [[1, 2, 3, 4, 5], [2, 3, 4], [3], []]
+    assert wide.sum() == 9

@@ -1,10 +1,8 @@
-"""The lung mask: analytic chests, degenerate inputs, distances by brute force, real scans where they are at hand."""
+"""The lung mask: analytic chests, degenerate inputs, distances by brute force."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,8 +24,6 @@ PARAMS = LungMaskParams(
     gas_hu=-950.0,
     max_airway_ml=80.0,
 )
-REAL_DATA = os.environ.get("NODULES_REAL_DATA", "")
-needs_real_data = pytest.mark.skipif(not REAL_DATA, reason="NODULES_REAL_DATA does not name a folder of real CT")
 GRIDS = [((40, 100, 120), (5.0, 2.7, 2.4)), ((60, 160, 150), (3.4, 1.7, 1.9)), ((130, 110, 115), (1.6, 2.5, 2.45))]
 
 
@@ -196,28 +192,3 @@ class TestLungMeasures:
         assert measures["lungs_found"] == measures["volume_right_l"] == measures["volume_left_l"] == 0
         assert np.isnan(measures["mean_hu"])
         assert np.isnan(measures["emphysema_share"])
-
-
-@needs_real_data
-class TestRealScans:
-    def test_agrees_with_a_label_map_made_elsewhere(self) -> None:
-        from nodules.scans.volume_files import read_mask, read_volume
-
-        folder = Path(REAL_DATA) / "volumes"
-        truth = (read_mask(folder / "lm-64.nrrd").voxels_zyx.astype(int) & 255) > 0
-        labels = segment_lungs(read_volume(folder / "ct-64.nrrd"), PARAMS)
-        assert dice(labels > 0, truth) >= 0.97
-
-    def test_holds_the_annotated_nodules(self) -> None:
-        from nodules.scans.luna import read_annotations
-        from nodules.scans.volume_files import read_volume
-
-        root = Path(REAL_DATA) / "luna16_slices"
-        inside = []
-        for seriesuid, nodules in read_annotations(root / "annotations.csv").items():
-            scan = read_volume(root / "subset0" / f"{seriesuid}.mhd")
-            lungs = segment_lungs(scan, PARAMS) > 0
-            for nodule in nodules:
-                inside.append(lungs[tuple(np.rint(scan.world_to_voxel(nodule.centre_world_xyz)).astype(int))])
-        assert len(inside) == 112
-        assert np.mean(inside) >= 0.99

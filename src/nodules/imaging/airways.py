@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nodules.imaging.in_plane import IN_PLANE
+from nodules.imaging.working_grid import MIN_SLICES
 
 SECTION_AND_CORE_HU = (
     (-700.0, -930.0),
@@ -20,6 +21,7 @@ GROWTH_HU = (-975.0, -950.0, -925.0)
 MAX_GROWTH = 1.5  # from one threshold to the next; more is a leak
 SECTION_MM2 = (30.0, 900.0)  # from a small main bronchus to the carina, where both main bronchi are one region
 OFF_MIDLINE_MM = 45.0
+FIELD_MM = 110.0  # to both sides of the midline; no main bronchus leaves it
 MIN_FILL = 0.45  # share of its bounding box that a round or oval section covers (a full ellipse: 0.79)
 MAX_ELONGATION = 3.0
 WALL_MM = (2.5, 6.5)  # beyond the blurred rim of the lumen
@@ -53,9 +55,25 @@ def find_airways(
     (Z, Y, X) ndarray of bool
         Air of airways, the blurred rim of their lumen included.
     """
+    reach = int(FIELD_MM / spacing_zyx_mm[2])
+    field = np.s_[:, :, max(int(midline_x) - reach, 0) : int(midline_x) + reach + 1]
+    airways = np.zeros_like(inner_air_zyx)
+    middle_x = midline_x - field[2].start
+    airways[field] = _airways(hu_zyx[field], inner_air_zyx[field], spacing_zyx_mm, middle_x, max_ml)
+    return airways
+
+
+def _airways(
+    hu_zyx: NDArray[np.float32],
+    inner_air_zyx: NDArray[np.bool_],
+    spacing_zyx_mm: tuple[float, float, float],
+    midline_x: float,
+    max_ml: float,
+) -> NDArray[np.bool_]:
     sections = np.zeros_like(inner_air_zyx)
     for limit_hu, core_hu in SECTION_AND_CORE_HU:
         sections |= _tube_sections(hu_zyx, inner_air_zyx & (hu_zyx < limit_hu), core_hu, spacing_zyx_mm, midline_x)
+    sections = _continued(sections)
     if not sections.any():
         return sections
     lumen = _grow(hu_zyx, inner_air_zyx, sections, max_ml * 1000 / float(np.prod(spacing_zyx_mm)))
@@ -74,34 +92,57 @@ def _tube_sections(
     areas_mm2 = np.bincount(labels.ravel(), minlength=count + 1) * spacing_zyx_mm[1] * spacing_zyx_mm[2]
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
         if SECTION_MM2[0] <= areas_mm2[number] <= SECTION_MM2[1]:
-            core_hu, median_hu = np.percentile(hu_zyx[box][labels[box] == number], [CORE_PERCENTILE, 50])
-            dark = core_hu < max_core_hu and median_hu < MEDIAN_HU
-            keep[number] = dark and _is_tube(labels, number, box, spacing_zyx_mm, midline_x)
+            keep[number] = (
+                _is_oval_near_midline(labels[box] == number, box, spacing_zyx_mm, midline_x)
+                and _is_dark(hu_zyx[box][labels[box] == number], max_core_hu)
+                and _has_wall(labels[box[0].start], number, box, spacing_zyx_mm)
+            )
     return keep[labels]
 
 
-def _is_tube(
-    labels_zyx: NDArray[Any],
-    number: int,
+def _is_oval_near_midline(
+    section: NDArray[np.bool_],
     box: tuple[slice, ...],
     spacing_zyx_mm: tuple[float, float, float],
     midline_x: float,
 ) -> bool:
-    z, rows, columns = box[0].start, box[1], box[2]
-    _, y_mm, x_mm = spacing_zyx_mm
-    section = labels_zyx[z, rows, columns] == number
-    off_midline_mm = abs((columns.start + columns.stop - 1) / 2 - midline_x) * x_mm
-    sides_mm = section.shape[0] * y_mm, section.shape[1] * x_mm
-    if off_midline_mm > OFF_MIDLINE_MM or max(sides_mm) > MAX_ELONGATION * min(sides_mm) or section.mean() < MIN_FILL:
-        return False
-    pad_y, pad_x = int(np.ceil(WALL_MM[1] / y_mm)), int(np.ceil(WALL_MM[1] / x_mm))
-    around = (
-        slice(max(rows.start - pad_y, 0), rows.stop + pad_y),
-        slice(max(columns.start - pad_x, 0), columns.stop + pad_x),
+    off_midline_mm = abs((box[2].start + box[2].stop - 1) / 2 - midline_x) * spacing_zyx_mm[2]
+    sides_mm = section.shape[1] * spacing_zyx_mm[1], section.shape[2] * spacing_zyx_mm[2]
+    return bool(
+        off_midline_mm <= OFF_MIDLINE_MM
+        and max(sides_mm) <= MAX_ELONGATION * min(sides_mm)
+        and section.mean() >= MIN_FILL
     )
-    distance_mm = ndimage.distance_transform_edt(labels_zyx[z][around] != number, (y_mm, x_mm))
+
+
+def _is_dark(section_hu: NDArray[np.float32], max_core_hu: float) -> bool:
+    core_hu, median_hu = np.percentile(section_hu, [CORE_PERCENTILE, 50])
+    return bool(core_hu < max_core_hu and median_hu < MEDIAN_HU)
+
+
+def _has_wall(
+    labels_yx: NDArray[Any], number: int, box: tuple[slice, ...], spacing_zyx_mm: tuple[float, float, float]
+) -> bool:
+    _, y_mm, x_mm = spacing_zyx_mm
+    pad_y, pad_x = int(np.ceil(WALL_MM[1] / y_mm)), int(np.ceil(WALL_MM[1] / x_mm))
+    around = labels_yx[
+        max(box[1].start - pad_y, 0) : box[1].stop + pad_y, max(box[2].start - pad_x, 0) : box[2].stop + pad_x
+    ]
+    distance_mm = ndimage.distance_transform_edt(around != number, (y_mm, x_mm))
     wall = (distance_mm > WALL_MM[0]) & (distance_mm <= WALL_MM[1])
-    return bool((labels_zyx[z][around][wall] > 0).mean() <= MAX_LUNG_SHARE)
+    return bool((around[wall] > 0).mean() <= MAX_LUNG_SHARE)
+
+
+def _continued(sections_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Leave out what no neighbouring slice continues: a tongue of dark lung, cut by chance like a tube.
+
+    Not in short stacks, whose slices may be no neighbours.
+    """
+    if len(sections_zyx) < MIN_SLICES:
+        return sections_zyx
+    labels, count = ndimage.label(sections_zyx)
+    long = np.array([False, *(box[0].stop - box[0].start > 1 for box in ndimage.find_objects(labels, count))])
+    return long[labels]
 
 
 def _grow(

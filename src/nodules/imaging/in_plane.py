@@ -10,24 +10,49 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 IN_PLANE = np.array([[[0, 0, 0]] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0, 0, 0]] * 3], dtype=bool)
-BETWEEN_SLICES_MM = 1e6  # so that no slice sees its neighbours
-
-
-def depth_mm(mask_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]) -> NDArray[np.float64]:
-    """Distance of each voxel of the mask to the nearest voxel outside it in the same slice; 0 outside the mask.
-
-    In a slice that the mask fills, the distance is larger than any patient.
-    """
-    if mask_zyx.all():
-        return np.full(mask_zyx.shape, BETWEEN_SLICES_MM)
-    return ndimage.distance_transform_edt(mask_zyx, (BETWEEN_SLICES_MM, *spacing_zyx_mm[1:]))
+ROUNDING = 1e-9  # so that a voxel exactly at the radius counts
 
 
 def dilate(
     mask_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float], radius_mm: float
 ) -> NDArray[np.bool_]:
-    """Add the voxels within `radius_mm` of the mask in the same slice."""
-    return depth_mm(~mask_zyx, spacing_zyx_mm) <= radius_mm
+    """Add the voxels within `radius_mm` of the mask in the same slice.
+
+    The disc is a stack of rows, and eight slices share a byte: a fifth of the time of a distance transform.
+    """
+    _, y_mm, x_mm = spacing_zyx_mm
+    rows, columns = mask_zyx.shape[1:]
+    reach = min(int(radius_mm / y_mm + ROUNDING), rows - 1)
+    packed = _pack(mask_zyx)
+    result, wide, width = np.zeros_like(packed), packed.copy(), 0
+    for step in range(reach, -1, -1):  # the rows of the disc from its thin ends to its middle
+        wanted = int(np.sqrt(max(radius_mm**2 - (step * y_mm) ** 2, 0.0)) / x_mm + ROUNDING)
+        while width < min(wanted, columns - 1):
+            wide, width = _widen(wide), width + 1
+        result[:, step:] |= wide[:, : rows - step]
+        result[:, : rows - step] |= wide[:, step:]
+    return _unpack(result, len(mask_zyx))
+
+
+def widen(mask_zyx: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
+    """Add the voxels up to `steps` steps along rows and columns away from the mask in the same slice."""
+    packed = _pack(mask_zyx)
+    for _ in range(steps):
+        wide = _widen(packed)
+        wide[:, 1:] |= packed[:, :-1]
+        wide[:, :-1] |= packed[:, 1:]
+        packed = wide
+    return _unpack(packed, len(mask_zyx))
+
+
+def erode(
+    mask_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float], radius_mm: float
+) -> NDArray[np.bool_]:
+    """Keep the voxels farther than `radius_mm` from any voxel outside the mask in the same slice.
+
+    Beyond the edge of the image nothing is outside.
+    """
+    return ~dilate(~mask_zyx, spacing_zyx_mm, radius_mm)
 
 
 def close(
@@ -40,7 +65,7 @@ def close(
     tight = bounding_box(mask_zyx)
     mask = np.pad(mask_zyx[tight], [(m, m) for m in margin])
     swollen = dilate(mask, spacing_zyx_mm, radius_mm)
-    closed = mask | (depth_mm(swollen, spacing_zyx_mm) > radius_mm)
+    closed = mask | erode(swollen, spacing_zyx_mm, radius_mm)
     filled = closed | not_outside(~closed)
     result = np.zeros_like(mask_zyx)
     result[tight] = filled[:, margin[1] : -margin[1], margin[2] : -margin[2]]
@@ -67,12 +92,15 @@ def share_of_surroundings(
     (L + 1,) ndarray of float64
         By label, from 0 to the largest one L; 0 where nothing around a label counts.
     """
-    width = 2 * steps + 1
-    grown = ndimage.maximum_filter(labels_zyx, size=(1, width, width))
-    ring = counted_zyx & (labels_zyx == 0)
-    size = int(labels_zyx.max()) + 1
+    if not labels_zyx.any():
+        return np.zeros(1)
+    box = bounding_box(labels_zyx != 0, (0, steps, steps))
+    labels, width = labels_zyx[box], 2 * steps + 1
+    grown = ndimage.maximum_filter(labels, size=(1, width, width))
+    ring = counted_zyx[box] & (labels == 0) & (grown > 0)
+    size = int(labels.max()) + 1
     counted = np.bincount(grown[ring], minlength=size)
-    return np.bincount(grown[ring & wanted_zyx], minlength=size) / np.maximum(counted, 1)
+    return np.bincount(grown[ring & wanted_zyx[box]], minlength=size) / np.maximum(counted, 1)
 
 
 def bounding_box(mask_zyx: NDArray[np.bool_], margin_zyx: Sequence[int] = (0, 0, 0)) -> tuple[slice, slice, slice]:
@@ -83,3 +111,28 @@ def bounding_box(mask_zyx: NDArray[np.bool_], margin_zyx: Sequence[int] = (0, 0,
         inside = np.flatnonzero(mask_zyx.any(axis=others))
         box.append(slice(max(int(inside[0]) - margin, 0), min(int(inside[-1]) + margin + 1, mask_zyx.shape[axis])))
     return box[0], box[1], box[2]
+
+
+def _pack(mask_zyx: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Eight slices in one: slices do not see each other, and bytes are combined eight voxels at a time."""
+    packed = np.zeros((-(-len(mask_zyx) // 8), *mask_zyx.shape[1:]), dtype=np.uint8)
+    for bit in range(min(8, len(mask_zyx))):
+        slices = mask_zyx[bit::8]
+        packed[: len(slices)] |= slices.view(np.uint8) << np.uint8(bit)
+    return packed
+
+
+def _unpack(packed: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:
+    mask = np.empty((count, *packed.shape[1:]), dtype=bool)
+    for bit in range(min(8, count)):
+        slices = mask[bit::8]
+        np.not_equal(packed[: len(slices)] & np.uint8(1 << bit), 0, out=slices)
+    return mask
+
+
+def _widen(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Add the neighbours along x."""
+    wide = packed.copy()
+    wide[..., 1:] |= packed[..., :-1]
+    wide[..., :-1] |= packed[..., 1:]
+    return wide

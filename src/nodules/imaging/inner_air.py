@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.in_plane import IN_PLANE, not_outside, share_of_surroundings
+from nodules.imaging.in_plane import IN_PLANE, not_outside, share_of_surroundings, widen
 
 ROOM_HU = -960.0  # air of the room and padding lie below; lung, unless destroyed, above
 RIM_VOXELS = 2  # blurred between the room and what touches it
@@ -40,14 +40,18 @@ def find_inner_air(
     inner = not_outside(air_zyx)
     room = hu_zyx < ROOM_HU
     room &= ~not_outside(room)
-    doubtful = air_zyx & ~inner & ~ndimage.binary_dilation(room, IN_PLANE, iterations=RIM_VOXELS)
+    doubtful = air_zyx & ~inner & ~widen(room, RIM_VOXELS)
     parts, count = ndimage.label(doubtful, IN_PLANE)
     areas_mm2 = np.bincount(parts.ravel(), minlength=count + 1) * spacing_zyx_mm[1] * spacing_zyx_mm[2]
+    large = areas_mm2 >= MIN_CUT_LUNG_MM2
+    large[0] = False
+    body_air = inner & ~_couch(hu_zyx, inner)
+    if not large.any():
+        return body_air
     share = _tissue_in_front(hu_zyx, parts, count)
-    lung = (areas_mm2 >= MIN_CUT_LUNG_MM2) & (share >= CUT_LUNG_SHARE[0]) & (share <= CUT_LUNG_SHARE[1])
+    lung = large & (share >= CUT_LUNG_SHARE[0]) & (share <= CUT_LUNG_SHARE[1])
     lung &= _open_share(parts, air_zyx & ~inner) <= MAX_OPEN_SHARE
-    lung[0] = False
-    return (inner & ~_couch(hu_zyx, inner)) | lung[parts]
+    return body_air | lung[parts]
 
 
 def _couch(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -59,9 +63,10 @@ def _tissue_in_front(hu_zyx: NDArray[np.float32], parts_zyx: NDArray[Any], count
     """Share of a slice's soft tissue that lies in front of each part of this slice, on average over the part."""
     in_front = np.cumsum((hu_zyx > SOFT_TISSUE_HU).sum(axis=2), axis=1, dtype=float)
     in_front /= np.maximum(in_front[:, -1:], 1)
-    slices, rows, _ = places = np.nonzero(parts_zyx)
-    numbers = parts_zyx[places]
-    total = np.bincount(numbers, weights=in_front[slices, rows], minlength=count + 1)
+    inside = parts_zyx > 0
+    numbers = parts_zyx[inside]
+    weights = np.broadcast_to(in_front[..., np.newaxis], parts_zyx.shape)[inside]
+    total = np.bincount(numbers, weights=weights, minlength=count + 1)
     return total / np.maximum(np.bincount(numbers, minlength=count + 1), 1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy import ndimage
 from nodules.imaging.airways import find_airways
 from nodules.imaging.in_plane import bounding_box
 from nodules.imaging.inner_air import SOFT_TISSUE_HU, find_inner_air
+from nodules.imaging.lung_quality import LungQuality, assess_lungs
 from nodules.imaging.lung_sides import LEFT, RIGHT, label_sides
 from nodules.imaging.lung_surface import whole_lungs
 from nodules.imaging.volume import Volume
@@ -22,6 +23,18 @@ EMPHYSEMA_HU = -950  # the usual density limit of emphysema on inspiratory CT
 MIN_BODY_SHARE = 0.01  # of all voxels; less soft tissue than this is no patient
 MAX_GAS_SHARE = 0.3  # of the largest part; an emphysematous lung is as dark as gas, but large
 GAS_PERCENTILE = 25  # low, because the blurred rim is a large share of a small pocket
+PURE_GAS_HU = -975.0  # median of a part that is no lung at any size; that of the worst emphysema lies near -960
+# The threshold of the second try, by what was wrong with the first: dense lung is missed, a leak is cut off.
+RETRY_HU = {
+    "no_lungs": -250.0,
+    "too_small": -250.0,
+    "one_lung": -250.0,
+    "asymmetric": -250.0,
+    "in_pieces": -250.0,
+    "touches_border": -600.0,
+    "too_large": -600.0,
+    "odd_density": -600.0,
+}
 ROUNDING = 1e-6  # so that a voxel exactly at the distance counts
 
 
@@ -44,7 +57,7 @@ class LungMaskParams:
     min_component_share : float
         Parts smaller than this share of the largest one are dropped.
     gas_hu : float
-        Small parts whose lower quartile is below this value are gas of stomach or bowel.
+        Small parts whose lower quartile is below this value are gas of stomach or bowel; so is whatever is pure gas.
     max_airway_ml : float
         Airways that grow larger than this have leaked into a lung.
     """
@@ -57,6 +70,44 @@ class LungMaskParams:
     min_component_share: Annotated[float, Interval(ge=0, le=1)]
     gas_hu: Annotated[float, Interval(ge=-1000, lt=0)]
     max_airway_ml: Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True)
+class LungSegmentation:
+    """Lungs, and whether to believe them.
+
+    Attributes
+    ----------
+    labels_zyx : (Z, Y, X) ndarray of uint8
+        On the grid of the volume: 0 background, 1 right lung, 2 left lung.
+    quality : LungQuality
+        Of these labels.
+    threshold_hu : float
+        The threshold that gave them: that of the settings, or that of the second try.
+    """
+
+    labels_zyx: NDArray[np.uint8]
+    quality: LungQuality
+    threshold_hu: float
+
+
+def find_lungs(volume: Volume, params: LungMaskParams) -> LungSegmentation:
+    """Label the lungs of a chest CT and judge them; try once more with another threshold where they look wrong.
+
+    The second try is kept only where its verdict is the better one. A scan without lungs has an answer as well.
+
+    Parameters
+    ----------
+    volume : Volume
+        As `segment_lungs` takes it.
+    params : LungMaskParams
+        Settings of the first try.
+    """
+    first = _judged(volume, params)
+    if first.quality.verdict == "ok":
+        return first
+    second = _judged(volume, replace(params, threshold_hu=RETRY_HU[first.quality.verdict]))
+    return second if second.quality.severity < first.quality.severity else first
 
 
 def segment_lungs(volume: Volume, params: LungMaskParams) -> NDArray[np.uint8]:
@@ -155,6 +206,11 @@ def lung_measures(volume: Volume, labels_zyx: NDArray[np.uint8]) -> dict[str, fl
     }
 
 
+def _judged(volume: Volume, params: LungMaskParams) -> LungSegmentation:
+    labels = segment_lungs(volume, params)
+    return LungSegmentation(labels, assess_lungs(volume, labels), params.threshold_hu)
+
+
 def _lung_parts(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_], params: LungMaskParams) -> NDArray[np.bool_]:
     """Keep large connected parts that are no gas."""
     parts, count = ndimage.label(air_zyx)
@@ -165,8 +221,8 @@ def _lung_parts(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_], params:
     for number in np.flatnonzero(sizes >= max(1.0, params.min_component_share * sizes.max())):
         inside = parts[boxes[number - 1]] == number
         small = sizes[number] <= MAX_GAS_SHARE * sizes.max()
-        gas = small and np.percentile(hu_zyx[boxes[number - 1]][inside], GAS_PERCENTILE) < params.gas_hu
-        keep[number] = not gas
+        low_hu, median_hu = np.percentile(hu_zyx[boxes[number - 1]][inside], [GAS_PERCENTILE, 50])
+        keep[number] = not (median_hu < PURE_GAS_HU or (small and low_hu < params.gas_hu))
     return keep[parts]
 
 

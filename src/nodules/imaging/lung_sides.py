@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nodules.imaging import in_plane
+
 RIGHT, LEFT = 1, 2
 NECK_MM = (0.0, 1.5, 3.0, 4.5, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0)
 MIN_PARTNER_SHARE = 0.1  # of the larger lung; a smaller part is a lobe or a pocket, not the other lung
 MIN_APART_MM = 60.0  # between the middles of two lungs along x
+OFF_MIDLINE_MM = 20.0  # of the middle of a further part that belongs to the lung of its own side without doubt
 
 
 def label_sides(
@@ -19,8 +22,9 @@ def label_sides(
 ) -> NDArray[np.uint8]:
     """Label lung tissue 1 (right) or 2 (left).
 
-    Lungs are eroded in plane, more and more, until two large parts lie side by side; every voxel then goes to the
-    nearer part. A single lung is labelled by the side of the midline on which its centre lies.
+    Lungs are eroded in plane, more and more, until two large parts lie side by side. Further parts clearly off the
+    midline, such as recesses beside the diaphragm, join the lung of their side; every other voxel goes to the nearer
+    part. A single lung is labelled by the side of the midline on which its centre lies.
 
     Parameters
     ----------
@@ -50,21 +54,31 @@ def label_sides(
 def _seeds(
     lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float], midline_x: float
 ) -> NDArray[np.uint8]:
-    depth_mm = ndimage.distance_transform_edt(lungs_zyx, (1e6, *spacing_zyx_mm[1:]))
     for neck_mm in NECK_MM:
-        parts, count = ndimage.label(depth_mm > neck_mm)
-        pair = _pair(parts, count, spacing_zyx_mm[2])
+        parts, count = ndimage.label(in_plane.erode(lungs_zyx, spacing_zyx_mm, neck_mm))
+        sizes, middles_x = _sizes_and_middles(parts, count)
+        pair = _pair(sizes, middles_x, spacing_zyx_mm[2])
         if pair is not None:
-            numbers = np.zeros(count + 1, dtype=np.uint8)
-            numbers[pair[0]], numbers[pair[1]] = RIGHT, LEFT
-            return numbers[parts]
+            return _sides_of_parts(pair, middles_x, midline_x, spacing_zyx_mm[2])[parts]
     return _by_centre(lungs_zyx, midline_x)
 
 
-def _pair(parts_zyx: NDArray[Any], count: int, x_mm: float) -> tuple[int, int] | None:
+def _sides_of_parts(
+    pair: tuple[int, int], middles_x: NDArray[np.float64], midline_x: float, x_mm: float
+) -> NDArray[np.uint8]:
+    """Side of each part, 0 where it is in doubt; with both lungs on one side of the midline all but the pair are."""
+    numbers = np.zeros(middles_x.size, dtype=np.uint8)
+    right, left = pair
+    if middles_x[right] < midline_x < middles_x[left]:
+        off_mm = (middles_x - midline_x) * x_mm
+        numbers[off_mm <= -OFF_MIDLINE_MM], numbers[off_mm >= OFF_MIDLINE_MM] = RIGHT, LEFT
+    numbers[0], numbers[right], numbers[left] = 0, RIGHT, LEFT
+    return numbers
+
+
+def _pair(sizes: NDArray[np.float64], middles_x: NDArray[np.float64], x_mm: float) -> tuple[int, int] | None:
     """Return the largest part and the largest one beside it, the right one first."""
-    sizes, middles_x = _sizes_and_middles(parts_zyx, count)
-    if count < 2:
+    if sizes.size < 3:
         return None
     first = int(sizes.argmax())
     apart = np.abs(middles_x - middles_x[first]) * x_mm >= MIN_APART_MM
@@ -75,12 +89,11 @@ def _pair(parts_zyx: NDArray[Any], count: int, x_mm: float) -> tuple[int, int] |
 
 
 def _sizes_and_middles(parts_zyx: NDArray[Any], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    flat = parts_zyx.ravel()
-    sizes = np.bincount(flat, minlength=count + 1).astype(float)
-    columns = np.broadcast_to(np.arange(parts_zyx.shape[2], dtype=float), parts_zyx.shape).ravel()
-    middles_x = np.bincount(flat, weights=columns, minlength=count + 1) / np.maximum(sizes, 1)
-    sizes[0] = 0
-    return sizes, middles_x
+    inside = parts_zyx > 0
+    numbers = parts_zyx[inside]
+    columns = np.broadcast_to(np.arange(parts_zyx.shape[2], dtype=float), parts_zyx.shape)[inside]
+    sizes = np.bincount(numbers, minlength=count + 1).astype(float)
+    return sizes, np.bincount(numbers, weights=columns, minlength=count + 1) / np.maximum(sizes, 1)
 
 
 def _by_centre(lungs_zyx: NDArray[np.bool_], midline_x: float) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import convex_hull_image
+from scipy.spatial import ConvexHull
 
 from nodules.imaging import in_plane
 from nodules.imaging.lung_sides import LEFT, RIGHT
@@ -15,6 +15,7 @@ RING_MM = 5.0
 MAX_LUNG_SHARE = 0.5  # of the ring around a section of airway; with more it is a bronchus inside the lung
 WALL_MM = 4.0  # depth under the convex hull of both lungs up to which a bay opens to the chest wall
 MIN_WALL_SHARE = 0.9  # of the mouth of such a bay
+ROUNDING = 1e-9
 
 
 def whole_lungs(
@@ -46,9 +47,9 @@ def whole_lungs(
     """
     sides = {side: in_plane.close(labels_zyx == side, spacing_zyx_mm, closing_mm) for side in (RIGHT, LEFT)}
     if costal_closing_mm > closing_mm:
-        hull_depth_mm = _hull_depth_mm(sides[RIGHT] | sides[LEFT], spacing_zyx_mm)
+        at_wall = _at_wall(sides[RIGHT] | sides[LEFT], spacing_zyx_mm)
         for side, lung in sides.items():
-            sides[side] = lung | _costal_bays(lung, hull_depth_mm, spacing_zyx_mm, costal_closing_mm)
+            sides[side] = lung | _costal_bays(lung, at_wall, spacing_zyx_mm, costal_closing_mm)
     right, left = sides[RIGHT] & (labels_zyx != LEFT), sides[LEFT] & (labels_zyx != RIGHT)
     whole = np.where(right, RIGHT, np.where(left, LEFT, 0)).astype(np.uint8)
     whole[right & left] = 0
@@ -56,32 +57,44 @@ def whole_lungs(
     return whole
 
 
-def _hull_depth_mm(lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]) -> NDArray[np.float64]:
-    """Depth under the convex hull of both lungs in each slice; 0 outside."""
-    depth_mm = np.zeros(lungs_zyx.shape)
+def _at_wall(lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]) -> NDArray[np.bool_]:
+    """Everything not deeper than `WALL_MM` under the convex hull of both lungs in each slice, or outside it."""
+    at_wall = np.ones_like(lungs_zyx)
     if lungs_zyx.any():
         box = in_plane.bounding_box(lungs_zyx)
-        hull = [_hull(plane) for plane in lungs_zyx[box]]
-        padded = np.pad(np.stack(hull), ((0, 0), (1, 1), (1, 1)))
-        depth_mm[box] = in_plane.depth_mm(padded, spacing_zyx_mm)[:, 1:-1, 1:-1]
-    return depth_mm
+        hull = np.pad(np.stack([_hull(plane) for plane in lungs_zyx[box]]), ((0, 0), (1, 1), (1, 1)))
+        at_wall[box] = in_plane.dilate(~hull, spacing_zyx_mm, WALL_MM)[:, 1:-1, 1:-1]
+    return at_wall
 
 
 def _hull(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    if not (plane.any(axis=0).sum() > 1 < plane.any(axis=1).sum()):
-        return plane  # empty or a straight line: its own hull
-    return np.asarray(convex_hull_image(plane, offset_coordinates=True, include_borders=True))
+    """Pixels whose centre lies in the convex hull of the pixels, as squares, of one slice."""
+    rows = np.flatnonzero(plane.any(axis=1))
+    if not rows.size:
+        return plane
+    first, last = plane[rows].argmax(axis=1), plane.shape[1] - 1 - plane[rows, ::-1].argmax(axis=1)
+    corners = [(y, x) for y in (rows - 0.5, rows + 0.5) for x in (first - 0.5, last + 0.5)]
+    along_y, along_x, offset = ConvexHull(np.concatenate([np.stack(corner, axis=1) for corner in corners])).equations.T
+    slanted = np.abs(along_x) > ROUNDING  # the other sides bound the rows
+    y = np.arange(rows[0], rows[-1] + 1)[:, np.newaxis]
+    bounds = -(along_y[slanted] * y + offset[slanted]) / along_x[slanted]
+    low = np.where(along_x[slanted] < 0, bounds, -np.inf).max(axis=1, keepdims=True)
+    high = np.where(along_x[slanted] > 0, bounds, np.inf).min(axis=1, keepdims=True)
+    x = np.arange(plane.shape[1])
+    hull = np.zeros_like(plane)
+    hull[rows[0] : rows[-1] + 1] = (x >= low - ROUNDING) & (x <= high + ROUNDING)
+    return hull
 
 
 def _costal_bays(
     lung_zyx: NDArray[np.bool_],
-    hull_depth_mm: NDArray[np.float64],
+    at_wall_zyx: NDArray[np.bool_],
     spacing_zyx_mm: tuple[float, float, float],
     radius_mm: float,
 ) -> NDArray[np.bool_]:
     """Bays of one lung whose mouth lies along the chest wall."""
     bays, _ = ndimage.label(in_plane.close(lung_zyx, spacing_zyx_mm, radius_mm) & ~lung_zyx, in_plane.IN_PLANE)
-    open_to_wall = in_plane.share_of_surroundings(bays, hull_depth_mm <= WALL_MM, ~lung_zyx, steps=1) >= MIN_WALL_SHARE
+    open_to_wall = in_plane.share_of_surroundings(bays, at_wall_zyx, ~lung_zyx, steps=1) >= MIN_WALL_SHARE
     return open_to_wall[bays] & (bays > 0)
 
 
@@ -95,7 +108,7 @@ def _large_airways(
     steps = round(RING_MM / spacing_zyx_mm[2]) or 1
     box = in_plane.bounding_box(airways_zyx, (0, steps + 1, steps + 1))
     airways = airways_zyx[box]
-    core = in_plane.depth_mm(airways, spacing_zyx_mm) > MIN_CALIBRE_MM / 2
+    core = in_plane.erode(airways, spacing_zyx_mm, MIN_CALIBRE_MM / 2)
     wide = airways & in_plane.dilate(core, spacing_zyx_mm, MIN_CALIBRE_MM / 2)
     sections, _ = ndimage.label(wide, in_plane.IN_PLANE)
     in_mediastinum = in_plane.share_of_surroundings(sections, lungs_zyx[box], ~airways, steps) <= MAX_LUNG_SHARE
