@@ -22,6 +22,7 @@ from nodules import params
 from nodules.imaging.lung_mask import LungMaskParams, segment_lungs
 from nodules.imaging.volume import Volume
 from nodules.scans.phantom import cohort
+from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
 
 matplotlib.use("Agg")
@@ -58,10 +59,11 @@ def main(arguments: list[str]) -> None:
     if chosen.real is None:
         sys.exit("set NODULES_REAL_DATA or --real to the folder of real scans")
     settings = params.load("lung_mask", LungMaskParams)
-    real = {path.stem: read_scan(path) for path in sorted((Path(chosen.real) / "dicom").glob("*.zip"))}
+    reading = params.load("reading", ReadingParams)
+    real = {path.stem: read_scan(path, reading).volume for path in sorted((Path(chosen.real) / "dicom").glob("*.zip"))}
     made = {f"phantom {i}": cohort.make_patient(i, "dsb", FULL_SIZE)[0] for i in range(chosen.phantoms)}
     table = {name: measure(volume, settings) for name, volume in (real | made).items()}
-    stacks = [measure(v, settings) for v in luna_stacks(Path(chosen.real) / "luna16_slices")]
+    stacks = [measure(v, settings) for v in luna_stacks(Path(chosen.real) / "luna16_slices", reading)]
     chosen.report.write_text(report(table, [s for s in stacks if s], list(real), list(made)))
     chosen.sheets.mkdir(parents=True, exist_ok=True)
     draw_sheet(made, chosen.sheets / "phantoms.png")
@@ -69,10 +71,10 @@ def main(arguments: list[str]) -> None:
     draw_sheet(pairs, chosen.sheets / "real_and_phantoms.png")
 
 
-def luna_stacks(folder: Path) -> Iterator[Volume]:
+def luna_stacks(folder: Path, reading: ReadingParams) -> Iterator[Volume]:
     """Each annotated nodule's three slices as a volume of its own."""
     for path in sorted(folder.rglob("*.mhd")):
-        volume = read_scan(path)
+        volume = read_scan(path, reading).volume
         for start in range(0, volume.shape_zyx[0] - 2, 3):
             yield Volume(volume.voxels_zyx[start : start + 3], volume.spacing_zyx_mm)
 

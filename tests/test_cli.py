@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
-from dicom_files import write_series, zip_folder
+from dicom_files import PATIENT_NAME, SERIES_UID, write_series, zip_folder
 from nodules.cli import main
 from nodules.imaging.volume import Volume
+from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
 from nodules.scans.volume_files import read_mask, write_volume
 
@@ -33,7 +34,8 @@ def volume(tiny_pipeline) -> Volume:
     """The patient with the most candidates, on a grid that every format stores exactly."""
     table = pd.read_csv(tiny_pipeline.path("data/dsb/features/features.csv"), dtype={"id": str})
     patient = table.sort_values("candidate_count")["id"].iloc[-1]
-    voxels = read_scan(tiny_pipeline.path(f"data/phantoms/dsb/{patient}")).voxels_zyx
+    reading = tiny_pipeline.params("reading", ReadingParams)
+    voxels = read_scan(tiny_pipeline.path(f"data/phantoms/dsb/{patient}"), reading).volume.voxels_zyx
     return Volume(voxels, (6.5, 4.5, 4.25), (-170.25, -181.5, -320.0))
 
 
@@ -101,13 +103,13 @@ def test_scan_without_lungs_is_answered_with_a_warning(model, tmp_path):
     write_volume(block, tmp_path / "block.nii.gz")
     result = nodules("predict", tmp_path / "block.nii.gz", "-o", tmp_path / "out", "--model", model)
     assert result.exit_code == 0
-    assert "no lungs found" in result.stderr
+    assert "no lungs were found" in result.stderr
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["nodules"] == []
     assert 0 <= report["probability"] <= 1
 
 
-@pytest.mark.parametrize("command", ["predict", "lungs"])
+@pytest.mark.parametrize("command", ["predict", "lungs", "check"])
 @pytest.mark.parametrize(
     ("scan", "message"),
     [
@@ -121,13 +123,55 @@ def test_unusable_scan_is_refused(tiny_pipeline, model, tmp_path, command, scan,
     (tmp_path / "empty").mkdir()
     for name in ("text.mha", "a.txt"):
         (tmp_path / name).write_text("no scan")
-    more = {"predict": ("--model", model), "lungs": ("--params", tiny_pipeline.path("params.yaml"))}[command]
-    result = nodules(command, tmp_path / scan, "-o", tmp_path / "out.mha", *more)
+    settings = ("--params", tiny_pipeline.path("params.yaml"))
+    output = ("-o", tmp_path / "out.mha")
+    more = {"predict": (*output, "--model", model), "lungs": (*output, *settings), "check": settings}[command]
+    result = nodules(command, tmp_path / scan, *more)
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: ")
-    assert message in result.stderr
+    assert message in (result.stdout if command == "check" else result.stderr)
+    assert result.stderr.startswith("" if command == "check" else "Error: ")
     assert "Traceback" not in result.output
     assert not (tmp_path / "out.mha").exists()
+
+
+def test_refused_scan_as_json_is_a_verdict(model, tiny_pipeline, tmp_path):
+    (tmp_path / "text.mha").write_text("no scan")
+    (predicted, checked) = (
+        nodules("predict", tmp_path / "text.mha", "-o", tmp_path / "out", "--model", model, "--json"),
+        nodules("check", tmp_path / "text.mha", "--params", tiny_pipeline.path("params.yaml"), "--json"),
+    )
+    assert predicted.exit_code == checked.exit_code == 1
+    verdict = json.loads(checked.stdout)
+    assert json.loads(predicted.stdout) == {"probability": None, "nodules": [], "verdict": verdict, "features": {}}
+    assert (verdict["status"], verdict["facts"]) == ("unusable", {})
+    assert "text.mha" in verdict["reasons"][0]
+
+
+def test_check_says_what_was_read(tiny_pipeline, scans, volume, model, tmp_path):
+    settings = ("--params", tiny_pipeline.path("params.yaml"))
+    result = nodules("check", scans["folder"], *settings, "--json")
+    assert result.exit_code == 0
+    verdict = json.loads(result.stdout)
+    assert verdict["status"] == "usable"
+    assert "6.50 mm" in verdict["reasons"][0]
+    assert verdict["facts"]["kind"] == "DICOM"
+    assert verdict["facts"]["series_uid"] == SERIES_UID
+    assert verdict["facts"]["shape_zyx"] == list(volume.shape_zyx)
+    assert verdict["facts"]["spacing_zyx_mm"] == [6.5, 4.5, 4.25]
+    assert verdict == predict(scans["folder"], tmp_path, model)["verdict"]
+    words = nodules("check", scans["folder"], *settings)
+    assert words.exit_code == 0
+    assert "6.5, 4.5, 4.25" in words.stdout
+    assert "usable" in words.stdout
+    assert PATIENT_NAME.split("^")[0] not in words.stdout + result.stdout
+
+
+def test_asking_for_a_series_that_is_not_there(tiny_pipeline, scans):
+    result = nodules(
+        "check", scans["folder"], "--series", "1.2.3", "--params", tiny_pipeline.path("params.yaml"), "--json"
+    )
+    assert result.exit_code == 1
+    assert SERIES_UID in json.loads(result.stdout)["reasons"][0]
 
 
 def test_missing_model_is_refused(scans, tmp_path):
@@ -156,8 +200,8 @@ def test_lungs_need_their_parameters(scans, tmp_path):
     assert "params.yaml: no such file" in result.stderr
 
 
-def test_help_names_both_commands():
+def test_help_names_the_commands():
     result = nodules("--help")
     assert result.exit_code == 0
-    assert "predict" in result.stdout
-    assert "lungs" in result.stdout
+    for command in ("check", "lungs", "predict"):
+        assert command in result.stdout

@@ -99,7 +99,7 @@ def test_files_rows_and_manifest(scans):
     assert rows == [{"scan": f"s{n}", "value": 10 * n, "half": 5.0 * n} for n in range(4)]
     assert Path("data/out/sub/s3.txt").read_text() == "30"
     assert Path("data/out/manifest.csv").read_text() == "scan,value,half\ns0,0,0.0\ns1,10,5.0\ns2,20,10.0\ns3,30,15.0\n"
-    assert Path("data/out/failures.csv").read_text() == "scan,error,message\n"
+    assert Path("data/out/failures.csv").read_text() == "scan,verdict,error,message\n"
     assert not list(Path(".work/measure").iterdir())
 
 
@@ -130,8 +130,10 @@ def test_failed_scan_is_a_row_and_a_warning(scans, caplog):
     mark_bad("s1")
     rows = run(scans, max_failures=1)
     assert [row["scan"] for row in rows] == ["s0", "s2", "s3"]
-    failures = pd.read_csv("data/out/failures.csv")
-    assert failures.to_dict("records") == [{"scan": "s1", "error": "ValueError", "message": "in/s1.txt is broken"}]
+    failures = pd.read_csv("data/out/failures.csv", keep_default_na=False)
+    assert failures.to_dict("records") == [
+        {"scan": "s1", "verdict": "", "error": "ValueError", "message": "in/s1.txt is broken"}
+    ]
     assert [record.getMessage() for record in caplog.records] == ["measure: s1: ValueError: in/s1.txt is broken"]
     assert not list(Path("data/out").rglob("half.txt"))
 

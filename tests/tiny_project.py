@@ -141,8 +141,8 @@ def run_module(command: list[str], folder: Path, environment: dict[str, str]) ->
             patch.setenv(variable, value)
         patch.chdir(folder)
         patch.setattr(sys, "argv", [module, *arguments])
-        # at 4 mm a pixel the smoothing of the real training is larger than a nodule
-        patch.setattr("nodules.models.dice.SMOOTH", 1.0)
+        # at 4 mm a pixel the real training's smoothing is larger than a nodule, and keeps so short a training blank
+        patch.setattr("nodules.models.dice.SMOOTH_EMPTY", 1.0)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

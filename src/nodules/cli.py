@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
+from nodules import params
+from nodules.imaging.lung_mask import LungMaskParams, LungSegmentation, find_lungs
+from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan import read_scan
 from nodules.scans.scan_error import ScanError
+from nodules.scans.verdict import Verdict, judge, refusal
 from nodules.scans.volume_files import write_volume
 
 SCAN = click.argument("scan", type=click.Path(path_type=Path))
+SERIES = click.option("--series", "series_uid", help="UID of the DICOM series to read; else the one with most slices.")
+PARAMS = click.option(
+    "--params", "params_file", type=click.Path(path_type=Path), default="params.yaml", show_default=True
+)
 MODEL = Path("models/diagnosis")
 
 
@@ -19,8 +31,27 @@ MODEL = Path("models/diagnosis")
 def main() -> None:
     """Lung nodules and lung cancer risk from chest CT.
 
-    SCAN is a DICOM folder or zip, .mhd, .mha, .nii, .nii.gz or .nrrd. Not a medical device.
+    SCAN is a DICOM folder, zip or multi-frame file, .mhd, .mha, .nii, .nii.gz or .nrrd. Not a medical device.
     """
+
+
+@main.command()
+@SCAN
+@SERIES
+@PARAMS
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON, and nothing else.")
+def check(scan: Path, series_uid: str | None, params_file: Path, as_json: bool) -> None:
+    """Say what SCAN is, what must be repaired to read it, and whether it can be used.
+
+    The exit status is 0 for the verdicts ok and usable, 1 for unusable.
+    """
+    with _errors_in_words():
+        try:
+            verdict = _read_with_lungs(scan, series_uid, params_file)[2]
+        except ScanError as error:
+            verdict = refusal(error)
+    click.echo(json.dumps(verdict.as_dict()) if as_json else "\n".join(_lines(verdict)))
+    sys.exit(1 if verdict.status == "unusable" else 0)
 
 
 @main.command()
@@ -29,24 +60,21 @@ def main() -> None:
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Label map: .nii.gz, .mha or .nrrd."
 )
 @click.option("--picture", type=click.Path(path_type=Path), help="PNG of the contours.")
-@click.option("--params", "params_file", type=click.Path(path_type=Path), default="params.yaml", show_default=True)
-def lungs(scan: Path, output: Path, picture: Path | None, params_file: Path) -> None:
+@SERIES
+@PARAMS
+def lungs(scan: Path, output: Path, picture: Path | None, series_uid: str | None, params_file: Path) -> None:
     """Segment the lungs of SCAN: 1 right lung, 2 left lung, on the scan's own grid."""
-    from nodules import params
-    from nodules.imaging.lung_mask import LungMaskParams, lung_measures, segment_lungs
+    from nodules.imaging.lung_mask import lung_measures
     from nodules.imaging.overlay import lung_contours, save_figure
 
-    try:
-        settings = params.load("lung_mask", LungMaskParams, params_file)
-        volume = read_scan(scan)
-        labels = segment_lungs(volume, settings)
+    with _errors_in_words():
+        read, found, verdict = _read_with_lungs(scan, series_uid, params_file)
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_volume(volume.with_voxels(labels), output)
-    except (ScanError, params.ParamsError) as error:
-        raise click.ClickException(str(error)) from error
+        write_volume(read.volume.with_voxels(found.labels_zyx), output)
     if picture:
-        save_figure(lung_contours(volume, labels), picture)
-    measured = lung_measures(volume, labels)
+        save_figure(lung_contours(read.volume, found.labels_zyx), picture)
+    _say_reasons(verdict)
+    measured = lung_measures(read.volume, found.labels_zyx)
     click.echo(
         f"right {measured['volume_right_l']:.2f} l, left {measured['volume_left_l']:.2f} l, "
         f"below -950 HU {measured['emphysema_share']:.1%}: {output}"
@@ -57,27 +85,70 @@ def lungs(scan: Path, output: Path, picture: Path | None, params_file: Path) -> 
 @SCAN
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 @click.option("--model", type=click.Path(path_type=Path), default=MODEL, show_default=True, help="Packaged model.")
+@SERIES
 @click.option("--json", "as_json", is_flag=True, help="Print the report, and nothing else.")
-def predict(scan: Path, output: Path, model: Path, as_json: bool) -> None:
+def predict(scan: Path, output: Path, model: Path, series_uid: str | None, as_json: bool) -> None:
     """Write report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png for SCAN."""
     from nodules.serving.packaging import chain_folder
 
     if not chain_folder(model).is_dir():
         raise click.ClickException(f"{model}: no packaged model; run `make repro` or name one with --model")
-    try:
-        volume = read_scan(scan)
-    except ScanError as error:
-        raise click.ClickException(str(error)) from error
 
     from nodules.models.diagnosis import Diagnoser
-    from nodules.serving.report import report, write_report
+    from nodules.serving.report import refused, report, write_report
 
-    diagnosis = Diagnoser.load(chain_folder(model)).diagnose(volume)
-    write_report(diagnosis, volume, output)
+    diagnoser = Diagnoser.load(chain_folder(model))
+    try:
+        read = read_scan(scan, diagnoser.reading, series_uid)
+    except ScanError as error:
+        if as_json:
+            click.echo(json.dumps(refused(error)))
+        raise click.ClickException(str(error)) from error
+    diagnosis = diagnoser.diagnose(read)
+    write_report(diagnosis, read.volume, output)
     answer = report(diagnosis)
     if as_json:
         click.echo(json.dumps(answer))
         return
-    for warning in answer["warnings"]:
-        click.echo(f"warning: {warning}", err=True)
+    _say_reasons(diagnosis.verdict)
     click.echo(f"probability of cancer {answer['probability']:.3f}, {len(answer['nodules'])} nodules: {output}")
+
+
+def _read_with_lungs(
+    scan: Path, series_uid: str | None, params_file: Path
+) -> tuple[Reading, LungSegmentation, Verdict]:
+    reading = params.load("reading", ReadingParams, params_file)
+    lung_mask = params.load("lung_mask", LungMaskParams, params_file)
+    read = read_scan(scan, reading, series_uid)
+    found = find_lungs(read.volume, lung_mask)
+    return read, found, judge(read, reading, found.quality.findings)
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    try:
+        yield
+    except (ScanError, params.ParamsError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _say_reasons(verdict: Verdict) -> None:
+    for reason in verdict.reasons:
+        click.echo(f"warning: {reason}", err=True)
+
+
+def _lines(verdict: Verdict) -> Iterator[str]:
+    """The verdict for a person: what was read, line by line, and the reasons last."""
+    for name, value in verdict.facts.items():
+        if name not in ("repairs", "warnings") and value not in (None, {}):
+            yield f"{name:>15}  {_words(value)}"
+    yield f"{'verdict':>15}  {verdict.status}"
+    yield from (f"{'':>15}  - {reason}" for reason in verdict.reasons)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {count}" for key, count in value.items())
+    if isinstance(value, list):
+        return ", ".join(f"{item:g}" for item in value)
+    return str(value)

@@ -45,9 +45,10 @@ class _DaskWorkerKilled(RuntimeError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Failure:
-    """One scan that could not be processed."""
+    """One scan that could not be processed; `verdict` is "unusable" where the scan is to blame, else empty."""
 
     scan: str
+    verdict: str
     error: str
     message: str
     trace: str
@@ -221,7 +222,7 @@ def _process(function: ProcessScan, key: str, item: Any, finished: Path, caller:
     except Exception as error:  # noqa: BLE001 - one bad scan, whatever is wrong with it, must not end a run of hours
         shutil.rmtree(private)
         message = " ".join(str(error).split())
-        return Failure(key, type(error).__name__, message, traceback.format_exc())
+        return Failure(key, getattr(error, "verdict", ""), type(error).__name__, message, traceback.format_exc())
     try:
         private.rename(finished)
     except OSError:
@@ -284,8 +285,8 @@ def _deliver(
 
 
 def _write_failures(folder: Path, failures: Sequence[Failure]) -> None:
-    rows = [{"scan": f.scan, "error": f.error, "message": f.message} for f in failures]
-    _write_csv(folder / "failures.csv", rows, ["scan", "error", "message"])
+    columns = ["scan", "verdict", "error", "message"]
+    _write_csv(folder / "failures.csv", [{name: getattr(f, name) for name in columns} for f in failures], columns)
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

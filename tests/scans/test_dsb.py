@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nodules.scans.dsb import patient_folders, read_labels, read_truth
+from nodules.scans.dsb import patient_folders, read_all_labels, read_labels, read_truth, repeated_lines
 from nodules.scans.scan_error import ScanError
 
 
@@ -46,8 +46,8 @@ def test_label_that_is_neither_0_nor_1(tmp_path, label):
 
 
 def test_patient_twice_missing_id_missing_column_missing_file(tmp_path):
-    with pytest.raises(ScanError, match="patient b is there twice"):
-        read_labels(_csv(tmp_path, "id,cancer\nb,0\nb,0\n"))
+    with pytest.raises(ScanError, match="patient b is there with two values of cancer"):
+        read_labels(_csv(tmp_path, "id,cancer\nb,0\na,0\nb,1\n"))
     with pytest.raises(ScanError, match="line 3: the id is empty"):
         read_labels(_csv(tmp_path, "id,cancer\nb,0\n,0\n"))
     with pytest.raises(ScanError, match=r"lacks the column\(s\) cancer; it has id, label"):
@@ -56,6 +56,22 @@ def test_patient_twice_missing_id_missing_column_missing_file(tmp_path):
         read_labels(tmp_path / "gone.csv")
     with pytest.raises(ScanError, match="cannot be read as a table"):
         read_labels(_csv(tmp_path, ""))
+
+
+def test_repeated_row_is_dropped_and_its_line_known(tmp_path):
+    csv = _csv(tmp_path, "id,cancer\nb,0\na,1\nb,0\n b ,0\n")
+    assert read_labels(csv).to_dict() == {"b": 0, "a": 1}
+    assert repeated_lines(csv) == [4, 5]
+
+
+def test_labels_of_both_tables(tmp_path):
+    (tmp_path / "stage1_labels.csv").write_text("id,cancer\nb,0\na,1\n")
+    assert read_all_labels(tmp_path).to_dict() == {"b": 0, "a": 1}
+    (tmp_path / "stage1_solution.csv").write_text("id,cancer,Usage\nc,1,Public\na,1,Public\n")
+    assert read_all_labels(tmp_path).to_dict() == {"b": 0, "a": 1, "c": 1}
+    (tmp_path / "stage1_solution.csv").write_text("id,cancer,Usage\nc,1,Public\na,0,Public\n")
+    with pytest.raises(ScanError, match=r"stage1_solution\.csv: patient a has another label in stage1_labels\.csv"):
+        read_all_labels(tmp_path)
 
 
 def test_truth_of_phantoms(tmp_path):

@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodules.scans.luna import NoduleAnnotation, read_annotations, series_files, series_without_file
+from nodules.scans.luna import (
+    NoduleAnnotation,
+    read_annotation_table,
+    read_annotations,
+    series_files,
+    series_without_file,
+)
+from nodules.scans.reading import ReadingParams
 from nodules.scans.scan_error import ScanError
 from nodules.scans.volume_files import read_volume
 
@@ -27,6 +34,22 @@ def test_annotations_by_series(tmp_path):
     }
 
 
+def test_repeated_row_is_dropped_and_said(tmp_path):
+    """What a spreadsheet does to the numbers does not make another nodule of it."""
+    table = read_annotation_table(_csv(tmp_path, HEADER + "1.2,-1.5,2,30,4\n1.3,0,0,0,5\n 1.2,-1.50,2.0,3e1,4.0\n"))
+    assert table.nodules == {
+        "1.2": [NoduleAnnotation("1.2", (-1.5, 2.0, 30.0), 4.0)],
+        "1.3": [NoduleAnnotation("1.3", (0.0, 0.0, 0.0), 5.0)],
+    }
+    assert table.repeated_lines == (4,)
+
+
+def test_two_diameters_at_one_place_are_refused(tmp_path):
+    with pytest.raises(ScanError, match=r"annotations\.csv, line 3: 6\.0 mm where line 2 gives 4\.0 mm"):
+        read_annotations(_csv(tmp_path, HEADER + "1.2,1,2,3,4\n1.2,1,2,3,6\n"))
+    assert len(read_annotations(_csv(tmp_path, HEADER + "1.2,1,2,3,4\n1.3,1,2,3,6\n"))) == 2
+
+
 def test_no_annotation_is_an_empty_result(tmp_path):
     assert read_annotations(_csv(tmp_path, HEADER)) == {}
 
@@ -37,7 +60,7 @@ def test_extra_columns_and_other_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "row", ["1.2,1,2,3,0", "1.2,1,2,3,-4", "1.2,1,nan,3,4", "1.2,1,2,inf,4", "1.2,x,2,3,4", ",1,2,3,4"]
+    "row", ["1.2,1,2,3,0", "1.2,1,2,3,-4", "1.2,1,nan,3,4", "1.2,1,2,inf,4", "1.2,x,2,3,4", ",1,2,3,4", "  ,1,2,3,4"]
 )
 def test_bad_row_is_named(tmp_path, row):
     with pytest.raises(ScanError, match=r"annotations\.csv, line 3: wanted a series UID"):
@@ -81,14 +104,16 @@ def test_series_without_file():
 @pytest.mark.skipif(not os.environ.get("NODULES_REAL_DATA"), reason="NODULES_REAL_DATA is not set")
 def test_real_luna16():
     root = Path(os.environ["NODULES_REAL_DATA"])
-    assert sum(map(len, read_annotations(root / "tables" / "luna16" / "annotations.csv").values())) == 1186
+    published = read_annotation_table(root / "tables" / "luna16" / "annotations.csv")
+    assert (sum(map(len, published.nodules.values())), published.repeated_lines) == (1186, ())
     annotations = read_annotations(root / "luna16_slices" / "annotations.csv")
     files = series_files(root / "luna16_slices", 0)
     assert len(files) == 67
     assert series_without_file(annotations, files) == []
+    params = ReadingParams(max_gap_mm=5.0, max_tilt_degrees=30.0, max_thickness_mm=5.0)
     inside = 0
     for uid, nodules in annotations.items():
-        scan = read_volume(files[uid])
+        scan = read_volume(files[uid], params).volume
         assert np.array_equal(scan.direction_xyz, np.eye(3).ravel())
         for nodule in nodules:
             index = scan.world_to_voxel(nodule.centre_world_xyz)

@@ -124,13 +124,12 @@ def _refuse(constant: str) -> None:
 
 
 def assert_same(answer: dict[str, Any], predicted: dict[str, Any]) -> None:
-    assert answer["error"] == ""
     assert answer["probability"] == pytest.approx(predicted["probability"], abs=1e-9)
     assert len(answer["nodules"]) == len(predicted["nodules"])
     for nodule, wanted in zip(answer["nodules"], predicted["nodules"], strict=True):
         assert nodule == pytest.approx(wanted, abs=1e-6)
     assert json.loads(answer["features"]) == pytest.approx(predicted["features"], abs=1e-6)
-    assert answer["warnings"] == predicted["warnings"]
+    assert answer["verdict"] | {"facts": json.loads(answer["facts"])} == predicted["verdict"]
 
 
 def test_served_answer_is_that_of_the_command_line(server, case):
@@ -144,14 +143,15 @@ def test_broken_scan_does_not_take_the_good_one_with_it(server, case):
     first, good, last = ask(server, {"dataframe_records": records})
     assert_same(good, case.predicted)
     for answer, message in ((first, "unknown kind of data"), (last, "base64")):
-        assert message in answer["error"]
+        assert answer["verdict"]["status"] == "unusable"
+        assert message in answer["verdict"]["reasons"][0]
         assert answer.get("probability") is None
         assert answer["nodules"] == []
 
 
 def test_only_broken_scans(server):
     (answer,) = ask(server, {"dataframe_records": [{"scan": "not base64!"}]})
-    assert answer["error"]
+    assert answer["verdict"]["status"] == "unusable"
     assert answer.get("probability") is None
 
 
@@ -180,7 +180,7 @@ def test_loaded_model_answers_like_the_command_line(loaded, case):
 
 def test_input_example_has_an_answer(loaded):
     answer = loaded.predict(loaded.input_example)
-    assert list(answer["error"]) == [""]
+    assert answer["verdict"].iloc[0]["status"] == "usable"  # its slices are thick
     assert 0 <= answer["probability"].iloc[0] <= 1
 
 

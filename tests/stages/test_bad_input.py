@@ -94,7 +94,7 @@ def test_present_dataset_is_counted(real_data, tiny_pipeline, tmp_path):
     for layout in DATASETS.values():
         project.run(f"check_dataset@{layout}")
     luna, dsb = (json.loads(project.path(f"data/checks/{layout}.json").read_text()) for layout in DATASETS.values())
-    assert luna["scans"] == {"subset0": 4, "subset1": 4}
+    assert (luna["scans"], luna["subset0"], luna["subset1"]) == (8, 4, 4)
     assert dsb["patients"] == dsb["labels"] == 8
 
 
@@ -134,7 +134,7 @@ def test_truncated_scan_is_a_row_of_failures(scans, stage, kind):
     scans.run(stage)
     (failure,) = rows(scans, f"data/luna16/{kind}/subset0/failures.csv")
     assert failure["scan"] == uid
-    assert failure["error"] == "ScanError"
+    assert (failure["verdict"], failure["error"]) == ("unusable", "ScanError")
     assert uid in failure["message"]
     kept = {row["scan"] for row in rows(scans, f"data/luna16/{kind}/subset0/manifest.csv")}
     assert len(kept) == 3

@@ -147,7 +147,8 @@ def test_stages_and_packaged_chain_measure_alike(tiny_pipeline, diagnoser):
     model = classifier.load(tiny_pipeline.path("models/classifier"))
     busiest = rows["candidate_count"].sort_values().index if "candidate_count" in rows else rows.index
     for patient in (busiest[0], busiest[-1]):
-        diagnosis = diagnoser.diagnose(read_scan(tiny_pipeline.path(f"data/phantoms/dsb/{patient}")))
+        folder = tiny_pipeline.path(f"data/phantoms/dsb/{patient}")
+        diagnosis = diagnoser.diagnose(read_scan(folder, diagnoser.reading))
         assert set(diagnosis.features) == set(rows.columns)
         for name, value in diagnosis.features.items():
             assert value == pytest.approx(rows.loc[patient, name], abs=1e-9, rel=1e-9), f"{patient}: {name}"

@@ -11,12 +11,14 @@ import pandas as pd
 from pydantic import TypeAdapter
 
 from nodules.imaging.candidates import CandidateParams, Segmentation, SegmentationSettings, responding_hu
-from nodules.imaging.lung_mask import LungMaskParams, lung_measures, segment_lungs
+from nodules.imaging.lung_mask import LungMaskParams, find_lungs, lung_measures
 from nodules.imaging.lung_roi import extract, to_scan_grid
 from nodules.imaging.measuring import measure_patient
 from nodules.imaging.volume import Volume
 from nodules.models import classifier
 from nodules.models.segmenter import Segmenter
+from nodules.scans.reading import Reading, ReadingParams
+from nodules.scans.verdict import Verdict, judge
 
 SETTINGS_FILE = "diagnosis.json"
 
@@ -25,6 +27,7 @@ SETTINGS_FILE = "diagnosis.json"
 class DiagnosisSettings:
     """Everything that is neither a network nor a classifier."""
 
+    reading: ReadingParams
     lung_mask: LungMaskParams
     segmentation: SegmentationSettings
     candidates: CandidateParams
@@ -63,6 +66,8 @@ class Diagnosis:
         What the probability was computed from.
     lungs, nodules : Volume
         Labels on the scan's grid; a nodule's voxels hold its `label`.
+    verdict : Verdict
+        Whether the scan can be believed.
     """
 
     probability: float
@@ -70,15 +75,11 @@ class Diagnosis:
     features: Mapping[str, float]
     lungs: Volume
     nodules: Volume
-
-
-def segment_scan(volume: Volume, segmenter: Segmenter, lung_mask: LungMaskParams) -> SegmentedScan:
-    """Lungs, then the nodule probability of every slice that shows them."""
-    return segment_region(volume, volume.with_voxels(segment_lungs(volume, lung_mask)), segmenter)
+    verdict: Verdict
 
 
 def segment_region(volume: Volume, lungs: Volume, segmenter: Segmenter) -> SegmentedScan:
-    """The same with lungs that are known already."""
+    """The nodule probability of every slice that shows the lungs."""
     region = extract(volume, lungs.voxels_zyx, segmenter.roi)
     probability = segmenter.predict(region)
     hu = region.scan.with_voxels(responding_hu(region.scan.voxels_zyx, probability))
@@ -96,15 +97,29 @@ class Diagnoser:
         self._settings = settings
         self._classifier = cancer_classifier
 
-    def diagnose(self, volume: Volume) -> Diagnosis:
+    @property
+    def reading(self) -> ReadingParams:
+        """How a scan is to be read for `diagnose`."""
+        return self._settings.reading
+
+    def diagnose(self, reading: Reading) -> Diagnosis:
         """Probability of cancer and the nodules behind it; a scan without lungs or nodules has an answer as well."""
-        scan = segment_scan(volume, self._segmenter, self._settings.lung_mask)
+        volume = reading.volume
+        lungs = find_lungs(volume, self._settings.lung_mask)
+        scan = segment_region(volume, volume.with_voxels(lungs.labels_zyx), self._segmenter)
         candidates, measured = measure_patient(
             scan.segmentation, scan.lung_measures, self._settings.segmentation, self._settings.candidates
         )
         probability = classifier.predict(self._classifier, pd.DataFrame([measured])).iloc[0]
         nodules = scan.segmentation.scan.with_voxels(candidates.labels_zyx)
-        return Diagnosis(float(probability), candidates.table, measured, scan.lungs, to_scan_grid(nodules, scan.lungs))
+        return Diagnosis(
+            probability=float(probability),
+            candidates=candidates.table,
+            features=measured,
+            lungs=scan.lungs,
+            nodules=to_scan_grid(nodules, scan.lungs),
+            verdict=judge(reading, self._settings.reading, lungs.quality.findings),
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Diagnoser:

@@ -1,51 +1,85 @@
-"""Does a volume file hold all the voxels that its header promises? ITK does not always say."""
+"""Does a volume file hold all the voxels that its header promises, undamaged? ITK does not always say.
+
+ITK fills what a NIfTI file lacks with zeros, makes zeros of its NaN, and hands out a MetaImage whose compressed data
+are damaged.
+"""
 
 from __future__ import annotations
 
 import gzip
-import math
 import zlib
 from pathlib import Path
 
+import numpy as np
+
+from nodules.imaging.volume import AIR_HU
 from nodules.scans.scan_error import ScanError
+from nodules.scans.volume_headers import read_metaimage_header, read_nrrd_header
 
-_METAIMAGE_BYTES = {
-    "MET_CHAR": 1,
-    "MET_UCHAR": 1,
-    "MET_SHORT": 2,
-    "MET_USHORT": 2,
-    "MET_INT": 4,
-    "MET_UINT": 4,
-    "MET_FLOAT": 4,
-    "MET_DOUBLE": 8,
-}
-_HEADER_BYTES = 2**16  # a MetaImage header is a few hundred bytes of text
+NOT_FINITE = f"holds NaN or infinity where HU are wanted; replace it by {AIR_HU}"
+
+_NIFTI_HEADER_BYTES = (348, 540)  # how versions 1 and 2 begin
+_ZLIB, _GZIP = 15, 31  # what zlib calls wbits
+_BLOCK_BYTES = 2**20
+_LEAST_BYTES = {"raw": 1.0, "ascii": 0.25, "text": 0.25, "txt": 0.25, "hex": 2.0}  # on disk, per byte in memory
 
 
-def check_metaimage(path: Path) -> None:
-    """Refuse a MetaImage whose data file is missing or short: ITK's own message speaks of a missing header.
+def check_metaimage(path: Path, *, inflate: bool = True) -> None:
+    """Refuse a MetaImage whose data file is missing, short, long or damaged.
+
+    Parameters
+    ----------
+    path : Path
+        `.mhd` or `.mha`.
+    inflate : bool
+        Unpack compressed data to see that they are whole; without it only their size on disk is held against
+        `CompressedDataSize`.
 
     Raises
     ------
     ScanError
-        If there are fewer bytes of data than the header says.
+        If the header is unreadable, or the data are not what it says.
     """
-    fields, data_start = _metaimage_header(path)
-    name = fields.get("ElementDataFile", "")
-    if not name or name.upper().startswith("LIST") or "%" in name:
+    header = read_metaimage_header(path)
+    data_path, start = _data(path, header.data_name, header.data_start)
+    if header.fields.get("CompressedData", "False").lower() == "true":
+        if inflate:
+            _check_deflated(data_path, start, _ZLIB, header.voxel_bytes)
+        packed = header.fields.get("CompressedDataSize", "")
+        wanted = int(packed) if packed.isascii() and packed.isdecimal() else 0
+        _check_size(data_path, data_path.stat().st_size - start, wanted)
         return
-    local = name.upper() == "LOCAL"
-    data_path = path if local else path.parent / name
-    if not data_path.is_file():
-        raise ScanError(f"{path}: its data file {name} is missing; it must lie beside the header")
-    held = data_path.stat().st_size - (data_start if local else 0)
-    wanted = _metaimage_data_bytes(fields)
-    if held < wanted:
-        raise ScanError(f"{data_path}: cut short: the header asks for {wanted} bytes, it holds {held}; get it again")
+    held = data_path.stat().st_size - start
+    _check_size(data_path, held, header.voxel_bytes)
+    if held > header.voxel_bytes > 0 and "HeaderSize" not in header.fields:
+        raise ScanError(
+            f"{data_path}: {held} bytes of voxels are more than the {header.voxel_bytes} that the header {path.name} "
+            "asks for: the header belongs to another scan, or its size or type is wrong"
+        )
+
+
+def check_nrrd(path: Path) -> None:
+    """Refuse an NRRD whose data file is missing, short or damaged.
+
+    Raises
+    ------
+    ScanError
+        If the header is unreadable, or the data are not what it says.
+    """
+    header = read_nrrd_header(path)
+    data_path, start = _data(path, header.data_name, header.data_start)
+    encoding = header.fields.get("encoding", "raw").lower()
+    if encoding in ("gzip", "gz"):
+        _check_deflated(data_path, start, _GZIP, header.voxel_bytes)
+    elif encoding in _LEAST_BYTES:
+        least = int(header.voxel_bytes * _LEAST_BYTES[encoding])
+        _check_size(data_path, data_path.stat().st_size - start, least)
+    else:
+        raise ScanError(f"{path}: cannot read the encoding '{encoding[:40]}'; save it as raw or gzip")
 
 
 def check_nifti(path: Path, wanted: int) -> None:
-    """Refuse a NIfTI file that ends early: ITK fills what is missing with zeros and says nothing.
+    """Refuse a NIfTI file that ends early or is damaged.
 
     Parameters
     ----------
@@ -57,49 +91,78 @@ def check_nifti(path: Path, wanted: int) -> None:
     Raises
     ------
     ScanError
-        If the file holds fewer bytes.
+        If the file holds fewer bytes, or others than were packed.
     """
-    held = _gzip_bytes(path, wanted) if path.name.lower().endswith(".gz") else path.stat().st_size
+    if path.name.lower().endswith(".gz"):
+        _check_deflated(path, 0, _GZIP, wanted)
+    else:
+        _check_size(path, path.stat().st_size, wanted)
+
+
+def check_finite_nifti(path: Path, voxel_start: int, voxel_bytes: int, value_bytes: int) -> None:
+    """Refuse NaN and infinity in a NIfTI file of floating-point values.
+
+    Parameters
+    ----------
+    path : Path
+        `.nii` or `.nii.gz`, complete.
+    voxel_start, voxel_bytes : int
+        Where the voxels begin and how much room they take, uncompressed.
+    value_bytes : int
+        4 for float, 8 for double.
+
+    Raises
+    ------
+    ScanError
+        If a value is not finite.
+    """
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        order = "<" if int.from_bytes(file.read(4), "little") in _NIFTI_HEADER_BYTES else ">"
+        file.read(voxel_start - 4)
+        for start in range(0, voxel_bytes, _BLOCK_BYTES):
+            block = file.read(min(_BLOCK_BYTES, voxel_bytes - start))
+            if not np.isfinite(np.frombuffer(block, f"{order}f{value_bytes}")).all():
+                raise ScanError(f"{path}: {NOT_FINITE}")
+
+
+def _data(path: Path, name: str | None, start: int) -> tuple[Path, int]:
+    if name is None:
+        return path, start
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ScanError(f"{path}: its data file {name[:80]} must lie beside the header; put it there and mend the name")
+    data_path = path.parent / name
+    if not data_path.is_file():
+        raise ScanError(f"{path}: its data file {name} is missing; it must lie beside the header")
+    return data_path, 0
+
+
+def _check_size(path: Path, held: int, wanted: int) -> None:
     if held < wanted:
-        raise ScanError(f"{path}: cut short: its header asks for {wanted} bytes, it holds {held}; get the file again")
+        raise ScanError(f"{path}: cut short: the header asks for {wanted} bytes, it holds {held}; get the file again")
 
 
-def _gzip_bytes(path: Path, wanted: int) -> int:
-    """Return the uncompressed size, exact only where it is below `wanted`."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 4))
-        if int.from_bytes(file.read(4), "little") == wanted % 2**32:  # the size that ends a complete file
-            return wanted
-    held = 0
+def _check_deflated(path: Path, start: int, wbits: int, wanted: int) -> None:
+    """Inflate to the end, keeping nothing, so that the check sums speak; what lies beyond `wanted` is not looked at."""
+    held, ended = 0, True
+    stream = zlib.decompressobj(wbits)
     try:
-        with gzip.open(path) as stream:
-            while held < wanted and (block := stream.read(2**20)):
-                held += len(block)
-    except (EOFError, OSError, zlib.error):
-        return min(held, wanted - 1)
-    return held
+        with path.open("rb") as file:
+            file.seek(start)
+            while held <= wanted and (block := file.read(_BLOCK_BYTES)):
+                while block and held <= wanted:
+                    held += len(stream.decompress(block, _BLOCK_BYTES))
+                    ended, block = stream.eof, stream.unconsumed_tail
+                    if ended:
+                        block = _next_member(stream.unused_data)
+                        stream = zlib.decompressobj(wbits)
+    except zlib.error as error:
+        raise ScanError(f"{path}: damaged: its compressed data do not unpack ({error}); get the file again") from error
+    if held < wanted or (held == wanted and not ended):
+        raise ScanError(
+            f"{path}: cut short: the header asks for {wanted} bytes, it holds {held} unpacked; get the file again"
+        )
 
 
-def _metaimage_header(path: Path) -> tuple[dict[str, str], int]:
-    with path.open("rb") as file:
-        text = file.read(_HEADER_BYTES)
-    fields: dict[str, str] = {}
-    start = 0
-    for line in text.splitlines(keepends=True):
-        start += len(line)
-        key, _, value = line.decode("latin-1").partition("=")
-        fields[key.strip()] = value.strip()
-        if key.strip() == "ElementDataFile":
-            break
-    return fields, start
-
-
-def _metaimage_data_bytes(fields: dict[str, str]) -> int:
-    """Return how many bytes the data take, 0 where the header does not tell."""
-    try:
-        if fields.get("CompressedData", "False").lower() == "true":
-            return int(fields.get("CompressedDataSize", "0"))
-        voxels = math.prod(int(n) for n in fields["DimSize"].split())
-        return voxels * int(fields.get("ElementNumberOfChannels", "1")) * _METAIMAGE_BYTES[fields["ElementType"]]
-    except (KeyError, ValueError):
-        return 0
+def _next_member(rest: bytes) -> bytes:
+    """A gzip file may have several members, and zeros after the last; whatever else follows is not part of it."""
+    return rest if rest.startswith(b"\x1f\x8b") else b""

@@ -1,37 +1,56 @@
-"""The pixels of one DICOM slice in HU."""
+"""The pixels of one DICOM slice, or of one frame of a multi-frame file, in HU."""
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.encaps import generate_frames
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import get_decoder
 
 from nodules.imaging.volume import AIR_HU, MAX_HU
+from nodules.scans.dicom_codestream import stated_shape_yx
+from nodules.scans.dicom_decoder import decode
+from nodules.scans.dicom_frames import FRAME_TAGS, frame_count, frame_value
+from nodules.scans.dicom_parsing import DAMAGE, parse
 from nodules.scans.dicom_source import FileSource
 from nodules.scans.scan_error import ScanError
 
-DAMAGE = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What pydicom, its decoders and zipfile raise for a damaged file."""
+MAX_SLICE_PIXELS = 4096 * 4096
+"""Largest slice that is decoded; scanners write 512 x 512 to 2048 x 2048."""
+
+NO_HU = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
+"""Values of RescaleType for quantities other than HU (DICOM PS3.3 C.11.1.1.2), as dual-energy scanners write."""
+
+_LONGEST_REASON = 300
+_RESCALE = "PixelValueTransformationSequence"
+_TAGS = [
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    *FRAME_TAGS,
+    "NumberOfFrames",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "PixelData",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+]
 
 
-def read_hu(source: FileSource, name: str) -> NDArray[np.int16]:
+def read_hu(source: FileSource, name: str, frame: int | None = None) -> NDArray[np.int16]:
     """Decode one slice, by its own rescale slope and intercept.
 
     Parameters
@@ -40,6 +59,9 @@ def read_hu(source: FileSource, name: str) -> NDArray[np.int16]:
         Where the file lies.
     name : str
         The file in `source`.
+    frame : int, optional
+        Number of the frame in a multi-frame file, from 0; its own rescale is used, else the shared one. The file is
+        read once for all its frames, each frame is decoded alone.
 
     Returns
     -------
@@ -49,34 +71,168 @@ def read_hu(source: FileSource, name: str) -> NDArray[np.int16]:
     Raises
     ------
     ScanError
-        If the file is cut short, its compression is unknown, or slope or intercept is missing.
+        If the file is cut short or damaged, its compression is unknown, it holds several frames and none was asked for,
+        slope or intercept is missing, or the numbers are said to be no HU.
+
+    Notes
+    -----
+    MONOCHROME1 changes nothing: the photometric interpretation says which end of the scale is shown white, after the
+    rescale to HU and the window (DICOM PS3.3 C.7.6.3.1.2; PS3.4 N.2: the modality transformation comes first). A file
+    whose maker inverted the stored values and kept the rescale of the upright ones is wrong, and cannot be told from a
+    right one by its header.
     """
     try:
-        with source.openers[name]() as file:
-            dataset = pydicom.dcmread(file)
-            stored = dataset.pixel_array
-        slope, intercept = np.float32(dataset.RescaleSlope), np.float32(dataset.RescaleIntercept)
-        padding = _is_padding(stored, dataset)
+        file = _file_with(source, name, frame)
+        words = _decoded(file.dataset, file.frames[frame or 0])
+        stored = _without_unused_bits(words, file.dataset)
+        padding = _is_padding(words, stored, file.dataset)
+        slope, intercept = _rescale(file.dataset, frame, f"{source.label}: {name}")
+    except ScanError:
+        raise
+    except InvalidDicomError as error:
+        raise ScanError(f"{source.label}: {name} is not DICOM") from error
     except DAMAGE as error:
-        raise ScanError(f"{source.label}: {name} cannot be decoded to HU: {error}") from error
-    if not (np.isfinite(slope) and np.isfinite(intercept) and slope):
-        raise ScanError(f"{source.label}: {name} has the impossible rescale slope {slope} or intercept {intercept}")
-    hu = np.rint(np.clip(stored * slope + intercept, AIR_HU, MAX_HU)).astype(np.int16)
+        raise ScanError(f"{source.label}: {name} cannot be decoded to HU: {_why(error)}") from error
+    if stored.ndim != 2 or not (np.isfinite([slope, intercept]).all() and slope):
+        raise ScanError(
+            f"{source.label}: {name} has the impossible rescale slope {slope} or intercept {intercept}, "
+            f"or no grey slice but pixels of shape {stored.shape}"
+        )
+    hu = np.rint(np.clip(stored * np.float32(slope) + np.float32(intercept), AIR_HU, MAX_HU)).astype(np.int16)
     hu[padding] = AIR_HU
     return hu
 
 
-def _is_padding(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[np.bool_]:
-    """Find the pixels that the scanner never measured (DICOM PS3.3 C.7.5.1.1.2)."""
-    value = dataset.get("PixelPaddingValue")
-    if value is None:
+@dataclass(frozen=True)
+class _File:
+    """A parsed file, whose pixels are cut into frames that are still encoded."""
+
+    dataset: pydicom.FileDataset
+    frames: list[bytes] | list[memoryview]
+
+
+def _file_with(source: FileSource, name: str, frame: int | None) -> _File:
+    """Return the file, which has that frame; from the second frame on as it was kept."""
+    file = source.kept.get(name)
+    if not isinstance(file, _File):
+        file = _open(source, name)
+        if len(file.frames) > 1:
+            source.kept.clear()  # one multi-frame file in memory, not all
+            source.kept[name] = file
+    if frame is None and len(file.frames) != 1:
+        raise ScanError(f"{source.label}: {name} holds {len(file.frames)} frames, wanted one slice")
+    if not 0 <= (frame or 0) < len(file.frames):
+        raise ScanError(f"{source.label}: {name} holds {len(file.frames)} frames, there is no frame {frame}")
+    return file
+
+
+def _open(source: FileSource, name: str) -> _File:
+    dataset = parse(source, name, _TAGS, with_pixels=True)
+    rows, columns, bits = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated)
+    if not 0 < rows * columns <= MAX_SLICE_PIXELS:
+        raise ScanError(f"{source.label}: {name} has the impossible size {rows} x {columns}")
+    if int(dataset.BitsStored) < bits and int(dataset.get("HighBit", 0)) != int(dataset.BitsStored) - 1:
+        raise ScanError(
+            f"{source.label}: {name} has {dataset.BitsStored} bits of {bits} up to bit {dataset.get('HighBit')}; "
+            "wanted the lowest ones"
+        )
+    count = frame_count(dataset)
+    frames: list[bytes] | list[memoryview]
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        frames = _encapsulated_frames(dataset, count, f"{source.label}: {name}")
+    else:
+        frames = _native_frames(dataset.PixelData, rows * columns * bits // 8, count, f"{source.label}: {name}")
+    del dataset.PixelData
+    return _File(dataset, frames)
+
+
+def _encapsulated_frames(dataset: pydicom.FileDataset, count: int, called: str) -> list[bytes]:
+    offsets = None
+    if "ExtendedOffsetTable" in dataset and "ExtendedOffsetTableLengths" in dataset:
+        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    frames = list(generate_frames(dataset.PixelData, number_of_frames=count, extended_offsets=offsets))
+    if len(frames) != count:
+        raise ScanError(f"{called} says that it holds {count} frames and holds {len(frames)}")
+    for frame in frames:
+        shape = stated_shape_yx(frame)
+        if shape is not None and shape != (dataset.Rows, dataset.Columns):
+            raise ScanError(
+                f"{called} holds compressed pixels of {shape}, its header says {(dataset.Rows, dataset.Columns)}"
+            )
+    return frames
+
+
+def _native_frames(data: bytes, frame_bytes: int, count: int, called: str) -> list[memoryview]:
+    if count < 1 or len(data) < count * frame_bytes:
+        raise ScanError(
+            f"{called} cannot be decoded to HU: {count} x {frame_bytes} bytes of pixels expected, {len(data)} found"
+        )
+    view = memoryview(data)
+    return [view[k * frame_bytes : (k + 1) * frame_bytes] for k in range(count)]
+
+
+def _decoded(dataset: pydicom.Dataset, frame: bytes | memoryview) -> NDArray[Any]:
+    """Return the stored words of one frame; what is beyond BitsStored is still in them."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    description: dict[str, Any] = {
+        "rows": int(dataset.Rows),
+        "columns": int(dataset.Columns),
+        "samples_per_pixel": int(dataset.SamplesPerPixel),
+        "photometric_interpretation": str(dataset.PhotometricInterpretation),
+        "bits_allocated": int(dataset.BitsAllocated),
+        "bits_stored": int(dataset.BitsStored),
+        "pixel_representation": int(dataset.PixelRepresentation),
+    }
+    if syntax.is_encapsulated:
+        return decode(bytes(frame), syntax, description)
+    options = {"number_of_frames": 1, "pixel_keyword": "PixelData", "pixel_vr": "OW", "correct_unused_bits": False}
+    words, _ = get_decoder(syntax).as_array(bytes(frame), index=0, **description | options)
+    return words
+
+
+def _without_unused_bits(words: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[Any]:
+    """Drop what stands above BitsStored (overlays, garbage) and extend the sign of signed pixels over it."""
+    unused = 8 * words.dtype.itemsize - int(dataset.BitsStored)
+    if unused <= 0 or not np.issubdtype(words.dtype, np.integer):
+        return words
+    return np.right_shift(np.left_shift(words, unused), unused)
+
+
+def _is_padding(words: NDArray[Any], stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[np.bool_]:
+    """Find the pixels that the scanner never measured (DICOM PS3.3 C.7.5.1.1.2).
+
+    A padding value that does not fit into BitsStored, such as 63536 beside 12 bits, is looked for in the whole words.
+    """
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if value in (None, ""):
         return np.zeros(stored.shape, dtype=bool)
-    limit = dataset.get("PixelPaddingRangeLimit")
-    ends = [_as_stored(end, stored) for end in (value, value if limit is None else limit)]
-    return (stored >= min(ends)) & (stored <= max(ends))
+    ends = [_as_stored(end, stored) for end in (value, value if limit in (None, "") else limit)]
+    bits = int(dataset.BitsStored) - np.issubdtype(stored.dtype, np.signedinteger)
+    fits = all(-(2**bits) <= end < 2**bits for end in ends)
+    found = stored if fits else words
+    return (found >= min(ends)) & (found <= max(ends))
 
 
 def _as_stored(value: Any, stored: NDArray[Any]) -> int:
     """Read the header's 16 bits with the sign of the pixels: 63536 beside signed pixels is -2000."""
     bits = int(value) & 0xFFFF
     return bits - 0x10000 if np.issubdtype(stored.dtype, np.signedinteger) and bits & 0x8000 else bits
+
+
+def _rescale(dataset: pydicom.Dataset, frame: int | None, called: str) -> tuple[float, float]:
+    slope, intercept, kind = (
+        frame_value(dataset, frame, _RESCALE, keyword)
+        for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType")
+    )
+    if slope is None or intercept is None:
+        missing = "RescaleSlope" if slope is None else "RescaleIntercept"
+        raise ScanError(f"{called} cannot be decoded to HU: it has no {missing}")
+    if str(kind or "").strip().upper() in NO_HU:
+        raise ScanError(f"{called} cannot be decoded to HU: its values are {kind}")
+    return float(slope), float(intercept)
+
+
+def _why(error: BaseException) -> str:
+    """Say what is wrong in one line, without values out of the header: a damaged length may mix the patient's in."""
+    tells = isinstance(error, (AttributeError, NotImplementedError, RuntimeError))
+    return " ".join(str(error).split())[:_LONGEST_REASON] if tells else type(error).__name__

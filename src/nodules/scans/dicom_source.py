@@ -1,17 +1,50 @@
-"""The files of a folder or a zip by name, opened one at a time."""
+"""The files of a folder, of a zip or of one path by name, opened one at a time, whatever a hostile hand put there."""
 
 from __future__ import annotations
 
+import io
+import itertools
+import os
+import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from nodules.scans.scan_error import ScanError
 from nodules.scans.volume_files import MAX_SCAN_BYTES
+
+MAX_FILES = 50_000
+"""Largest number of files in a folder or zip; a long examination with all its series has some thousands."""
+
+MAX_FILE_BYTES = 2**30 + 2**26
+"""Largest single file, which is held in memory: 2,000 frames of 512 x 512."""
+
+MAX_DIRECTORY_BYTES = 2**25
+"""Largest list of members in a zip: 670 bytes for each of `MAX_FILES`."""
+
+MAX_RATIO = 200
+"""How many times its size a zip may unpack to; CT packs to a half or a third, black pictures alone to a thousandth."""
+
+HARMLESS_BYTES = 2**28
+"""Up to this much unpacked, the ratio does not matter."""
+
+_ENCRYPTED = 0x1 | 0x40  # general purpose flags of the zip format: encryption, strong encryption
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks the others without a bound on memory
+_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
+_DAMAGE = (
+    zipfile.BadZipFile,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -24,42 +57,147 @@ class FileSource:
         What messages call the whole: a path, or words for data that came over the wire.
     openers : dict
         File name, relative to the whole, to a function that opens it for reading bytes; in order of name.
+    left_out : dict
+        File name to the reason why there is no opener for it.
+    kept : dict
+        What a reader of one of the files wants to keep between two reads of it; freed with the source.
     """
 
     label: str
-    openers: dict[str, Callable[[], IO[bytes]]]
+    openers: Mapping[str, Callable[[], IO[bytes]]]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 def folder_source(path: Path) -> FileSource:
-    """Every file below a folder, at any depth."""
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return FileSource(str(path), {str(file.relative_to(path)): partial(_open_file, file) for file in files})
+    """Every file below a folder, at any depth.
+
+    Links are followed, every real folder is read once, however many links lead to it or back up. Archives are left out.
+
+    Raises
+    ------
+    ScanError
+        If a folder cannot be listed, a link leads nowhere, or there are more than `MAX_FILES`.
+    """
+    files: dict[str, Path] = {}
+    for file in _walk(path):
+        name = str(file.relative_to(path))
+        if file.is_symlink() and not file.exists():
+            raise ScanError(f"{path}: {name} is a link that leads nowhere; fetch what it stands for, or remove it")
+        if file.is_file():
+            files[name] = file
+        if len(files) > MAX_FILES:
+            raise ScanError(f"{path}: there are more than {MAX_FILES} files; give the folder of one examination")
+    archives = {name: "archive inside a folder" for name in sorted(files) if _is_archive(name)}
+    openers = {
+        name: partial(_open_file, files[name], name, str(path)) for name in sorted(files) if name not in archives
+    }
+    return FileSource(str(path), openers, archives)
+
+
+def file_source(path: Path) -> FileSource:
+    """One file, such as a multi-frame one."""
+    return FileSource(str(path), {path.name: partial(_open_file, path, path.name, str(path.parent))})
 
 
 @contextmanager
 def zip_source(file: BinaryIO, label: str) -> Iterator[FileSource]:
     """Every member of a zip, read in memory; usable as long as the context lasts.
 
+    Nothing is written to disk, so that a member may have any name. Archives inside the zip are left out.
+
     Raises
     ------
     ScanError
-        If it is no zip, is encrypted, or unpacks to more than `MAX_SCAN_BYTES`.
+        If it is no zip or damaged, is encrypted, holds more than `MAX_FILES` members or one packed by another method
+        than deflate, unpacks to more than `MAX_SCAN_BYTES` or to more than `MAX_RATIO` times its size.
     """
     try:
+        _check_directory_size(file, label)
         archive = zipfile.ZipFile(file)
-    except zipfile.BadZipFile as error:
+    except ScanError:
+        raise
+    except _DAMAGE as error:
         raise ScanError(f"{label}: wanted a folder or a zip of DICOM files; it is neither, or it is damaged") from error
     with archive:
         members = [item for item in archive.infolist() if not item.is_dir() and "__MACOSX" not in item.filename]
-        if any(item.flag_bits & 0x1 for item in members):
-            raise ScanError(f"{label}: the zip is encrypted; give it without a password")
-        if (total := sum(item.file_size for item in members)) > MAX_SCAN_BYTES:
-            raise ScanError(
-                f"{label}: {total} bytes unpacked is over the limit of {MAX_SCAN_BYTES}; give one scan only"
-            )
+        _check_members(members, label)
         members.sort(key=lambda item: item.filename)
-        yield FileSource(label, {item.filename: partial(archive.open, item) for item in members})
+        if twice := [a.filename for a, b in itertools.pairwise(members) if a.filename == b.filename]:
+            raise ScanError(f"{label}: {twice[0]} stands twice in the zip; pack the folder anew")
+        archives = {item.filename: "archive inside the zip" for item in members if _is_archive(item.filename)}
+        openers = {item.filename: partial(archive.open, item) for item in members if item.filename not in archives}
+        yield FileSource(label, openers, archives)
 
 
-def _open_file(path: Path) -> IO[bytes]:
-    return path.open("rb")
+def _walk(path: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise ScanError(f"{path}: a folder in it cannot be listed: {error.strerror}") from error
+
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(path, onerror=refuse, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        yield from (Path(folder, name) for name in names)
+
+
+def _is_archive(name: str) -> bool:
+    return name.lower().endswith(_ARCHIVES)
+
+
+def _open_file(path: Path, name: str, label: str) -> IO[bytes]:
+    if (size := path.stat().st_size) > MAX_FILE_BYTES:
+        raise ScanError(f"{label}: {name} has {size} bytes, over the limit of {MAX_FILE_BYTES}")
+    return _BoundedFile(path, size)
+
+
+class _BoundedFile(io.BufferedReader):
+    """A file that makes no more room than it has bytes, whatever length a damaged header asks for."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or size < 0 or size > io.DEFAULT_BUFFER_SIZE:
+            left = max(self._size - self.tell(), 0)
+            size = left if size is None or size < 0 else min(size, left)
+        return super().read(size)
+
+
+def _check_directory_size(file: BinaryIO, label: str) -> None:
+    """Refuse a list of members that zipfile, which reads it whole, would need minutes or gigabytes for.
+
+    The end record and its 64-bit twin are those of the zip format (APPNOTE.TXT 4.3.14 to 4.3.16).
+    """
+    file.seek(0, os.SEEK_END)
+    file.seek(max(file.tell() - 2**16 - 100, 0))
+    tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    sizes = [int.from_bytes(tail[end + 12 : end + 16], "little")] if end >= 0 else []
+    if end >= 76 and tail[end - 20 : end - 16] == b"PK\6\7":
+        sizes = [int.from_bytes(tail[end - 36 : end - 28], "little")]
+    file.seek(0)
+    if sizes and sizes[0] > MAX_DIRECTORY_BYTES:
+        raise ScanError(f"{label}: the zip lists its members in {sizes[0]} bytes, over the limit; give one scan only")
+
+
+def _check_members(members: list[zipfile.ZipInfo], label: str) -> None:
+    if len(members) > MAX_FILES:
+        raise ScanError(f"{label}: there are more than {MAX_FILES} files; give one examination only")
+    for item in members:
+        if item.flag_bits & _ENCRYPTED:
+            raise ScanError(f"{label}: the zip is encrypted; give it without a password")
+        if item.compress_type not in _METHODS:
+            raise ScanError(f"{label}: {item.filename} is packed by method {item.compress_type}; pack it with deflate")
+        if item.file_size > MAX_FILE_BYTES:
+            raise ScanError(f"{label}: {item.filename} has {item.file_size} bytes, over the limit of {MAX_FILE_BYTES}")
+    total, packed = sum(item.file_size for item in members), sum(item.compress_size for item in members)
+    if total > MAX_SCAN_BYTES:
+        raise ScanError(f"{label}: {total} bytes unpacked is over the limit of {MAX_SCAN_BYTES}; give one scan only")
+    if total > max(HARMLESS_BYTES, MAX_RATIO * packed):
+        raise ScanError(f"{label}: {packed} bytes unpack to {total}, as only a zip bomb does")

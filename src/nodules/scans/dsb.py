@@ -8,6 +8,8 @@ import pandas as pd
 
 from nodules.scans.scan_error import ScanError
 
+LABELS, SOLUTION = "stage1_labels.csv", "stage1_solution.csv"
+
 
 def patient_folders(dsb_root: Path) -> dict[str, Path]:
     """Return the patients' DICOM folders by patient id, sorted; hidden folders are left out.
@@ -31,16 +33,46 @@ def read_labels(csv: Path) -> pd.Series:
     Returns
     -------
     Series
-        int `cancer`, 1 where diagnosed within a year, by patient `id`, in the order of the file.
+        int `cancer`, 1 where diagnosed within a year, by patient `id`, in the order of the file; a row that repeats
+        an earlier one is dropped.
 
     Raises
     ------
     ScanError
-        If the file or a column is missing, an id is empty or twice there, or a label is neither 0 nor 1.
+        If the file or a column is missing, an id is empty or has two labels, or a label is neither 0 nor 1.
     """
     labels = _read_column(csv, "cancer")
     _refuse_rows(~labels.isin([0, 1]), labels, csv, "a label of 0 or 1")
     return labels.astype(int)
+
+
+def read_all_labels(dsb_root: Path) -> pd.Series:
+    """Read `stage1_labels.csv` and, where it is there, `stage1_solution.csv` with the labels of the 198 test patients.
+
+    Returns
+    -------
+    Series
+        As `read_labels`.
+
+    Raises
+    ------
+    ScanError
+        As `read_labels`, and if the two tables contradict each other.
+    """
+    labels = read_labels(dsb_root / LABELS)
+    solution = dsb_root / SOLUTION
+    if not solution.is_file():
+        return labels
+    more = read_labels(solution)
+    both = labels.index.intersection(more.index)
+    if (unlike := labels[both] != more[both]).any():
+        raise ScanError(f"{solution}: patient {both[unlike.to_numpy()][0]} has another label in {LABELS}; keep one")
+    return pd.concat([labels, more.drop(both)])
+
+
+def repeated_lines(csv: Path) -> list[int]:
+    """Return the lines of a table of labels that repeat an earlier id, for a person to see."""
+    return [int(row) + 2 for row in _read_table(csv, "cancer")["id"].duplicated().to_numpy().nonzero()[0]]
 
 
 def read_truth(csv: Path) -> pd.Series:
@@ -54,7 +86,7 @@ def read_truth(csv: Path) -> pd.Series:
     Raises
     ------
     ScanError
-        If the file or a column is missing, an id is empty or twice there, or a value lies outside 0..1.
+        If the file or a column is missing, an id is empty or has two values, or a value lies outside 0..1.
     """
     truth = _read_column(csv, "true_probability")
     _refuse_rows(~truth.between(0, 1), truth, csv, "a probability of 0..1")
@@ -62,6 +94,16 @@ def read_truth(csv: Path) -> pd.Series:
 
 
 def _read_column(csv: Path, column: str) -> pd.Series:
+    table = _read_table(csv, column)
+    values = pd.to_numeric(table[column], errors="coerce")
+    unique = pd.DataFrame({"id": table["id"], "value": values}).drop_duplicates()
+    if (twice := unique["id"].duplicated()).any():
+        patient = unique["id"][twice].iloc[0]
+        raise ScanError(f"{csv}: patient {patient} is there with two values of {column}; keep one row per patient")
+    return unique.set_index("id")["value"].rename(column)
+
+
+def _read_table(csv: Path, column: str) -> pd.DataFrame:
     if not csv.is_file():
         raise ScanError(f"{csv}: no such file; it must have the columns id and {column}")
     try:
@@ -73,9 +115,7 @@ def _read_column(csv: Path, column: str) -> pd.Series:
         raise ScanError(f"{csv}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
     if table["id"].isna().any():
         raise ScanError(f"{csv}, line {int(table['id'].isna().argmax()) + 2}: the id is empty")
-    if (twice := table["id"].duplicated()).any():
-        raise ScanError(f"{csv}: patient {table['id'][twice].iloc[0]} is there twice; keep one row per patient")
-    return pd.to_numeric(table.set_index("id")[column], errors="coerce")
+    return table.assign(id=table["id"].str.strip())
 
 
 def _refuse_rows(bad: pd.Series, values: pd.Series, csv: Path, wanted: str) -> None:

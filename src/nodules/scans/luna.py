@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nodules.scans.scan_error import ScanError
 
@@ -34,7 +35,28 @@ class NoduleAnnotation:
     diameter_mm: float
 
 
+@dataclass(frozen=True)
+class AnnotationTable:
+    """What `annotations.csv` says.
+
+    Attributes
+    ----------
+    nodules : dict
+        Series UID to its nodules, both in the order of the file.
+    repeated_lines : tuple of int
+        Lines that say what an earlier one said; they were dropped.
+    """
+
+    nodules: dict[str, list[NoduleAnnotation]]
+    repeated_lines: tuple[int, ...]
+
+
 def read_annotations(csv: Path) -> dict[str, list[NoduleAnnotation]]:
+    """Read the nodules of `annotations.csv` by series UID; see `read_annotation_table`."""
+    return read_annotation_table(csv).nodules
+
+
+def read_annotation_table(csv: Path) -> AnnotationTable:
     """Read `annotations.csv` (columns seriesuid, coordX, coordY, coordZ, diameter_mm).
 
     Parameters
@@ -42,30 +64,30 @@ def read_annotations(csv: Path) -> dict[str, list[NoduleAnnotation]]:
     csv : Path
         The table.
 
-    Returns
-    -------
-    dict
-        Series UID to its nodules, both in the order of the file.
-
     Raises
     ------
     ScanError
-        If the file or a column is missing, a number is not finite, or a diameter is not positive.
+        If the file or a column is missing, a number is not finite, a diameter is not positive, or two rows give
+        different diameters at the same place.
     """
     table = _read_table(csv)
     numbers = table[_NUMBER_COLUMNS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
-    bad = ~np.isfinite(numbers).all(axis=1) | ~(numbers[:, 3] > 0) | table["seriesuid"].isna().to_numpy()
-    if bad.any():
-        row = int(np.argmax(bad))
-        received = ", ".join(str(value) for value in table.loc[row, ["seriesuid", *_NUMBER_COLUMNS]])
-        raise ScanError(
-            f"{csv}, line {row + 2}: wanted a series UID, three finite coordinates and a positive diameter, "
-            f"got {received}"
-        )
-    found: dict[str, list[NoduleAnnotation]] = {}
-    for uid, (x, y, z, diameter_mm) in zip(table["seriesuid"], numbers.tolist(), strict=True):
-        found.setdefault(uid, []).append(NoduleAnnotation(uid, (x, y, z), diameter_mm))
-    return found
+    _refuse_bad_rows(table, numbers, csv)
+    nodules: dict[str, list[NoduleAnnotation]] = {}
+    lines: dict[tuple[str, float, float, float], tuple[int, float]] = {}
+    repeated: list[int] = []
+    for line, (uid, (x, y, z, diameter_mm)) in enumerate(zip(table["seriesuid"], numbers.tolist(), strict=True), 2):
+        earlier = lines.setdefault((uid, x, y, z), (line, diameter_mm))
+        if earlier[1] != diameter_mm:
+            raise ScanError(
+                f"{csv}, line {line}: {diameter_mm} mm where line {earlier[0]} gives {earlier[1]} mm for the same "
+                f"nodule of {uid}; keep one of them"
+            )
+        if earlier[0] == line:
+            nodules.setdefault(uid, []).append(NoduleAnnotation(uid, (x, y, z), diameter_mm))
+        else:
+            repeated.append(line)
+    return AnnotationTable(nodules, tuple(repeated))
 
 
 def series_files(luna_root: Path, subset: int) -> dict[str, Path]:
@@ -102,6 +124,17 @@ def series_without_file(annotated: Iterable[str], present: Collection[str]) -> l
     return sorted(set(annotated) - set(present))
 
 
+def _refuse_bad_rows(table: pd.DataFrame, numbers: NDArray[np.float64], csv: Path) -> None:
+    bad = ~np.isfinite(numbers).all(axis=1) | ~(numbers[:, 3] > 0) | table["seriesuid"].isna().to_numpy()
+    if bad.any():
+        row = int(np.argmax(bad))
+        received = ", ".join(str(value) for value in table.loc[row, ["seriesuid", *_NUMBER_COLUMNS]])
+        raise ScanError(
+            f"{csv}, line {row + 2}: wanted a series UID, three finite coordinates and a positive diameter, "
+            f"got {received}"
+        )
+
+
 def _read_table(csv: Path) -> pd.DataFrame:
     if not csv.is_file():
         raise ScanError(f"{csv}: no such file; LUNA16's annotations.csv belongs there")
@@ -112,4 +145,4 @@ def _read_table(csv: Path) -> pd.DataFrame:
     missing = [column for column in ["seriesuid", *_NUMBER_COLUMNS] if column not in table.columns]
     if missing:
         raise ScanError(f"{csv}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    return table
+    return table.assign(seriesuid=table["seriesuid"].str.strip().replace("", None))

@@ -2,52 +2,62 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from pathlib import Path
 
-from nodules.imaging.volume import Volume
 from nodules.scans.dicom import read_series, read_series_bytes
+from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_files import VOLUME_SUFFIXES, read_volume, volume_suffix
+from nodules.scans.volume_content import VOLUME_SUFFIXES, content_suffix, volume_suffix
+from nodules.scans.volume_files import read_volume
+from nodules.scans.volume_headers import read_metaimage_header, read_nrrd_header
 
-ACCEPTED = f"a DICOM folder, a .zip of one, or a volume file ({', '.join(VOLUME_SUFFIXES)})"
+ACCEPTED = f"a DICOM folder, a .zip of one, a multi-frame DICOM file, or a volume file ({', '.join(VOLUME_SUFFIXES)})"
 
-_TEXT_HEADER_BYTES = 2**16
+_MAGIC = slice(128, 132)  # where a DICOM file says DICM
 _SENT = "the sent scan"
 
 
-def read_scan(path: Path) -> Volume:
+def read_scan(path: Path, params: ReadingParams, series_uid: str | None = None) -> Reading:
     """Read a CT scan from a DICOM folder or zip, or from a volume file.
 
     Parameters
     ----------
     path : Path
-        Folder, `.zip`, or a file with one of `VOLUME_SUFFIXES`.
+        Folder, `.zip`, multi-frame DICOM file, or a file with one of `VOLUME_SUFFIXES`.
+    params : ReadingParams
+        What is repaired and what is refused.
+    series_uid : str, optional
+        The DICOM series to read; without it the reader chooses (`scans.dicom_series`).
 
     Returns
     -------
-    Volume
-        int16 HU on canonical axes, clipped as by `read_volume`.
+    Reading
+        The volume and what was done to it.
 
     Raises
     ------
     ScanError
-        If nothing is there, it is of no accepted kind, or its reader refuses it.
+        If nothing is there, it is of no accepted kind, its reader refuses it, or a series is asked for where there are
+        none.
     """
     if not path.exists():
         raise ScanError(f"{path}: no such file or folder; give {ACCEPTED}")
     if path.is_dir() or path.suffix.lower() == ".zip":
-        return read_series(path)
+        return read_series(path, params, series_uid)
     if volume_suffix(path):
-        return read_volume(path)
-    if path.suffix.lower() == ".dcm":
-        raise ScanError(f"{path}: one DICOM file is one slice; give its folder {path.parent}")
+        if series_uid:
+            raise ScanError(f"{path}: a volume file has no series {series_uid}; leave the series away")
+        return read_volume(path, params)
+    if _is_dicom(path):
+        return read_series(path, params, series_uid)
     raise ScanError(f"{path}: unknown kind of file; give {ACCEPTED}")
 
 
-def read_scan_bytes(data: bytes) -> Volume:
-    """Read a CT scan that was sent as bytes: a DICOM zip, `.mha`, `.nii`, `.nii.gz` or `.nrrd`, told by its content.
+def read_scan_bytes(data: bytes, params: ReadingParams) -> Reading:
+    """Read a CT scan that was sent as bytes: a DICOM zip or multi-frame file, `.mha`, `.nii`, `.nii.gz` or `.nrrd`.
+
+    The content tells which.
 
     Raises
     ------
@@ -55,40 +65,39 @@ def read_scan_bytes(data: bytes) -> Volume:
         If the content is of no accepted kind, keeps its voxels in another file, or its reader refuses it.
     """
     suffix = _sniff(data)
-    if suffix == ".zip":
-        return read_series_bytes(data)
-    _refuse_detached_voxels(data, suffix)
+    if suffix in (".zip", ".dcm"):
+        return read_series_bytes(data, params)
     with tempfile.TemporaryDirectory(prefix="nodules-") as folder:
         path = Path(folder) / f"scan{suffix}"
         path.write_bytes(data)
         try:
-            return read_volume(path)
+            _refuse_detached_voxels(path)
+            return read_volume(path, params)
         except ScanError as error:
             raise ScanError(str(error).replace(str(path), _SENT)) from error
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.suffix.lower() == ".dcm":
+        return True
+    with path.open("rb") as file:
+        return file.read(_MAGIC.stop)[_MAGIC] == b"DICM"
 
 
 def _sniff(data: bytes) -> str:
     if data.startswith(b"PK"):
         return ".zip"
-    if data.startswith(b"\x1f\x8b"):
-        return ".nii.gz"
-    if data.startswith(b"NRRD"):
-        return ".nrrd"
-    if data[344:348] == b"n+1\0":
-        return ".nii"
-    if re.search(rb"^\s*NDims\s*=", data[:_TEXT_HEADER_BYTES], re.MULTILINE):
-        return ".mha"
-    raise ScanError(f"{_SENT}: unknown kind of data; send a zip of a DICOM folder, .mha, .nii, .nii.gz or .nrrd")
+    if data[_MAGIC] == b"DICM":
+        return ".dcm"
+    suffix = content_suffix(data)
+    if suffix is None:
+        raise ScanError(f"{_SENT}: unknown kind of data; send a zip of a DICOM folder, .mha, .nii, .nii.gz or .nrrd")
+    return suffix
 
 
-def _refuse_detached_voxels(data: bytes, suffix: str) -> None:
+def _refuse_detached_voxels(path: Path) -> None:
     """Refuse a header that points to another file: the sender must not name files of this machine."""
-    header = data[:_TEXT_HEADER_BYTES]
-    if suffix == ".mha":
-        named = re.findall(rb"^\s*ElementDataFile\s*[=:]\s*(.*?)\s*$", header, re.MULTILINE)
-        detached = not named or named[0].upper() != b"LOCAL"
-    else:
-        fields = re.split(rb"\r?\n\r?\n", header, maxsplit=1)[0]
-        detached = suffix == ".nrrd" and re.search(rb"^data ?file:", fields, re.MULTILINE | re.IGNORECASE) is not None
-    if detached:
-        raise ScanError(f"{_SENT}: its voxels are not in the file; send one file that holds both header and voxels")
+    read_header = {".mha": read_metaimage_header, ".mhd": read_metaimage_header, ".nrrd": read_nrrd_header}
+    suffix = volume_suffix(path)
+    if suffix in read_header and read_header[suffix](path).data_name is not None:
+        raise ScanError(f"{path}: its voxels are not in the file; send one file that holds both header and voxels")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class ScanError(ValueError):
     """A scan, mask or table cannot be used; the message names the file, what was wanted and what to do about it."""
+
+    verdict: Literal["unusable"] = "unusable"

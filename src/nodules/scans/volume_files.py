@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,210 +11,243 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from nodules.imaging.canonical_axes import canonical_axes
+from nodules.imaging.upright import onto_world_axes, upright
 from nodules.imaging.volume import AIR_HU, MAX_HU, Volume
-from nodules.scans.completeness import check_metaimage, check_nifti
+from nodules.scans.completeness import NOT_FINITE, check_finite_nifti, check_metaimage, check_nifti, check_nrrd
+from nodules.scans.hu_range import examine_range
+from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
+from nodules.scans.stated_geometry import check_stated_geometry
+from nodules.scans.volume_content import KINDS, VOLUME_SUFFIXES, check_content, volume_suffix
+from nodules.scans.volume_headers import MAX_SCAN_BYTES
+from nodules.scans.volume_writing import write_volume
 
-VOLUME_SUFFIXES = (".mhd", ".mha", ".nii", ".nii.gz", ".nrrd")
+__all__ = [
+    "MAX_SCAN_BYTES",
+    "VOLUME_SUFFIXES",
+    "canonical_axes",
+    "read_mask",
+    "read_volume",
+    "volume_suffix",
+    "write_volume",
+]
 
-MAX_SCAN_BYTES = 4 * 2**30
-"""Largest scan that is read, uncompressed: 2,000 slices of 1024 x 1024; what claims more is damaged or hostile."""
+_SHEARED = "its axes are not at right angles (a tilted gantry?); resample it onto a rectangular grid first"
+_COSINE_TOLERANCE = 1e-3
+_NIFTI_FLOATS = {"16": 4, "64": 8}  # code of the data type to its size
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, params: ReadingParams) -> Reading:
     """Read a CT scan from one file (`VOLUME_SUFFIXES`).
 
     Parameters
     ----------
     path : Path
         The file; for `.mhd` the header, whose data file lies beside it.
+    params : ReadingParams
+        The largest gantry tilt, axes that are not at right angles, that is straightened (not in NIfTI).
 
     Returns
     -------
-    Volume
-        int16 HU, clipped to [`AIR_HU`, `MAX_HU`], fractions rounded, on canonical axes.
+    Reading
+        int16 HU, clipped to [`AIR_HU`, `MAX_HU`], fractions rounded, upright on canonical axes.
 
     Raises
     ------
     ScanError
-        If the file is missing, damaged, not a 3-D image of one value per voxel, or holds NaN.
+        If the file is missing, damaged or not what its suffix says; if it is not a 3-D image of one value per voxel;
+        if it is tilted too far, does not state its voxel size, holds NaN, or values that are no HU
+        (`hu_range.examine_range`).
     """
     stored = _read(path)
-    return stored.with_voxels(_as_hu(stored.voxels_zyx, path))
+    warnings = check_stated_geometry(path, stored.header)
+    _check_finite(stored, path)
+    finding = examine_range(stored.values_zyx)
+    if finding.refusal:
+        raise ScanError(f"{path}: {finding.refusal}")
+    hu = _to_hu(stored.values_zyx, finding.offset_hu)
+    kept, grid = stored.repairs, stored.grid
+    del stored  # twice the memory else
+    volume, turned = _set_upright(hu, grid, params, path)
+    return Reading(
+        volume,
+        kind=KINDS[volume_suffix(path) or ""],
+        repairs=tuple(text for text in [*kept, finding.repair, turned] if text),
+        warnings=tuple(text for text in [*warnings, finding.warning] if text),
+    )
 
 
 def read_mask(path: Path) -> Volume:
-    """Read a mask, label map or probability map: as `read_volume`, but with the stored type and values.
+    """Read a mask, label map or probability map with its stored type and values, on canonical axes.
 
     Raises
     ------
     ScanError
         If the file is missing, damaged, or not a 3-D image of one value per voxel.
     """
-    return _read(path)
+    stored = _read(path)
+    if stored.grid.skew_degrees:
+        raise ScanError(f"{path}: {_SHEARED}")
+    return canonical_axes(_volume(stored.values_zyx.copy(), stored.grid, path))
 
 
-def write_volume(volume: Volume, path: Path, *, compress: bool = True) -> None:
-    """Write a volume so that it appears whole or not at all; a file of that name is replaced.
+@dataclass(frozen=True)
+class _Grid:
+    """Where the voxels lie; the columns of `direction` are the ways along index x, y and z."""
 
-    Parameters
-    ----------
-    volume : Volume
-        int16, uint8, uint16, int32 or float voxels; bool is stored as uint8, every float as float32.
-    path : Path
-        One of `VOLUME_SUFFIXES`, in an existing folder. `.mhd` puts its data file (`.zraw`, or `.raw` where not
-        compressed) beside it.
-    compress : bool
-        Compress losslessly. NIfTI goes by its suffix instead: `.nii.gz` is compressed, `.nii` is not.
+    spacing_xyz_mm: tuple[float, ...]
+    origin_xyz_mm: tuple[float, ...]
+    direction: NDArray[np.float64]
 
-    Raises
-    ------
-    ScanError
-        If the suffix is unknown or the folder does not exist.
-    """
-    if volume_suffix(path) is None:
-        raise ScanError(f"{path}: a volume is written as one of {', '.join(VOLUME_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise ScanError(f"{path}: its folder does not exist; make it first")
-    image = SimpleITK.GetImageFromArray(_storable(volume.voxels_zyx))
-    image.SetSpacing([float(s) for s in volume.spacing_zyx_mm[::-1]])
-    image.SetOrigin([float(v) for v in volume.origin_xyz_mm])
-    image.SetDirection([float(v) for v in volume.direction_xyz])
-    with _appearing_whole(path) as unfinished:
-        SimpleITK.WriteImage(image, str(unfinished), compress)
+    @property
+    def skew_degrees(self) -> float:
+        """How far two axes are from a right angle, 0 within rounding."""
+        columns = self.direction / np.linalg.norm(self.direction, axis=0)
+        cosines = np.abs(columns.T @ columns - np.eye(3))
+        return float(np.degrees(np.arcsin(min(1.0, cosines.max())))) if cosines.max() > _COSINE_TOLERANCE else 0.0
 
 
-def volume_suffix(path: Path) -> str | None:
-    """Return the suffix of `VOLUME_SUFFIXES` that the file name ends in, or None; `.nii.gz` counts as one suffix."""
-    name = path.name.lower()
-    return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), None)
+@dataclass(frozen=True)
+class _Stored:
+    """An image as ITK read it; `values_zyx` is a view of `image` and lives no longer."""
+
+    image: SimpleITK.Image
+    header: SimpleITK.ImageFileReader
+    values_zyx: NDArray[Any]
+    grid: _Grid
+    repairs: tuple[str, ...]
 
 
-def canonical_axes(volume: Volume) -> Volume:
-    """Swap and flip axes until x, y and z run as near to the world's left, back and head as they can.
-
-    No voxel changes its value or its place in the world; an oblique grid stays oblique (as ITK's DICOMOrient to LPS).
-
-    Parameters
-    ----------
-    volume : Volume
-        Any right- or left-handed grid.
-
-    Returns
-    -------
-    Volume
-        The same voxels, contiguous in memory.
-    """
-    direction = np.asarray(volume.direction_xyz, dtype=float).reshape(3, 3)
-    columns = max(itertools.permutations(range(3)), key=lambda order: np.abs(direction[:, order].diagonal()).sum())
-    flips_xyz = direction[:, columns].diagonal() < 0
-    axes = [2 - column for column in columns[::-1]]  # the array's axes run z, y, x
-    flips_zyx = flips_xyz[::-1]
-    voxels = volume.voxels_zyx.transpose(axes)[tuple(slice(None, None, -1 if flip else 1) for flip in flips_zyx)]
-    corner = [0, 0, 0]
-    for axis, flip in zip(axes, flips_zyx, strict=True):
-        corner[axis] = volume.shape_zyx[axis] - 1 if flip else 0
-    x, y, z = (float(v) for v in volume.voxel_to_world(corner))
-    spacing_z_mm, spacing_y_mm, spacing_x_mm = (volume.spacing_zyx_mm[axis] for axis in axes)
-    # Adding 0.0 below turns -0.0 into 0.0.
-    turned = direction[:, columns] * np.where(flips_xyz, -1.0, 1.0)
-    return Volume(
-        voxels_zyx=np.ascontiguousarray(voxels),
-        spacing_zyx_mm=(spacing_z_mm, spacing_y_mm, spacing_x_mm),
-        origin_xyz_mm=(x, y, z),
-        direction_xyz=tuple(float(v) + 0.0 for v in turned.ravel()),
-    )
-
-
-def _read(path: Path) -> Volume:
-    reader = _open(path)
-    if reader.HasMetaDataKey("bitpix"):
-        check_nifti(path, _nifti_bytes(reader))
+def _read(path: Path) -> _Stored:
+    check_content(path)
+    if path.name.lower().endswith((".mhd", ".mha")):
+        check_metaimage(path)
+    elif path.name.lower().endswith(".nrrd"):
+        check_nrrd(path)
+    header = _open(path)
+    if _is_nifti(header):
+        check_nifti(path, _nifti_bytes(header))
     try:
-        image = reader.Execute()
+        image = header.Execute()
     except RuntimeError as error:
+        if "direction" in str(error) or "spacing" in str(error):
+            raise ScanError(f"{path}: unusable geometry: spacing and directions must span space; mend them") from error
         raise ScanError(f"{path}: damaged: {_last_line(error)}; get the file again") from error
-    try:
-        spacing_x_mm, spacing_y_mm, spacing_z_mm = image.GetSpacing()
-        x, y, z = image.GetOrigin()
-        return canonical_axes(
-            Volume(
-                voxels_zyx=SimpleITK.GetArrayFromImage(image),
-                spacing_zyx_mm=(spacing_z_mm, spacing_y_mm, spacing_x_mm),
-                origin_xyz_mm=(x, y, z),
-                direction_xyz=image.GetDirection(),
-            )
-        )
-    except ValueError as error:
-        raise ScanError(f"{path}: unusable geometry: {error}") from error
+    values = SimpleITK.GetArrayViewFromImage(image).reshape(image.GetSize()[2::-1])
+    if values.dtype.kind not in "iuf":
+        raise ScanError(f"{path}: wanted real numbers, got {image.GetPixelIDTypeAsString()}; save a single CT scan")
+    if inter := _unused_intercept(header):
+        values = values - inter
+    return _Stored(image, header, values, _grid(image), _single_time(header))
 
 
 def _open(path: Path) -> SimpleITK.ImageFileReader:
     """Read the header alone and refuse what is no 3-D scalar image of a sane size."""
-    if volume_suffix(path) is None:
-        raise ScanError(f"{path}: a volume file must end in one of {', '.join(VOLUME_SUFFIXES)}")
-    if not path.is_file():
-        raise ScanError(f"{path}: no such file")
-    if path.name.lower().endswith((".mhd", ".mha")):
-        check_metaimage(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise ScanError(f"{path}: no readable header: {_last_line(error)}; check that the suffix is right") from error
+        if "orthonormal" in str(error):
+            raise ScanError(f"{path}: {_SHEARED}") from error
+        raise ScanError(f"{path}: no readable header: {_last_line(error)}; get the file again") from error
     size = reader.GetSize()
-    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1 or 0 in size:
+    if len(size) < 3 or math.prod(size[3:]) != 1 or reader.GetNumberOfComponents() != 1 or 0 in size:
         raise ScanError(
             f"{path}: wanted a 3-D image of one value per voxel, got size {tuple(size)} "
             f"of {reader.GetNumberOfComponents()} value(s); save a single 3-D scan"
         )
-    if math.prod(size) * 2 > MAX_SCAN_BYTES:
+    if math.prod(size) * _bytes_per_value(reader) > MAX_SCAN_BYTES:
         raise ScanError(f"{path}: its header claims {tuple(size)} voxels, over the limit of {MAX_SCAN_BYTES} bytes")
     return reader
 
 
-def _nifti_bytes(reader: SimpleITK.ImageFileReader) -> int:
-    voxel_bytes = math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) // 8
-    return voxel_bytes + int(float(reader.GetMetaData("vox_offset")))
+def _grid(image: SimpleITK.Image) -> _Grid:
+    axes = image.GetDimension()
+    direction = np.reshape(image.GetDirection(), (axes, axes))[:3, :3]
+    return _Grid(image.GetSpacing()[:3], image.GetOrigin()[:3], direction)
 
 
-def _as_hu(stored: NDArray[Any], path: Path) -> NDArray[np.int16]:
-    if np.issubdtype(stored.dtype, np.floating):
-        if np.isnan(stored).any():
-            raise ScanError(f"{path}: holds NaN where HU are wanted; replace it by {AIR_HU}")
-        return np.rint(np.clip(stored, AIR_HU, MAX_HU)).astype(np.int16)
-    limits = np.iinfo(stored.dtype)
-    return np.clip(stored, max(AIR_HU, limits.min), min(MAX_HU, limits.max)).astype(np.int16, copy=False)
-
-
-def _storable(voxels_zyx: NDArray[Any]) -> NDArray[Any]:
-    if voxels_zyx.dtype == bool:
-        return voxels_zyx.astype(np.uint8)
-    if np.issubdtype(voxels_zyx.dtype, np.floating):
-        return voxels_zyx.astype(np.float32, copy=False)
-    if voxels_zyx.dtype not in (np.uint8, np.int16, np.uint16, np.int32):
+def _set_upright(
+    hu_zyx: NDArray[np.int16], grid: _Grid, params: ReadingParams, path: Path
+) -> tuple[Volume, str | None]:
+    """Give the grid the axes of the body, and say if that took resampling."""
+    skew_degrees = grid.skew_degrees
+    if skew_degrees > params.max_tilt_degrees:
         raise ScanError(
-            f"voxels must be bool, uint8, int16, uint16, int32 or float to be written, got {voxels_zyx.dtype}"
+            f"{path}: {_SHEARED}: {skew_degrees:.1f} degrees off, over the limit of {params.max_tilt_degrees:g}"
         )
-    return voxels_zyx
-
-
-@contextmanager
-def _appearing_whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to; what was written moves to `path` at the end, data files before the header.
-
-    The folder's name is fixed, so that what a killed writer left behind is cleared by the next one.
-    """
-    folder = path.parent / f".{path.name}.unfinished"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    turned = None if skew_degrees else canonical_axes(_volume(hu_zyx, grid, path))
     try:
-        yield folder / path.name
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
-            file.replace(path.parent / file.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if turned is None:
+            straight = onto_world_axes(hu_zyx, grid.origin_xyz_mm, grid.direction * np.array(grid.spacing_xyz_mm))
+            return straight, f"gantry tilt of {skew_degrees:.1f} degrees straightened"
+        volume, degrees = upright(turned)
+    except ValueError as error:
+        raise ScanError(f"{path}: its grid lies obliquely and cannot be resampled: {error}") from error
+    return volume, f"oblique by {degrees:.1f} degrees: resampled along the body's axes" if degrees else None
+
+
+def _volume(voxels_zyx: NDArray[Any], grid: _Grid, path: Path) -> Volume:
+    spacing_x_mm, spacing_y_mm, spacing_z_mm = grid.spacing_xyz_mm
+    x, y, z = grid.origin_xyz_mm
+    try:
+        return Volume(
+            voxels_zyx=voxels_zyx,
+            spacing_zyx_mm=(spacing_z_mm, spacing_y_mm, spacing_x_mm),
+            origin_xyz_mm=(x, y, z),
+            direction_xyz=tuple(float(v) for v in grid.direction.ravel()),
+        )
+    except ValueError as error:
+        raise ScanError(f"{path}: unusable geometry: {error}") from error
+
+
+def _check_finite(stored: _Stored, path: Path) -> None:
+    if stored.values_zyx.dtype.kind != "f":
+        return
+    if not all(np.isfinite(plane).all() for plane in stored.values_zyx):
+        raise ScanError(f"{path}: {NOT_FINITE}")
+    value_bytes = _NIFTI_FLOATS.get(stored.header.GetMetaData("datatype")) if _is_nifti(stored.header) else None
+    if value_bytes:
+        start = int(float(stored.header.GetMetaData("vox_offset")))
+        check_finite_nifti(path, start, stored.values_zyx.size * value_bytes, value_bytes)
+
+
+def _to_hu(values_zyx: NDArray[Any], offset_hu: int) -> NDArray[np.int16]:
+    hu = np.empty(values_zyx.shape, np.int16)
+    for plane, values in zip(hu, values_zyx, strict=True):  # slice by slice: no second copy of the scan
+        limits = np.iinfo(values.dtype) if values.dtype.kind in "iu" else np.finfo(values.dtype)
+        low, high = max(AIR_HU + offset_hu, limits.min), min(MAX_HU + offset_hu, limits.max)
+        plane[:] = np.rint(np.clip(values, low, high)) - offset_hu
+    return hu
+
+
+def _single_time(header: SimpleITK.ImageFileReader) -> tuple[str, ...]:
+    is_4d = header.GetDimension() > 3 or (header.HasMetaDataKey("dim[0]") and int(header.GetMetaData("dim[0]")) > 3)
+    has_list = header.HasMetaDataKey("NRRD_pixel_original_axis")
+    return ("a fourth axis of one time point was dropped",) if is_4d or has_list else ()
+
+
+def _bytes_per_value(header: SimpleITK.ImageFileReader) -> int:
+    return int(SimpleITK.Image([1, 1], header.GetPixelID()).GetSizeOfPixelComponent())
+
+
+def _unused_intercept(header: SimpleITK.ImageFileReader) -> float:
+    """Return what ITK added although a slope of 0 says that nothing is to be scaled (NIfTI-1); NaN shows as 0 here."""
+    if not _is_nifti(header):
+        return 0.0
+    slope, inter = (float(header.GetMetaData(key)) for key in ("scl_slope", "scl_inter"))
+    return inter if slope == 0 else 0.0
+
+
+def _is_nifti(header: SimpleITK.ImageFileReader) -> bool:
+    return bool(header.HasMetaDataKey("bitpix"))
+
+
+def _nifti_bytes(header: SimpleITK.ImageFileReader) -> int:
+    voxel_bytes = math.prod(header.GetSize()) * int(header.GetMetaData("bitpix")) // 8
+    return voxel_bytes + int(float(header.GetMetaData("vox_offset")))
 
 
 def _last_line(error: RuntimeError) -> str:

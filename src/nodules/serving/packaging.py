@@ -83,6 +83,7 @@ def _clean_copy(package_folder: Path, folder: Path) -> str:
 
 
 def _signature() -> ModelSignature:
+    verdict = Object([Property("status", DataType.string), Property("reasons", Array(DataType.string))])
     nodule = Object([Property(name, DataType.long if name == "lung" else DataType.double) for name in NODULE_FIELDS])
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "scan")]),
@@ -90,9 +91,9 @@ def _signature() -> ModelSignature:
             [
                 ColSpec(DataType.double, "probability", required=False),
                 ColSpec(Array(nodule), "nodules"),
-                ColSpec(Array(DataType.string), "warnings"),
+                ColSpec(verdict, "verdict"),
+                ColSpec(DataType.string, "facts"),
                 ColSpec(DataType.string, "features"),
-                ColSpec(DataType.string, "error"),
             ]
         ),
     )

@@ -9,6 +9,8 @@ from typing import Any
 from nodules.imaging.overlay import candidates_sheet, save_figure
 from nodules.imaging.volume import Volume
 from nodules.models.diagnosis import Diagnosis
+from nodules.scans.scan_error import ScanError
+from nodules.scans.verdict import refusal
 from nodules.scans.volume_files import write_volume
 
 NODULE_FIELDS = ("x_mm", "y_mm", "z_mm", "diameter_mm", "volume_mm3", "probability", "mean_hu", "lung")
@@ -21,15 +23,21 @@ def report(diagnosis: Diagnosis) -> dict[str, Any]:
     -------
     dict
         probability of cancer; nodules, the most probable first, with world position (DICOM axes), size, the mean
-        probability of their voxels and the lung (1 right, 2 left); warnings; the features behind the probability.
+        probability of their voxels and the lung (1 right, 2 left); the verdict on the scan (`scans.verdict`); the
+        features behind the probability.
     """
     nodules = diagnosis.candidates[list(NODULE_FIELDS)].astype(float).round(6).to_dict(orient="records")
     return {
         "probability": diagnosis.probability,
         "nodules": [nodule | {"lung": int(nodule["lung"])} for nodule in nodules],
-        "warnings": [] if diagnosis.features["lung_volume_l"] > 0 else ["no lungs found in this scan"],
+        "verdict": diagnosis.verdict.as_dict(),
         "features": dict(diagnosis.features),
     }
+
+
+def refused(error: ScanError) -> dict[str, Any]:
+    """The same for a scan that could not be read: no probability, no nodules, and the reason."""
+    return {"probability": None, "nodules": [], "verdict": refusal(error).as_dict(), "features": {}}
 
 
 def write_report(diagnosis: Diagnosis, scan: Volume, folder: Path) -> None:

@@ -15,7 +15,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from nodules.models.diagnosis import Diagnoser
 from nodules.scans.scan import read_scan_bytes
 from nodules.scans.scan_error import ScanError
-from nodules.serving.report import report
+from nodules.serving.report import refused, report
 
 
 class ScoringModel(PythonModel):
@@ -28,18 +28,25 @@ class ScoringModel(PythonModel):
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
         """Diagnose each row's `scan`: base64 of a DICOM zip, .mha, .nii, .nii.gz or .nrrd.
 
-        A scan that cannot be read has an `error` and no probability; the others are answered all the same.
+        A scan that cannot be read has the verdict "unusable" and no probability; the others are answered all the same.
         """
         # As objects: among floats a missing probability would become NaN, which no JSON parser but Python's reads.
         return pd.DataFrame([self._answer(scan) for scan in model_input["scan"]], dtype=object)
 
     def _answer(self, scan: str) -> dict[str, Any]:
         try:
-            volume = read_scan_bytes(base64.b64decode(scan, validate=True))
-        except (ScanError, binascii.Error) as error:
-            return {"probability": None, "nodules": [], "warnings": [], "features": "{}", "error": str(error)}
-        answer = report(self._diagnoser.diagnose(volume))
-        return answer | {"features": json.dumps(answer["features"]), "error": ""}
+            answer = report(self._diagnoser.diagnose(read_scan_bytes(_decode(scan), self._diagnoser.reading)))
+        except ScanError as error:
+            answer = refused(error)
+        facts = answer["verdict"].pop("facts")
+        return answer | {"facts": json.dumps(facts), "features": json.dumps(answer["features"])}
+
+
+def _decode(scan: str) -> bytes:
+    try:
+        return base64.b64decode(scan, validate=True)
+    except binascii.Error as error:
+        raise ScanError(f"the sent scan is not base64: {error}") from error
 
 
 mlflow.models.set_model(ScoringModel())

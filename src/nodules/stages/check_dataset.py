@@ -1,44 +1,49 @@
-"""DVC stage: say at once, and clearly, if a data set is not where params.yaml points."""
+"""DVC stage: say at once, and clearly, if a data set is not where params.yaml points, and what is odd about it."""
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
 from nodules import params
-from nodules.scans.dsb import patient_folders, read_labels
-from nodules.scans.luna import read_annotations, series_files
+from nodules.scans.dsb_survey import survey_dsb
+from nodules.scans.findings import Findings
+from nodules.scans.luna_survey import survey_luna
 from nodules.scans.scan_error import ScanError
 from nodules.stages.settings import DatasetParams, Layout
 
+logger = logging.getLogger(__name__)
+
 
 def main(layout: Layout, report: Path) -> None:
-    """Write which files were found, or end with the reason why they cannot be used."""
+    """Write and say what was found, or end with the reason why it cannot be used."""
     dataset = params.load("dataset", DatasetParams)
-    try:
-        found = _look(layout, dataset)
-    except ScanError as error:
-        key = "luna_root" if layout == "luna16" else "dsb_root"
-        sys.exit(f"{error}\nThe folder is set as dataset.{key} in params.yaml (and conf/dataset/).")
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(found, indent=2) + "\n")
-
-
-def _look(layout: Layout, dataset: DatasetParams) -> dict[str, object]:
     if layout in dataset.phantoms:
-        return {"layout": layout, "made_by": "the stage phantoms"}
-    if layout == "luna16":
-        root = Path(dataset.luna_root)
-        annotations = read_annotations(root / "annotations.csv")
-        scans = {f"subset{subset}": len(series_files(root, subset)) for subset in dataset.subsets}
-        return {"layout": layout, "scans": scans, "nodules": sum(map(len, annotations.values()))}
-    root = Path(dataset.dsb_root)
-    return {
-        "layout": layout,
-        "patients": len(patient_folders(root)),
-        "labels": len(read_labels(root / "stage1_labels.csv")),
-    }
+        _write({"layout": layout, "made_by": "the stage phantoms"}, report)
+        return
+    key = "luna_root" if layout == "luna16" else "dsb_root"
+    root = Path(getattr(dataset, key))
+    try:
+        findings = survey_luna(root, dataset.subsets) if layout == "luna16" else survey_dsb(root)
+    except ScanError as error:
+        sys.exit(f"{error}\nThe folder is set as dataset.{key} in params.yaml (and conf/dataset/).")
+    _say(findings, root)
+    counts = {"notes": list(findings.notes), "warnings": list(findings.warnings), **findings.counts}
+    _write({"layout": layout, **counts}, report)
+
+
+def _say(findings: Findings, root: Path) -> None:
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in findings.counts.items())
+    sys.stdout.write("".join(f"{root}: {text}\n" for text in (counts, *findings.notes)))
+    for warning in findings.warnings:
+        logger.warning("%s: %s", root, warning)
+
+
+def _write(found: dict[str, object], report: Path) -> None:
+    report.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

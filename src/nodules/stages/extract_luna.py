@@ -14,7 +14,9 @@ from nodules.imaging.slice_context import ContextParams
 from nodules.scans import slice_store
 from nodules.scans.extraction import ExtractParams, extract_slices
 from nodules.scans.luna import NoduleAnnotation, read_annotations, series_files, series_without_file
-from nodules.scans.volume_files import read_volume
+from nodules.scans.reading import ReadingParams
+from nodules.scans.scan import read_scan
+from nodules.scans.verdict import judge
 from nodules.stages.settings import DatasetParams, RunParams
 
 logger = logging.getLogger(__name__)
@@ -23,19 +25,19 @@ logger = logging.getLogger(__name__)
 def main(luna_root: Path, subset: int, output: Path) -> None:
     """Write one .npz a scan."""
     run = params.load("run", RunParams)
-    settings = params.load("extract", ExtractParams), params.load("context", ContextParams)
+    reading = params.load("reading", ReadingParams)
+    extract, context = params.load("extract", ExtractParams), params.load("context", ContextParams)
+    settings = {"reading": reading, "extract": extract, "context": context}
     annotations = read_annotations(luna_root / "annotations.csv")
     files = series_files(luna_root, subset)
     _warn_of_lost_series(luna_root, annotations)
     items = {uid: (file, annotations.get(uid, [])) for uid, file in files.items()}
-    with tracking.stage_run(
-        f"extract_luna@{subset}", {"extract": settings[0], "context": settings[1]}, [luna_root / f"subset{subset}"]
-    ) as stage:
+    with tracking.stage_run(f"extract_luna@{subset}", settings, [luna_root / f"subset{subset}"]) as stage:
         rows = parallel.map_scans(
-            functools.partial(extract_scan, extract=settings[0], context=settings[1], seed=run.seed),
+            functools.partial(extract_scan, reading=reading, extract=extract, context=context, seed=run.seed),
             items,
             stage=f"extract_luna-{subset}",
-            settings=(settings, run.seed),
+            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
@@ -46,15 +48,18 @@ def extract_scan(
     item: tuple[Path, Sequence[NoduleAnnotation]],
     folder: Path,
     *,
+    reading: ReadingParams,
     extract: ExtractParams,
     context: ContextParams,
     seed: int,
 ) -> dict[str, Any]:
     """Extract one scan."""
     file, nodules = item
-    slices = extract_slices(file.stem, read_volume(file), nodules, extract, context, seed)
+    read = read_scan(file, reading)
+    slices = extract_slices(file.stem, read.volume, nodules, extract, context, seed)
     slice_store.save(slices, folder / f"{file.stem}.npz")
-    return {"scan": file.stem, "nodules": len(nodules), "slices": len(slices.target_indices)}
+    counts = {"nodules": len(nodules), "slices": len(slices.target_indices)}
+    return {"scan": file.stem, **counts, **judge(read, reading).as_row()}
 
 
 def _warn_of_lost_series(luna_root: Path, annotations: dict[str, list[NoduleAnnotation]]) -> None:

@@ -10,23 +10,27 @@ from typing import Any
 import numpy as np
 
 from nodules import parallel, params, tracking
-from nodules.imaging.lung_mask import LungMaskParams, lung_measures, segment_lungs
+from nodules.imaging.lung_mask import LungMaskParams, find_lungs, lung_measures
 from nodules.scans.luna import series_files
-from nodules.scans.volume_files import read_volume, write_volume
+from nodules.scans.reading import ReadingParams
+from nodules.scans.scan import read_scan
+from nodules.scans.verdict import judge
+from nodules.scans.volume_files import write_volume
 from nodules.stages.settings import RunParams
 
 
 def main(luna_root: Path, subset: int, output: Path) -> None:
     """Write one label map a scan, on the scan's own grid."""
     run = params.load("run", RunParams)
-    settings = params.load("lung_mask", LungMaskParams)
+    reading, lung_mask = params.load("reading", ReadingParams), params.load("lung_mask", LungMaskParams)
+    settings = {"reading": reading, "lung_mask": lung_mask}
     files = series_files(luna_root, subset)
     with tracking.stage_run(f"lung_masks@{subset}", settings, [luna_root / f"subset{subset}"]) as stage:
         rows = parallel.map_scans(
-            functools.partial(segment_file, settings=settings),
+            functools.partial(segment_file, reading=reading, lung_mask=lung_mask),
             files,
             stage=f"lung_masks-{subset}",
-            settings=settings,
+            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
@@ -35,16 +39,18 @@ def main(luna_root: Path, subset: int, output: Path) -> None:
             {
                 "lung_volume_median_l": float(np.median(litres)),
                 "scans_without_lungs": float(sum(not row["lungs_found"] for row in rows)),
+                "scans_with_warnings": float(sum(row["verdict"] != "ok" for row in rows)),
             }
         )
 
 
-def segment_file(file: Path, folder: Path, *, settings: LungMaskParams) -> dict[str, Any]:
+def segment_file(file: Path, folder: Path, *, reading: ReadingParams, lung_mask: LungMaskParams) -> dict[str, Any]:
     """Segment one scan."""
-    volume = read_volume(file)
-    labels = segment_lungs(volume, settings)
-    write_volume(volume.with_voxels(labels), folder / f"{file.stem}.mha")
-    return {"scan": file.stem, **lung_measures(volume, labels)}
+    read = read_scan(file, reading)
+    lungs = find_lungs(read.volume, lung_mask)
+    write_volume(read.volume.with_voxels(lungs.labels_zyx), folder / f"{file.stem}.mha")
+    verdict = judge(read, reading, lungs.quality.findings)
+    return {"scan": file.stem, **verdict.as_row(), **lung_measures(read.volume, lungs.labels_zyx)}
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ from nodules import params, tracking
 from nodules.imaging.candidates import CandidateParams, SegmentationSettings
 from nodules.imaging.lung_mask import LungMaskParams
 from nodules.models.diagnosis import DiagnosisSettings
+from nodules.scans.reading import ReadingParams
 from nodules.serving.packaging import package
 
 
 def main(segmenter: Path, tuned: Path, classifier: Path, metrics: Path, output: Path) -> None:
     """Write and register the model."""
     settings = DiagnosisSettings(
+        reading=params.load("reading", ReadingParams),
         lung_mask=params.load("lung_mask", LungMaskParams),
         segmentation=SegmentationSettings(**json.loads(tuned.read_text())),
         candidates=params.load("candidates", CandidateParams),

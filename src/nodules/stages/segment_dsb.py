@@ -10,7 +10,8 @@ import pandas as pd
 
 from nodules import parallel, params, tracking
 from nodules.imaging.lung_mask import LungMaskParams
-from nodules.scans.dsb import patient_folders, read_labels, read_truth
+from nodules.scans.dsb import patient_folders, read_all_labels, read_truth
+from nodules.scans.reading import ReadingParams
 from nodules.stages.segmenting import segment_scan_file
 from nodules.stages.settings import RunParams
 
@@ -18,10 +19,13 @@ from nodules.stages.settings import RunParams
 def main(dsb_root: Path, segmenter: Path, output: Path, labels: Path) -> None:
     """Write one folder of maps a patient, and the labels of the patients."""
     run, lung_mask = params.load("run", RunParams), params.load("lung_mask", LungMaskParams)
+    reading = params.load("reading", ReadingParams)
     items = {patient: (patient, folder, None) for patient, folder in patient_folders(dsb_root).items()}
-    with tracking.stage_run("segment_dsb", lung_mask, [dsb_root, segmenter]) as stage:
+    with tracking.stage_run(
+        "segment_dsb", {"reading": reading, "lung_mask": lung_mask}, [dsb_root, segmenter]
+    ) as stage:
         rows = parallel.map_scans(
-            functools.partial(segment_scan_file, segmenter=segmenter, lung_mask=lung_mask),
+            functools.partial(segment_scan_file, segmenter=segmenter, reading=reading, lung_mask=lung_mask),
             items,
             stage="segment_dsb",
             settings=None,
@@ -33,6 +37,7 @@ def main(dsb_root: Path, segmenter: Path, output: Path, labels: Path) -> None:
                 "patients": float(len(rows)),
                 "slices": float(sum(row["slices"] for row in rows)),
                 "patients_without_lungs": float(sum(not row["lungs_found"] for row in rows)),
+                "patients_with_warnings": float(sum(row["verdict"] != "ok" for row in rows)),
             }
         )
     _known(dsb_root).to_csv(labels)
@@ -40,7 +45,7 @@ def main(dsb_root: Path, segmenter: Path, output: Path, labels: Path) -> None:
 
 def _known(dsb_root: Path) -> pd.DataFrame:
     """Labels by patient id, and for phantoms the probability by which they were drawn."""
-    known = read_labels(dsb_root / "stage1_labels.csv").to_frame()
+    known = read_all_labels(dsb_root).to_frame()
     truth = dsb_root / "truth.csv"
     if truth.exists():
         known["true_probability"] = read_truth(truth)

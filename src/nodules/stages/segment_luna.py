@@ -10,6 +10,7 @@ import pandas as pd
 
 from nodules import parallel, params, tracking
 from nodules.imaging.lung_mask import LungMaskParams
+from nodules.scans.reading import ReadingParams
 from nodules.stages.segmenting import segment_scan_file
 from nodules.stages.settings import RunParams
 
@@ -17,6 +18,7 @@ from nodules.stages.settings import RunParams
 def main(luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Path) -> None:
     """Write one folder of maps a scan."""
     run, lung_mask = params.load("run", RunParams), params.load("lung_mask", LungMaskParams)
+    reading = params.load("reading", ReadingParams)
     scans = pd.read_csv(split, dtype={"seriesuid": str})
     items = {
         row.seriesuid: (
@@ -26,9 +28,9 @@ def main(luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Pat
         )
         for row in scans[scans["part"] != "train"].itertuples()
     }
-    with tracking.stage_run("segment_luna", {}, [lungs, split, segmenter]) as stage:
+    with tracking.stage_run("segment_luna", reading, [lungs, split, segmenter]) as stage:
         rows = parallel.map_scans(
-            functools.partial(segment_scan_file, segmenter=segmenter, lung_mask=lung_mask),
+            functools.partial(segment_scan_file, segmenter=segmenter, reading=reading, lung_mask=lung_mask),
             items,
             stage="segment_luna",
             settings=None,

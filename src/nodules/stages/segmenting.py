@@ -6,9 +6,11 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nodules.imaging.lung_mask import LungMaskParams
+from nodules.imaging.lung_mask import LungMaskParams, find_lungs
 from nodules.scans import segmentation_store
+from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
+from nodules.scans.verdict import judge
 from nodules.scans.volume_files import read_mask
 from nodules.waiting_scans import identity
 
@@ -17,20 +19,28 @@ if TYPE_CHECKING:
 
 
 def segment_scan_file(
-    item: tuple[str, Path, Path | None], folder: Path, *, segmenter: Path, lung_mask: LungMaskParams
+    item: tuple[str, Path, Path | None],
+    folder: Path,
+    *,
+    segmenter: Path,
+    reading: ReadingParams,
+    lung_mask: LungMaskParams,
 ) -> dict[str, Any]:
     """Read a scan, find its lungs unless a file has them, and write the network's answer to `folder/<id>/`."""
     from nodules.models import diagnosis  # TensorFlow loads in the workers, not in the process that hands out work
 
-    scan_id, path, lungs = item
-    volume = read_scan(path)
-    network = _load(segmenter, identity(segmenter))
-    if lungs is None:
-        scan = diagnosis.segment_scan(volume, network, lung_mask)
+    scan_id, path, lungs_file = item
+    read = read_scan(path, reading)
+    findings: tuple[str, ...] = ()
+    if lungs_file is None:
+        found = find_lungs(read.volume, lung_mask)
+        lungs, findings = read.volume.with_voxels(found.labels_zyx), found.quality.findings
     else:
-        scan = diagnosis.segment_region(volume, read_mask(lungs), network)
+        lungs = read_mask(lungs_file)
+    scan = diagnosis.segment_region(read.volume, lungs, _load(segmenter, identity(segmenter)))
     segmentation_store.save(scan.segmentation, folder / scan_id)
-    return {"scan": scan_id, "slices": volume.shape_zyx[0], **scan.lung_measures}
+    verdict = judge(read, reading, findings)
+    return {"scan": scan_id, "slices": read.volume.shape_zyx[0], **verdict.as_row(), **scan.lung_measures}
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,0 +1,195 @@
+"""What the header of one DICOM file says: a CT slice and its place in the world, or why it is left out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+
+from nodules.scans.scan_error import ScanError
+
+ENHANCED_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+"""SOP classes that keep one geometry per frame in their functional groups (DICOM PS3.3 A.38, A.70)."""
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""Start of the SOP class UIDs of secondary captures, single and multi-frame (DICOM PS3.4 B.5)."""
+
+HEADER_TAGS = [
+    "SOPClassUID",
+    "ImageType",
+    "Modality",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "SliceThickness",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+]
+"""All that is read before the pixels; patient data are not among them."""
+
+MAX_PLACE_MM = 1e5
+MIN_PIXEL_MM, MAX_PIXEL_MM = 1e-3, 1e2
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One CT slice, before its pixels are read.
+
+    Attributes
+    ----------
+    name : str
+        File inside the source.
+    frame : int or None
+        Number of the frame in a multi-frame file, from 0; None for a file that is one slice.
+    series_uid, frame_of_reference_uid : str
+        The latter is empty where the header lacks it.
+    shape_yx : tuple of int
+        Rows and columns.
+    spacing_yx_mm : tuple of float
+        Distance of the rows, distance of the columns.
+    position_xyz : tuple of float
+        World position in mm of the centre of the first pixel.
+    orientation : tuple of 6 float
+        World direction along a row (index x), then along a column (index y).
+    thickness_mm : float
+        NaN where unknown.
+    is_derived : bool
+        Computed from other images, such as a reformatted or averaged series.
+    """
+
+    name: str
+    frame: int | None
+    series_uid: str
+    frame_of_reference_uid: str
+    shape_yx: tuple[int, int]
+    spacing_yx_mm: tuple[float, float]
+    position_xyz: tuple[float, float, float]
+    orientation: tuple[float, ...]
+    thickness_mm: float
+    is_derived: bool
+
+    @property
+    def called(self) -> str:
+        """How messages call it."""
+        return self.name if self.frame is None else f"{self.name} frame {self.frame}"
+
+
+def reason_to_leave_out(header: pydicom.FileDataset) -> str | None:
+    """Say why a file is no slice of a CT scan; None where it is one.
+
+    Parameters
+    ----------
+    header : FileDataset
+        Holds at least `HEADER_TAGS` as far as the file has them.
+
+    Raises
+    ------
+    ValueError
+        If it states neither a SOP class nor a modality: a slice that was cut short would else go unnoticed.
+    """
+    kind = sop_class(header)
+    if not kind and not header.get("Modality"):
+        raise ValueError("neither a SOP class nor a modality is stated")
+    modality = header.get("Modality") or ("CT" if kind in (CTImageStorage, *ENHANCED_CT) else "unknown")
+    if modality != "CT":
+        return f"modality {modality}"
+    if kind == SECONDARY_CAPTURE or kind.startswith(f"{SECONDARY_CAPTURE}."):
+        return "secondary capture"
+    if "LOCALIZER" in image_type(header):
+        return "localizer"
+    if int(header.get("SamplesPerPixel") or 1) != 1:
+        return "colour picture"
+    if kind in ENHANCED_CT:
+        return None
+    if int(header.get("NumberOfFrames") or 1) > 1:
+        return "multi-frame"
+    if kind != CTImageStorage and not (header.get("ImagePositionPatient") and header.get("ImageOrientationPatient")):
+        return "no position in space"
+    return None
+
+
+def sop_class(header: pydicom.FileDataset) -> str:
+    """Return the SOP class UID, or an empty string.
+
+    The file's first bytes name it too, so that a CT slice that was cut short is still known as one, and refused.
+    """
+    meta = getattr(header, "file_meta", None)
+    return str((meta is not None and meta.get("MediaStorageSOPClassUID")) or header.get("SOPClassUID") or "")
+
+
+def image_type(header: pydicom.Dataset) -> list[str]:
+    """Return the values of ImageType (DICOM PS3.3 C.7.6.1.1.2), none where it is missing."""
+    values = header.get("ImageType") or []
+    return [values] if isinstance(values, str) else [str(value) for value in values]
+
+
+def slice_of(header: pydicom.Dataset, name: str, label: str) -> Slice:
+    """Read the one slice of a classic CT file.
+
+    Parameters
+    ----------
+    header : Dataset
+        Of a file that `reason_to_leave_out` does not leave out.
+    name : str
+        The file's name inside the source.
+    label : str
+        What messages call the source.
+
+    Raises
+    ------
+    ScanError
+        If size, spacing, position, orientation or series UID is missing or impossible.
+    """
+    try:
+        spacing_y_mm, spacing_x_mm = (float(v) for v in header.PixelSpacing)
+        x, y, z = (float(v) for v in header.ImagePositionPatient)
+        found = Slice(
+            name=name,
+            frame=None,
+            series_uid=str(header.SeriesInstanceUID),
+            frame_of_reference_uid=str(header.get("FrameOfReferenceUID") or ""),
+            shape_yx=(int(header.Rows), int(header.Columns)),
+            spacing_yx_mm=(spacing_y_mm, spacing_x_mm),
+            position_xyz=(x, y, z),
+            orientation=tuple(float(v) for v in header.ImageOrientationPatient),
+            thickness_mm=float(header.get("SliceThickness") or math.nan),
+            is_derived=image_type(header)[:1] == ["DERIVED"],
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ScanError(f"{label}: {name} lacks a valid size, spacing, position or series UID") from error
+    check_possible(found, label)
+    return found
+
+
+def check_possible(item: Slice, label: str) -> None:
+    """Refuse numbers that no scanner can mean.
+
+    Raises
+    ------
+    ScanError
+        If size, spacing, position or orientation is out of bounds or not finite.
+    """
+    places = (*item.position_xyz, *item.orientation)
+    if (
+        len(item.orientation) != 6
+        or not np.isfinite(places).all()
+        or max(map(abs, places)) > MAX_PLACE_MM
+        or min(item.shape_yx) < 1
+        or not all(MIN_PIXEL_MM <= mm <= MAX_PIXEL_MM for mm in item.spacing_yx_mm)
+    ):
+        raise ScanError(f"{label}: {item.called} has an impossible size, spacing or position")
+
+
+def is_dicomdir(name: str) -> bool:
+    """Tell the index file of a DICOM medium by its name."""
+    return Path(name).name.upper() == "DICOMDIR"

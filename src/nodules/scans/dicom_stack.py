@@ -1,0 +1,119 @@
+"""The slices of a series, decoded one after the other into one upright `Volume`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nodules.imaging.canonical_axes import canonical_axes
+from nodules.imaging.upright import onto_world_axes, upright
+from nodules.imaging.volume import AIR_HU, Volume
+from nodules.scans.dicom_geometry import SliceGrid
+from nodules.scans.dicom_headers import Slice
+from nodules.scans.dicom_pixels import read_hu
+from nodules.scans.dicom_source import FileSource
+from nodules.scans.hu_range import examine_range
+from nodules.scans.scan_error import ScanError
+from nodules.scans.volume_files import MAX_SCAN_BYTES
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A volume and what there is to say about it.
+
+    Attributes
+    ----------
+    volume : Volume
+        int16 HU on canonical axes.
+    repairs : tuple of str
+        What was changed or resampled, in words; the repairs of the slice grid are not among them.
+    warnings : tuple of str
+        Doubts about the values.
+    """
+
+    volume: Volume
+    repairs: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def stacked(series: list[Slice], grid: SliceGrid, source: FileSource) -> Stack:
+    """Read the pixels and put them onto a grid at right angles, along the world's axes unless it is nearly so.
+
+    Parameters
+    ----------
+    series : list of Slice
+        In order.
+    grid : SliceGrid
+        How they form an even stack.
+    source : FileSource
+        Where the files lie.
+
+    Raises
+    ------
+    ScanError
+        If a slice cannot be decoded or has another size than its header says, the values can be no HU, or the stack
+        would be too large.
+    """
+    voxels_zyx = _decoded(series, grid.places, source)
+    finding = examine_range(voxels_zyx)
+    if finding.refusal:
+        raise ScanError(f"{source.label}: {finding.refusal}")
+    if finding.offset_hu:
+        voxels_zyx -= np.int16(finding.offset_hu)
+        np.maximum(voxels_zyx, AIR_HU, out=voxels_zyx)
+    try:
+        volume, turned = _upright(voxels_zyx, grid)
+    except ValueError as error:
+        raise ScanError(f"{source.label}: unusable geometry: {error}") from error
+    repairs = [finding.repair, turned]
+    return Stack(volume, tuple(filter(None, repairs)), (finding.warning,) if finding.warning else ())
+
+
+def _upright(voxels_zyx: NDArray[np.int16], grid: SliceGrid) -> tuple[Volume, str | None]:
+    if grid.tilt_degrees:
+        return onto_world_axes(voxels_zyx, grid.origin_xyz_mm, grid.steps_xyz_mm), None
+    volume, degrees = upright(canonical_axes(_at_right_angles(voxels_zyx, grid)))
+    words = f"the grid lay {degrees:.1f} degrees off the body's axes: resampled along them"
+    return volume, words if degrees else None
+
+
+def _decoded(series: list[Slice], places: NDArray[np.float64], source: FileSource) -> NDArray[np.int16]:
+    shape_yx = series[0].shape_yx
+    if len(places) * math.prod(shape_yx) * 2 > MAX_SCAN_BYTES:
+        raise ScanError(f"{source.label}: {len(places)} slices of {shape_yx} are over {MAX_SCAN_BYTES} bytes")
+    voxels_zyx = np.empty((len(places), *shape_yx), dtype=np.int16)
+    recent: dict[int, NDArray[np.int16]] = {}
+    for z, place in enumerate(places):
+        below = int(place)
+        needed = [below] if place == below else [below, below + 1]
+        recent = {k: recent[k] if k in recent else _read(series[k], source) for k in needed}
+        voxels_zyx[z] = recent[below] if place == below else _between(recent, place)
+    return voxels_zyx
+
+
+def _between(neighbours: dict[int, NDArray[np.int16]], place: float) -> NDArray[np.int16]:
+    below, above = sorted(neighbours)
+    share = np.float32(place - below)
+    mixed = neighbours[below] * (1 - share) + neighbours[above] * share
+    return np.rint(mixed).astype(np.int16)
+
+
+def _read(item: Slice, source: FileSource) -> NDArray[np.int16]:
+    hu = read_hu(source, item.name, item.frame)
+    if hu.shape != item.shape_yx:
+        raise ScanError(f"{source.label}: {item.called} holds {hu.shape} pixels, its header says {item.shape_yx}")
+    return hu
+
+
+def _at_right_angles(voxels_zyx: NDArray[np.int16], grid: SliceGrid) -> Volume:
+    spacing_x_mm, spacing_y_mm, spacing_z_mm = (float(mm) for mm in np.linalg.norm(grid.steps_xyz_mm, axis=0))
+    direction = grid.steps_xyz_mm / [spacing_x_mm, spacing_y_mm, spacing_z_mm]
+    return Volume(
+        voxels_zyx=voxels_zyx,
+        spacing_zyx_mm=(spacing_z_mm, spacing_y_mm, spacing_x_mm),
+        origin_xyz_mm=grid.origin_xyz_mm,
+        direction_xyz=tuple(float(v) for v in direction.ravel()),
+    )

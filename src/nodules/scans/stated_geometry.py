@@ -1,0 +1,113 @@
+"""Does a volume file say where its voxels are? ITK fills in what is not said, and picks where two things are said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+from numpy.typing import NDArray
+
+from nodules.scans.scan_error import ScanError
+from nodules.scans.volume_headers import read_metaimage_header, read_nrrd_header
+
+SPACING_MM = (0.05, 30.0)
+"""Voxel sizes that a CT of a chest can have; others are in another unit, or made up."""
+
+_TOLERANCE_MM = 0.5
+_TAKEN = "x is taken as to the left, y as to the back, z as to the head"
+
+
+def check_stated_geometry(path: Path, header: SimpleITK.ImageFileReader) -> list[str]:
+    """Look for the voxel size, the position and the directions in the header of a CT scan.
+
+    Parameters
+    ----------
+    path : Path
+        `.mhd`, `.mha`, `.nii`, `.nii.gz` or `.nrrd`.
+    header : SimpleITK.ImageFileReader
+        That has read the image information.
+
+    Returns
+    -------
+    list of str
+        Warnings: directions that are not stated, or stated twice and differently.
+
+    Raises
+    ------
+    ScanError
+        If the voxel size is not stated, contradicts itself or is none of a CT in mm; negative ones are flips to some
+        readers and none to others.
+    """
+    name = path.name.lower()
+    if name.endswith((".mhd", ".mha")):
+        warnings = _metaimage(path)
+    elif name.endswith(".nrrd"):
+        warnings = _nrrd(path)
+    else:
+        warnings = _nifti(path, header)
+    spacing_mm = header.GetSpacing()[:3]
+    if not all(SPACING_MM[0] <= size <= SPACING_MM[1] for size in spacing_mm):
+        shown = " x ".join(f"{size:g}" for size in spacing_mm)
+        raise ScanError(
+            f"{path}: voxels of {shown} mm (x, y, z) are none of a CT ({SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm); "
+            "mend the spacing in the header"
+        )
+    return warnings
+
+
+def _metaimage(path: Path) -> list[str]:
+    fields = read_metaimage_header(path).fields
+    _want_spacing(path, bool(fields.keys() & {"ElementSpacing", "ElementSize"}), "ElementSpacing")
+    stated = fields.keys() & {"TransformMatrix", "Rotation", "Orientation"}
+    return [] if stated else [f"the header states no directions (TransformMatrix): {_TAKEN}"]
+
+
+def _nrrd(path: Path) -> list[str]:
+    fields = read_nrrd_header(path).fields
+    _want_spacing(path, bool(fields.keys() & {"spacings", "spacedirections"}), "space directions")
+    space = fields.get("space", "").lower()
+    known = ("left-posterior-superior", "right-anterior-superior", "left-anterior-superior", "lps", "ras", "las")
+    if space.removesuffix("-time") in known and "spacedirections" in fields:
+        return []
+    return [f"the header states no directions in the body (space: {space[:40] or 'none'}): {_TAKEN}"]
+
+
+def _nifti(path: Path, header: SimpleITK.ImageFileReader) -> list[str]:
+    qform, sform = (int(header.GetMetaData(key)) for key in ("qform_code", "sform_code"))
+    if qform <= 0 and sform <= 0:
+        return [f"the header states no directions (qform_code and sform_code are 0): {_TAKEN}"]
+    if sform <= 0:
+        return []
+    stated, read = _sform_lps(header), _grid(header)
+    sizes_mm = [np.linalg.norm(matrix[:3, :3], axis=0) for matrix in (stated, read)]
+    if not np.allclose(sizes_mm[0], sizes_mm[1], rtol=0.01):
+        shown = [" x ".join(f"{size:.3g}" for size in sizes) for sizes in sizes_mm]
+        raise ScanError(f"{path}: voxels of {shown[0]} mm by its sform, {shown[1]} mm by its pixdim; mend the header")
+    ends = np.array([[0, 0, 0, 1], [*(size - 1 for size in header.GetSize()[:3]), 1]]).T
+    apart_mm = float(np.abs((stated - read) @ ends).max())
+    if apart_mm <= _TOLERANCE_MM:
+        return []
+    mirrored = np.linalg.det(stated[:, :3]) * np.linalg.det(read[:, :3]) < 0
+    if qform <= 0 or mirrored:
+        raise ScanError(f"{path}: its sform disagrees with its qform and pixdim by {apart_mm:.1f} mm; mend the header")
+    return [f"qform and sform differ by {apart_mm:.1f} mm: the qform was taken"]
+
+
+def _want_spacing(path: Path, is_stated: bool, key: str) -> None:
+    if not is_stated:
+        raise ScanError(f"{path}: the header states no voxel size ({key}); save the scan with its spacing")
+
+
+def _sform_lps(header: SimpleITK.ImageFileReader) -> NDArray[np.float64]:
+    """Index to world of the sform (NIfTI's world runs right, front, head), in mm."""
+    rows = [[float(value) for value in header.GetMetaData(f"srow_{axis}").split()] for axis in "xyz"]
+    scale = {1: 1000.0, 3: 0.001}.get(int(header.GetMetaData("xyzt_units")) & 7, 1.0)
+    return np.diag([-1.0, -1.0, 1.0]) @ np.array(rows) * scale
+
+
+def _grid(header: SimpleITK.ImageFileReader) -> NDArray[np.float64]:
+    """Index to world as ITK understood it."""
+    axes = header.GetDimension()
+    direction = np.reshape(header.GetDirection(), (axes, axes))[:3, :3]
+    return np.column_stack([direction * np.array(header.GetSpacing()[:3]), header.GetOrigin()[:3]])
