@@ -101,6 +101,7 @@ def load_all_sections(path: Path) -> None:
     from nodules.models.tuning import SegmentationSearch, XGBoostSearch
     from nodules.scans.extraction import ExtractParams
     from nodules.scans.phantom.patient import PhantomParams
+    from nodules.scans.reading import ReadingParams
     from nodules.scans.split import SplitParams
     from nodules.stages.settings import DatasetParams, RunParams
 
@@ -108,6 +109,7 @@ def load_all_sections(path: Path) -> None:
         "run": RunParams,
         "dataset": DatasetParams,
         "phantoms": PhantomParams,
+        "reading": ReadingParams,
         "extract": ExtractParams,
         "context": ContextParams,
         "lung_mask": LungMaskParams,
