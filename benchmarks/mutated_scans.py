@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from dicom_files import recompress, write_enhanced, write_series, zip_folder
 from nodules.imaging.volume import Volume
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 
 SPACING_ZYX_MM = (2.5, 0.6, 0.8)
 ORIGIN_XYZ_MM = (-120.5, 33.25, -301.0)

@@ -15,7 +15,8 @@ from nodules.cli import main
 from nodules.imaging.volume import Volume
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
-from nodules.scans.volume_files import read_mask, write_volume
+from nodules.scans.volume_files.reader import read_mask
+from nodules.scans.volume_files.writer import write_volume
 
 OUTPUTS = {"report.json", "nodules.csv", "nodules.nii.gz", "lungs.nii.gz", "overlay.png"}
 

@@ -20,7 +20,7 @@ import pytest
 from code_graph import PROJECT
 from dicom_files import write_series, zip_folder
 from nodules.imaging.volume import Volume
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 
 HU_ZYX = np.random.default_rng(3).integers(-1000, 2000, (3, 5, 6)).astype(np.int16)
 

@@ -13,7 +13,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from nodules.imaging.volume import Volume
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 from odd_inputs import HU_ZYX, ORIGIN_XYZ_MM, SCAN, SPACING_ZYX_MM
 
 Write = Callable[[Path], Path]

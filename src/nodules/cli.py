@@ -17,7 +17,7 @@ from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan import read_scan
 from nodules.scans.scan_error import ScanError
 from nodules.scans.verdict import Verdict, judge, refusal
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 
 SCAN = click.argument("scan", type=click.Path(path_type=Path))
 SERIES = click.option("--series", "series_uid", help="UID of the DICOM series to read; else the one with most slices.")

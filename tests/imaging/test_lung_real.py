@@ -16,7 +16,7 @@ from nodules.imaging.volume import Volume
 from nodules.scans.luna import read_annotations
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
-from nodules.scans.volume_files import read_mask
+from nodules.scans.volume_files.reader import read_mask
 
 REAL_DATA = Path(os.environ.get("NODULES_REAL_DATA", ""))
 pytestmark = pytest.mark.skipif(

@@ -152,7 +152,7 @@ def test_real_scanners_with_and_without_rescale(name):
 def test_real_luna16_slices_pass():
     from nodules.scans.luna import series_files
     from nodules.scans.reading import ReadingParams
-    from nodules.scans.volume_files import read_volume
+    from nodules.scans.volume_files.reader import read_volume
 
     params = ReadingParams(max_gap_mm=5.0, max_tilt_degrees=30.0, max_thickness_mm=5.0)
     files = series_files(Path(os.environ["NODULES_REAL_DATA"]) / "luna16_slices", 0)

@@ -15,7 +15,7 @@ from nodules.scans.luna import (
 )
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_files import read_volume
+from nodules.scans.volume_files.reader import read_volume
 
 HEADER = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
 

@@ -10,7 +10,7 @@ import pytest
 from nodules.imaging.volume import Volume
 from nodules.scans.luna_survey import survey_luna
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 
 HEADER = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
 

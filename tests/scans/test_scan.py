@@ -12,7 +12,7 @@ from nodules.imaging.volume import Volume
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan, read_scan_bytes
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 
 HU_ZYX = np.random.default_rng(5).integers(-900, 900, (3, 4, 5)).astype(np.int16)
 READING = ReadingParams(max_gap_mm=10.0, max_tilt_degrees=30.0, max_thickness_mm=3.0)

@@ -10,7 +10,7 @@ import pytest
 from dicom_files import zip_folder
 from nodules.models.diagnosis import Diagnoser, Diagnosis
 from nodules.scans.scan import read_scan
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 from nodules.serving.packaging import chain_folder
 from tiny_project import TinyProject
 

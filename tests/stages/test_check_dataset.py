@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nodules.imaging.volume import Volume
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 from nodules.stages import check_dataset
 
 HEADER = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"

@@ -6,10 +6,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from nodules.scans.completeness import check_metaimage
 from nodules.scans.findings import Findings, named
 from nodules.scans.luna import AnnotationTable, read_annotation_table, series_files, series_without_file
 from nodules.scans.scan_error import ScanError
+from nodules.scans.volume_files.completeness import check_metaimage
 
 PUBLISHED_SUBSETS = 10
 PUBLISHED_SCANS = 888

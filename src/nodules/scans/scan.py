@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from nodules.scans.dicom import read_series, read_series_bytes
+from nodules.scans.dicom.reader import read_series, read_series_bytes
 from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_content import VOLUME_SUFFIXES, content_suffix, volume_suffix
-from nodules.scans.volume_files import read_volume
-from nodules.scans.volume_headers import read_metaimage_header, read_nrrd_header
+from nodules.scans.volume_files.content import VOLUME_SUFFIXES, content_suffix, volume_suffix
+from nodules.scans.volume_files.headers import read_metaimage_header, read_nrrd_header
+from nodules.scans.volume_files.reader import read_volume
 
 ACCEPTED = f"a DICOM folder, a .zip of one, a multi-frame DICOM file, or a volume file ({', '.join(VOLUME_SUFFIXES)})"
 
@@ -28,7 +28,7 @@ def read_scan(path: Path, params: ReadingParams, series_uid: str | None = None) 
     params : ReadingParams
         What is repaired and what is refused.
     series_uid : str, optional
-        The DICOM series to read; without it the reader chooses (`scans.dicom_series`).
+        The DICOM series to read; without it the reader chooses (`scans.dicom.series`).
 
     Returns
     -------

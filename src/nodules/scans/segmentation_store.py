@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from nodules.imaging.candidates import Segmentation, responding_hu
-from nodules.scans.volume_files import read_mask, write_volume
+from nodules.scans.volume_files.reader import read_mask
+from nodules.scans.volume_files.writer import write_volume
 
 PROBABILITY_STEPS = 255
 """A probability is stored in 8 bits: 255 is 1."""

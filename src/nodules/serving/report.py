@@ -11,7 +11,7 @@ from nodules.imaging.volume import Volume
 from nodules.models.diagnosis import Diagnosis
 from nodules.scans.scan_error import ScanError
 from nodules.scans.verdict import refusal
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 
 NODULE_FIELDS = ("x_mm", "y_mm", "z_mm", "diameter_mm", "volume_mm3", "probability", "mean_hu", "lung")
 

@@ -15,7 +15,7 @@ from nodules.scans.luna import series_files
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
 from nodules.scans.verdict import judge
-from nodules.scans.volume_files import write_volume
+from nodules.scans.volume_files.writer import write_volume
 from nodules.stages.settings import RunParams
 
 

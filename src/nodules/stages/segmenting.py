@@ -11,7 +11,7 @@ from nodules.scans import segmentation_store
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
 from nodules.scans.verdict import judge
-from nodules.scans.volume_files import read_mask
+from nodules.scans.volume_files.reader import read_mask
 from nodules.waiting_scans import identity
 
 if TYPE_CHECKING:

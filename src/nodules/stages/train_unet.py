@@ -19,7 +19,7 @@ from nodules.models.sampling import PatchSampler, SliceSet
 from nodules.models.segmenter import Segmenter
 from nodules.models.training_slices import slice_set
 from nodules.scans import slice_store
-from nodules.scans.volume_files import read_mask
+from nodules.scans.volume_files.reader import read_mask
 from nodules.stages.metrics_file import write_metrics
 from nodules.stages.settings import RunParams
 from nodules.waiting_scans import work_folder

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from nodules.imaging.canonical_axes import canonical_axes
 from nodules.imaging.upright import onto_world_axes, upright
 from nodules.imaging.volume import AIR_HU, Volume
-from nodules.scans.dicom_geometry import SliceGrid
-from nodules.scans.dicom_headers import Slice
-from nodules.scans.dicom_pixels import read_hu
-from nodules.scans.dicom_source import FileSource
+from nodules.scans.dicom.geometry import SliceGrid
+from nodules.scans.dicom.headers import Slice
+from nodules.scans.dicom.pixels import read_hu
+from nodules.scans.dicom.source import FileSource
 from nodules.scans.hu_range import examine_range
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_files import MAX_SCAN_BYTES
+from nodules.scans.volume_files.headers import MAX_SCAN_BYTES
 
 
 @dataclass(frozen=True)

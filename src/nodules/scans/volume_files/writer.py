@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nodules.imaging.volume import Volume
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_content import VOLUME_SUFFIXES, volume_suffix
+from nodules.scans.volume_files.content import VOLUME_SUFFIXES, volume_suffix
 
 
 def write_volume(volume: Volume, path: Path, *, compress: bool = True) -> None:

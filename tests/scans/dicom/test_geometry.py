@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from nodules.scans.dicom_geometry import even_grid, in_order
-from nodules.scans.dicom_headers import Slice
+from nodules.scans.dicom.geometry import even_grid, in_order
+from nodules.scans.dicom.headers import Slice
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan_error import ScanError
 

@@ -9,7 +9,7 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
 from dicom_files import recompress, write_series
-from nodules.scans.dicom_codestream import stated_shape_yx
+from nodules.scans.dicom.codestream import stated_shape_yx
 
 
 @pytest.fixture(params=[JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless], ids=["jpeg", "jpeg-ls", "jpeg-2000"])

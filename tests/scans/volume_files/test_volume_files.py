@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from nodules.imaging.volume import Volume
 from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_files import read_mask, read_volume, write_volume
+from nodules.scans.volume_files.reader import read_mask, read_volume
+from nodules.scans.volume_files.writer import write_volume
 
 SUFFIXES = [".mhd", ".mha", ".nii", ".nii.gz", ".nrrd"]
 SHAPE_ZYX = (3, 4, 5)

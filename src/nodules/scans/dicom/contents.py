@@ -7,8 +7,8 @@ from collections import Counter
 
 from pydicom.errors import InvalidDicomError
 
-from nodules.scans.dicom_frames import frames_of
-from nodules.scans.dicom_headers import (
+from nodules.scans.dicom.frames import frames_of
+from nodules.scans.dicom.headers import (
     ENHANCED_CT,
     HEADER_TAGS,
     Slice,
@@ -17,8 +17,8 @@ from nodules.scans.dicom_headers import (
     slice_of,
     sop_class,
 )
-from nodules.scans.dicom_parsing import DAMAGE, parse
-from nodules.scans.dicom_source import FileSource
+from nodules.scans.dicom.parsing import DAMAGE, parse
+from nodules.scans.dicom.source import FileSource
 from nodules.scans.scan_error import ScanError
 
 _LOG = logging.getLogger(__name__)

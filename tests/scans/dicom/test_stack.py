@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from dicom_files import change, write_series
 from nodules.imaging.volume import Volume
-from nodules.scans.dicom import read_series
+from nodules.scans.dicom.reader import read_series
 from nodules.scans.reading import Reading, ReadingParams
 
 PARAMS = ReadingParams(max_gap_mm=15.0, max_tilt_degrees=30.0, max_thickness_mm=3.0)

@@ -11,8 +11,8 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import JPEGLSLossless
 
 from dicom_files import recompress, write_series
-from nodules.scans import dicom_decoder
-from nodules.scans.dicom_decoder import decode
+from nodules.scans.dicom import decoder as dicom_decoder
+from nodules.scans.dicom.decoder import decode
 
 DESCRIPTION = {
     "rows": 20,

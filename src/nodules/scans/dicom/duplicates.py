@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from nodules.scans.dicom_geometry import depths_mm
-from nodules.scans.dicom_headers import Slice
-from nodules.scans.dicom_pixels import read_hu
-from nodules.scans.dicom_source import FileSource
+from nodules.scans.dicom.geometry import depths_mm
+from nodules.scans.dicom.headers import Slice
+from nodules.scans.dicom.pixels import read_hu
+from nodules.scans.dicom.source import FileSource
 from nodules.scans.scan_error import ScanError
 
 SAME_POSITION_MM = 0.01

@@ -7,7 +7,7 @@ from typing import Any
 
 import pydicom
 
-from nodules.scans.dicom_headers import Slice, check_possible
+from nodules.scans.dicom.headers import Slice, check_possible
 from nodules.scans.scan_error import ScanError
 
 PER_FRAME = "PerFrameFunctionalGroupsSequence"

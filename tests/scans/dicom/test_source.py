@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nodules.scans import dicom_source
-from nodules.scans.dicom_source import FileSource, file_source, folder_source, zip_source
+from nodules.scans.dicom import source as dicom_source
+from nodules.scans.dicom.source import FileSource, file_source, folder_source, zip_source
 from nodules.scans.scan_error import ScanError
 
 

@@ -14,24 +14,19 @@ from numpy.typing import NDArray
 from nodules.imaging.canonical_axes import canonical_axes
 from nodules.imaging.upright import onto_world_axes, upright
 from nodules.imaging.volume import AIR_HU, MAX_HU, Volume
-from nodules.scans.completeness import NOT_FINITE, check_finite_nifti, check_metaimage, check_nifti, check_nrrd
 from nodules.scans.hu_range import examine_range
 from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
-from nodules.scans.stated_geometry import check_stated_geometry
-from nodules.scans.volume_content import KINDS, VOLUME_SUFFIXES, check_content, volume_suffix
-from nodules.scans.volume_headers import MAX_SCAN_BYTES
-from nodules.scans.volume_writing import write_volume
-
-__all__ = [
-    "MAX_SCAN_BYTES",
-    "VOLUME_SUFFIXES",
-    "canonical_axes",
-    "read_mask",
-    "read_volume",
-    "volume_suffix",
-    "write_volume",
-]
+from nodules.scans.volume_files.completeness import (
+    NOT_FINITE,
+    check_finite_nifti,
+    check_metaimage,
+    check_nifti,
+    check_nrrd,
+)
+from nodules.scans.volume_files.content import KINDS, check_content, volume_suffix
+from nodules.scans.volume_files.headers import MAX_SCAN_BYTES
+from nodules.scans.volume_files.stated_geometry import check_stated_geometry
 
 _SHEARED = "its axes are not at right angles (a tilted gantry?); resample it onto a rectangular grid first"
 _COSINE_TOLERANCE = 1e-3

@@ -13,11 +13,11 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels import get_decoder
 
 from nodules.imaging.volume import AIR_HU, MAX_HU
-from nodules.scans.dicom_codestream import stated_shape_yx
-from nodules.scans.dicom_decoder import decode
-from nodules.scans.dicom_frames import FRAME_TAGS, frame_count, frame_value
-from nodules.scans.dicom_parsing import DAMAGE, parse
-from nodules.scans.dicom_source import FileSource
+from nodules.scans.dicom.codestream import stated_shape_yx
+from nodules.scans.dicom.decoder import decode
+from nodules.scans.dicom.frames import FRAME_TAGS, frame_count, frame_value
+from nodules.scans.dicom.parsing import DAMAGE, parse
+from nodules.scans.dicom.source import FileSource
 from nodules.scans.scan_error import ScanError
 
 MAX_SLICE_PIXELS = 4096 * 4096

@@ -23,10 +23,10 @@ from pydicom.uid import (
 )
 
 from dicom_files import PATIENT_NAME, change, recompress, write_enhanced, write_series
-from nodules.scans import dicom_pixels
-from nodules.scans.dicom_decoder import decode
-from nodules.scans.dicom_pixels import NO_HU, read_hu
-from nodules.scans.dicom_source import FileSource, folder_source
+from nodules.scans.dicom import pixels as dicom_pixels
+from nodules.scans.dicom.decoder import decode
+from nodules.scans.dicom.pixels import NO_HU, read_hu
+from nodules.scans.dicom.source import FileSource, folder_source
 from nodules.scans.scan_error import ScanError
 
 PACKED = {

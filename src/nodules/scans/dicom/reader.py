@@ -8,13 +8,13 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from nodules.scans.dicom_contents import ct_slices
-from nodules.scans.dicom_duplicates import without_duplicates
-from nodules.scans.dicom_geometry import even_grid, in_order
-from nodules.scans.dicom_headers import Slice
-from nodules.scans.dicom_series import choose_series
-from nodules.scans.dicom_source import FileSource, file_source, folder_source, zip_source
-from nodules.scans.dicom_stack import stacked
+from nodules.scans.dicom.contents import ct_slices
+from nodules.scans.dicom.duplicates import without_duplicates
+from nodules.scans.dicom.geometry import even_grid, in_order
+from nodules.scans.dicom.headers import Slice
+from nodules.scans.dicom.series import choose_series
+from nodules.scans.dicom.source import FileSource, file_source, folder_source, zip_source
+from nodules.scans.dicom.stack import stacked
 from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from nodules.imaging.volume import AIR_HU
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_headers import read_metaimage_header, read_nrrd_header
+from nodules.scans.volume_files.headers import read_metaimage_header, read_nrrd_header
 
 NOT_FINITE = f"holds NaN or infinity where HU are wanted; replace it by {AIR_HU}"
 

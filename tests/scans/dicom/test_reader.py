@@ -15,9 +15,10 @@ from pydicom.uid import EncapsulatedPDFStorage, RLELossless, SecondaryCaptureIma
 
 from dicom_files import PATIENT_NAME, SERIES_UID, change, write_enhanced, write_series, zip_folder
 from nodules.imaging.volume import Volume
-from nodules.scans import dicom, dicom_source
-from nodules.scans.dicom import read_series, read_series_bytes
-from nodules.scans.dicom_source import FileSource, folder_source
+from nodules.scans.dicom import reader as dicom
+from nodules.scans.dicom import source as dicom_source
+from nodules.scans.dicom.reader import read_series, read_series_bytes
+from nodules.scans.dicom.source import FileSource, folder_source
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan_error import ScanError
 

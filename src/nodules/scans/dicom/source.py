@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_files import MAX_SCAN_BYTES
+from nodules.scans.volume_files.headers import MAX_SCAN_BYTES
 
 MAX_FILES = 50_000
 """Largest number of files in a folder or zip; a long examination with all its series has some thousands."""

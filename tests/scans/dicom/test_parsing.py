@@ -10,9 +10,9 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_files import recompress, write_series
-from nodules.scans import dicom_parsing
-from nodules.scans.dicom_parsing import parse
-from nodules.scans.dicom_source import FileSource, folder_source
+from nodules.scans.dicom import parsing as dicom_parsing
+from nodules.scans.dicom.parsing import parse
+from nodules.scans.dicom.source import FileSource, folder_source
 from nodules.scans.scan_error import ScanError
 
 

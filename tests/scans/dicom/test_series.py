@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from nodules.scans.dicom_headers import Slice
-from nodules.scans.dicom_series import choose_series
+from nodules.scans.dicom.headers import Slice
+from nodules.scans.dicom.series import choose_series
 from nodules.scans.scan_error import ScanError
 
 

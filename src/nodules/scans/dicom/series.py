@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from nodules.scans.dicom_headers import Slice
+from nodules.scans.dicom.headers import Slice
 from nodules.scans.scan_error import ScanError
 
 

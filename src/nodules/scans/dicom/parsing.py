@@ -13,7 +13,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from nodules.scans.dicom_source import FileSource
+from nodules.scans.dicom.source import FileSource
 from nodules.scans.scan_error import ScanError
 
 DAMAGE = (

@@ -9,7 +9,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_headers import read_metaimage_header, read_nrrd_header
+from nodules.scans.volume_files.headers import read_metaimage_header, read_nrrd_header
 
 SPACING_MM = (0.05, 30.0)
 """Voxel sizes that a CT of a chest can have; others are in another unit, or made up."""

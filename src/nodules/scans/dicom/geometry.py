@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.scans.dicom_headers import Slice
+from nodules.scans.dicom.headers import Slice
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan_error import ScanError
 

@@ -1,0 +1,1 @@
+"""MetaImage, NIfTI and NRRD to and from volumes: content, headers, completeness, voxels."""
