@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.random import Generator
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -234,6 +234,7 @@ BYTE_MUTATIONS: tuple[Mutation, ...] = (
 )
 _UNWRITABLE = (
     AttributeError,
+    BytesLengthException,
     EOFError,
     LookupError,
     NotImplementedError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,9 @@ from nodules.scans.scan_error import ScanError
 
 MAX_SCAN_BYTES = 4 * 2**30
 """Largest scan that is read, uncompressed: 2,000 slices of 1024 x 1024; what claims more is damaged or hostile."""
+
+MAX_POSITION_MM = 1e5
+"""Largest number in a geometry; ITK searches for ever where a direction is beyond all numbers."""
 
 _HEADER_BYTES = 2**16  # a header is a few hundred bytes of text
 _DATA_FILE = "ElementDataFile"
@@ -68,8 +71,8 @@ def read_metaimage_header(path: Path) -> TextHeader:
     Raises
     ------
     ScanError
-        If it has no data file or several, a field has not as many numbers as the image has axes, or they claim more
-        than `MAX_SCAN_BYTES`.
+        If it has no data file or several, a field has not as many numbers as the image has axes or absurd ones, or
+        they claim more than `MAX_SCAN_BYTES`.
     """
     fields, start = _metaimage_lines(path)
     _check_counts(path, fields)
@@ -100,6 +103,9 @@ def read_nrrd_header(path: Path) -> TextHeader:
     name = fields.get("datafile")
     if name and (name.upper().startswith("LIST") or "%" in name):
         raise ScanError(f"{path}: its voxels lie in several files; save the scan as one .nrrd")
+    for key in ("spacings", "spacedirections", "spaceorigin"):
+        numbers = re.split(r"[\s,()]+", fields.get(key, ""))
+        _check_numbers(path, key, [number for number in numbers if number not in ("", "none", "nan")])
     kind = fields.get("type", "").removeprefix("unsigned ").removeprefix("signed ")
     one_value = _NRRD_BYTES.get(kind.removeprefix("u").removesuffix("_t").removesuffix(" int").strip() or "int", 0)
     voxels = math.prod(_whole_numbers(path, "sizes", fields["sizes"]))
@@ -167,6 +173,18 @@ def _check_counts(path: Path, fields: dict[str, str]) -> None:
     for key, count in wanted.items():
         if key in fields and len(fields[key].split()) != count:
             raise ScanError(f"{path}: {key} must have {count} numbers for NDims = {axes}, got '{fields[key]}'")
+    for key in wanted.keys() & fields.keys() - {"DimSize"}:
+        _check_numbers(path, key, fields[key].split())
+
+
+def _check_numbers(path: Path, key: str, numbers: Sequence[str]) -> None:
+    for number in numbers:
+        try:
+            is_sane = abs(float(number)) <= MAX_POSITION_MM  # not so for NaN
+        except ValueError:
+            is_sane = False
+        if not is_sane:
+            raise ScanError(f"{path}: {key} must be numbers up to {MAX_POSITION_MM:g}, got '{number[:80]}'")
 
 
 def _whole_numbers(path: Path, key: str, text: str) -> tuple[int, ...]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
 from nodules.scans.scan_error import ScanError
-from nodules.scans.volume_files.headers import read_metaimage_header, read_nrrd_header
+from nodules.scans.volume_files.headers import MAX_POSITION_MM, read_metaimage_header, read_nrrd_header
 
 SPACING_MM = (0.05, 30.0)
 """Voxel sizes that a CT of a chest can have; others are in another unit, or made up."""
 
 _TOLERANCE_MM = 0.5
+_NIFTI = ((348, "f4", 256), (540, "f8", 352))  # both versions: size of the header, type and place of quatern_b
+_ENDS: tuple[tuple[Literal["little", "big"], str], ...] = (("little", "<"), ("big", ">"))
+_NIFTI_2_BYTES = 540
 _TAKEN = "x is taken as to the left, y as to the back, z as to the head"
 
 
@@ -75,6 +80,7 @@ def _nrrd(path: Path) -> list[str]:
 
 def _nifti(path: Path, header: SimpleITK.ImageFileReader) -> list[str]:
     qform, sform = (int(header.GetMetaData(key)) for key in ("qform_code", "sform_code"))
+    _check_nifti_numbers(path, qform > 0, sform > 0)
     if qform <= 0 and sform <= 0:
         return [f"the header states no directions (qform_code and sform_code are 0): {_TAKEN}"]
     if sform <= 0:
@@ -92,6 +98,23 @@ def _nifti(path: Path, header: SimpleITK.ImageFileReader) -> list[str]:
     if qform <= 0 or mirrored:
         raise ScanError(f"{path}: its sform disagrees with its qform and pixdim by {apart_mm:.1f} mm; mend the header")
     return [f"qform and sform differ by {apart_mm:.1f} mm: the qform was taken"]
+
+
+def _check_nifti_numbers(path: Path, has_qform: bool, has_sform: bool) -> None:
+    """Look at the bytes themselves: ITK makes 0 of a number that is none."""
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rb") as file:
+        head = file.read(_NIFTI_2_BYTES)
+    places = {size.to_bytes(4, end): (f"{sign}{kind}", at) for size, kind, at in _NIFTI for end, sign in _ENDS}
+    if head[:4] not in places:
+        raise ScanError(f"{path}: no readable header: it is of no version of NIfTI; get the file again")
+    kind, start = places[head[:4]]
+    numbers = np.abs(np.frombuffer(head, kind, count=18, offset=start))
+    parts = {"quatern": (numbers[:3], 1.001, has_qform), "qoffset": (numbers[3:6], MAX_POSITION_MM, has_qform)}
+    parts["srow"] = (numbers[6:], MAX_POSITION_MM, has_sform)
+    for name, (found, limit, counts) in parts.items():
+        if counts and not (found <= limit).all():  # not so for NaN
+            raise ScanError(f"{path}: {name} must be numbers up to {limit:g}, got {found.max():g}; mend the header")
 
 
 def _want_spacing(path: Path, is_stated: bool, key: str) -> None:
