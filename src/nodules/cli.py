@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,6 +113,38 @@ def predict(scan: Path, output: Path, model: Path, series_uid: str | None, as_js
         return
     _say_reasons(diagnosis.verdict)
     click.echo(f"probability of cancer {answer['probability']:.3f}, {len(answer['nodules'])} nodules: {output}")
+
+
+@main.command()
+@click.argument("submission", type=click.Path(path_type=Path))
+@click.option("--annotations", type=click.Path(path_type=Path), required=True, help="LUNA16's annotations.csv.")
+@click.option("--excluded", type=click.Path(path_type=Path), help="LUNA16's annotations_excluded.csv.")
+@click.option("--seriesuids", type=click.Path(path_type=Path), help="The scans, one UID a line; else those named.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and nothing else.")
+def froc(submission: Path, annotations: Path, excluded: Path | None, seriesuids: Path | None, as_json: bool) -> None:
+    """Judge SUBMISSION (seriesuid, coordX, coordY, coordZ, probability) by LUNA16's rule: FROC and CPM."""
+    from nodules.evaluation import froc as curves
+    from nodules.evaluation.challenge import evaluate_submission
+    from nodules.scans import submission as tables
+    from nodules.scans.luna import read_annotations
+
+    with _errors_in_words():
+        candidates, nodules = tables.read_submission(submission), read_annotations(annotations)
+        spared = tables.read_excluded(excluded) if excluded else {}
+        named = sorted(set(candidates["seriesuid"]) | set(nodules))
+        scans = evaluate_submission(
+            candidates, nodules, spared, tables.read_series_uids(seriesuids) if seriesuids else named
+        )
+    counts = curves.detection_summary(scans)
+    points = curves.froc_points(scans, draws=curves.DRAWS)
+    if as_json:
+        click.echo(json.dumps(counts | {"froc": json.loads(points.to_json(orient="records"))}))
+        return
+    for name, count in counts.items():
+        click.echo(f"{name:>24}  {count:g}")
+    for rate, sensitivity, low, high in points.itertuples(index=False):
+        label = "mean (CPM)" if math.isnan(rate) else f"at {rate:g} per scan"
+        click.echo(f"{label:>24}  {sensitivity:.4f}  (95 %: {low:.4f} to {high:.4f})")
 
 
 def _read_with_lungs(

@@ -1,11 +1,12 @@
 """Charts hold the lines they promise, and can be drawn from empty tables."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from nodules.evaluation import figures
 from nodules.evaluation.classification import calibration_table, roc_table
-from nodules.evaluation.detection import froc_points
+from nodules.evaluation.froc import froc_points
 
 LABELS, CHANCES = [1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]
 
@@ -44,8 +45,10 @@ def test_model_comparison_puts_the_best_on_top_with_its_figures():
 
 
 def test_froc_and_size_response():
-    points = pd.DataFrame({"false_positives_per_scan": [0.5, 1.0], "sensitivity": [0.4, 0.6]})
-    assert legend_of(draw(figures.froc({"all": points})).axes[0]) == ["all (mean 0.50)"]
+    points = pd.DataFrame({"false_positives_per_scan": [0.5, 1.0, np.nan], "sensitivity": [0.4, 0.6, 0.5]})
+    assert legend_of(draw(figures.froc(points)).axes[0]) == ["mean 0.50"]
+    points = points.assign(low=points["sensitivity"] - 0.1, high=points["sensitivity"] + 0.1)
+    assert legend_of(draw(figures.froc(points)).axes[0]) == ["mean 0.50", "95 %, by scan"]
     scores = pd.DataFrame({"diameter_mm": [5.0, 9.0], "dice": [0.0, 0.7], "hit": [False, True]})
     assert legend_of(draw(figures.size_response(scores)).axes[0]) == ["hit (1)", "missed (1)"]
 
@@ -53,11 +56,11 @@ def test_froc_and_size_response():
 def test_empty_tables_are_drawn():
     draw(figures.roc({}))
     draw(figures.calibration({}))
-    draw(figures.froc({"none": froc_points([])}))
+    draw(figures.froc(froc_points([])))
     draw(figures.model_comparison(pd.DataFrame({"log_loss": [], "prior_log_loss": []})))
     draw(figures.training_curves(pd.DataFrame({"epoch": []})))
 
 
 def test_missing_column_is_named():
     with pytest.raises(ValueError, match="'sensitivity'"):
-        figures.froc({"x": pd.DataFrame({"false_positives_per_scan": [1.0]})})
+        figures.froc(pd.DataFrame({"false_positives_per_scan": [1.0]}))

@@ -1,9 +1,10 @@
 """Segmentations held against spheres: perfect, half right, outside the region, and excerpts of scans."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from nodules.evaluation.detection import Matches
+from nodules.evaluation.froc import ScanDetections
 from nodules.evaluation.nodule_finding import ScanResult, evaluate_scan, metrics, quality, tuning_score
 from nodules.evaluation.segmentation import NoduleScore
 from nodules.imaging.candidates import CandidateParams, Segmentation, SegmentationSettings
@@ -115,7 +116,7 @@ def test_nodule_partly_outside_is_scored_on_what_lies_inside():
 def test_nothing_found():
     result = evaluate(blank(), [LARGE])
     assert result.predicted_voxels == 0
-    assert result.matches.nodule_of_candidate.size == 0
+    assert result.candidates.empty
     figures = metrics([result])
     for name in ("dice_mean", "dice_pooled", "sensitivity", "panoptic_quality", "false_positives_per_scan"):
         assert figures[name] == 0.0, name
@@ -156,7 +157,7 @@ def test_component_that_touches_without_its_centre_in_the_nodule_is_a_hit_of_vox
     result = evaluate(box(12, 9, slice(15, 36)), [LARGE])  # the sphere ends at x = 16
     assert result.scores[0].hit
     assert result.false_positives == 0
-    assert result.matches.nodule_of_candidate.tolist() == [-1]
+    assert result.detections.false_positive_probabilities.size == 1
     assert metrics([result])["sensitivity"] == 0.0
 
 
@@ -193,7 +194,8 @@ def test_quality_over_several_scans_by_hand():
 
 def result_of(dices: list[float], false_positives: int) -> ScanResult:
     scores = [NoduleScore(n, 8.0, value, value > 0, 10, 10, 10) for n, value in enumerate(dices, start=1)]
-    return ScanResult("1.2", scores, Matches(np.array([]), np.array([]), len(dices)), 0, false_positives, True)
+    nothing = ScanDetections(np.full(len(dices), np.nan), np.empty(0))
+    return ScanResult("1.2", scores, nothing, pd.DataFrame(), 0, false_positives, True)
 
 
 def test_tuning_score_by_hand() -> None:

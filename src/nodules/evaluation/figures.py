@@ -103,18 +103,20 @@ def model_comparison(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def froc(points: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw sensitivity over false positives per scan by name; the tables are those of `detection.froc_points`."""
+def froc(points: pd.DataFrame) -> Figure:
+    """Draw sensitivity over false positives per scan, with its interval where there is one (`froc.froc_points`)."""
+    _require_columns(points, ("false_positives_per_scan", "sensitivity"))
+    rates = points[points["false_positives_per_scan"].notna()]
     figure = _figure(6.0, 4.2)
     axes = figure.add_subplot()
-    for name, table in points.items():
-        _require_columns(table, ("false_positives_per_scan", "sensitivity"))
-        if len(table):
-            label = f"{name} (mean {table['sensitivity'].mean():.2f})"
-            axes.plot(table["false_positives_per_scan"], table["sensitivity"], marker="o", label=label)
     axes.set_ylim(-0.02, 1.02)
     _label(axes, "false positives per scan", "share of nodules found", title="FROC")
-    if axes.get_lines():
+    if len(rates):
+        label = f"mean {rates['sensitivity'].mean():.2f}"
+        axes.plot(rates["false_positives_per_scan"], rates["sensitivity"], marker="o", label=label)
+        if "low" in rates:
+            band = (rates["low"], rates["high"])
+            axes.fill_between(rates["false_positives_per_scan"], *band, alpha=0.2, label="95 %, by scan")
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
         axes.legend(loc="lower right")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
-from nodules.evaluation.detection import Matches, detection_summary, match_candidates
+from nodules.evaluation.froc import ScanDetections, detection_summary, match_candidates
 from nodules.evaluation.segmentation import (
     NoduleScore,
     false_positive_components,
@@ -32,8 +33,10 @@ class ScanResult:
         The scan.
     scores : list of NoduleScore
         One a nodule.
-    matches : Matches
+    detections : ScanDetections
         Candidates against nodules by LUNA16's rule.
+    candidates : DataFrame
+        `Candidates.table`.
     predicted_voxels, false_positives : int
         All voxels of all components, and the components that touch no nodule.
     is_whole : bool
@@ -42,7 +45,8 @@ class ScanResult:
 
     seriesuid: str
     scores: list[NoduleScore]
-    matches: Matches
+    detections: ScanDetections
+    candidates: pd.DataFrame
     predicted_voxels: int
     false_positives: int
     is_whole: bool
@@ -69,7 +73,8 @@ def evaluate_scan(
     return ScanResult(
         seriesuid=seriesuid,
         scores=scores,
-        matches=match_candidates(positions, table["probability"].to_numpy(dtype=float), centres, diameters),
+        detections=match_candidates(positions, table["probability"].to_numpy(dtype=float), centres, diameters),
+        candidates=table,
         predicted_voxels=int(np.count_nonzero(candidates.labels_zyx)),
         false_positives=false_positive_components(reference, candidates.labels_zyx),
         is_whole=grid.extent_zyx_mm[0] >= WHOLE_SCAN_MM,
@@ -101,7 +106,7 @@ def metrics(results: Sequence[ScanResult]) -> dict[str, float]:
     figures = summary(scores, sum(result.predicted_voxels for result in results))
     figures["panoptic_quality"] = quality(results)
     figures["scans"] = len(results)
-    whole = [result.matches for result in results if result.is_whole]
+    whole = [result.detections for result in results if result.is_whole]
     figures["whole_scans"] = len(whole)
     if whole:
         found = detection_summary(whole)

@@ -13,54 +13,79 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from nodules import params, tracking
-from nodules.evaluation import nodule_finding
-from nodules.evaluation.detection import froc_points
+from nodules.evaluation import figures, nodule_finding
+from nodules.evaluation.froc import DRAWS, froc_points
+from nodules.evaluation.nodule_finding import ScanResult
 from nodules.imaging.candidates import CandidateParams, SegmentationSettings, find_candidates
 from nodules.imaging.lung_roi import resample_slices
 from nodules.imaging.overlay import nodule_overlay, save_figure
 from nodules.imaging.volume import Volume
 from nodules.scans import segmentation_store, slice_store
+from nodules.scans.submission import COORDINATES, write_submission
 from nodules.stages.luna_part import LunaPart
 from nodules.stages.metrics_file import write_metrics
+from nodules.stages.settings import RunParams
 
 PICTURES = 8
 CLOSE_UP_PX, CLOSE_UP_MM = 160, 0.4  # 64 mm around the nodule
 
 
 def main(
-    luna_root: Path, slices: Path, split: Path, maps: Path, tuned: Path, metrics: Path, nodules: Path, pictures: Path
+    luna_root: Path,
+    slices: Path,
+    split: Path,
+    maps: Path,
+    tuned: Path,
+    metrics: Path,
+    nodules: Path,
+    froc: Path,
+    pictures: Path,
+    submission: Path,
 ) -> None:
-    """Write metrics, one row a nodule, and overlays of truth and prediction."""
-    candidates = params.load("candidates", CandidateParams)
+    """Write metrics, one row a nodule, the FROC, overlays of truth and prediction, and all candidates for LUNA16."""
+    run, candidates = params.load("run", RunParams), params.load("candidates", CandidateParams)
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
     test = LunaPart.load("test", luna_root, split, maps)
     with tracking.stage_run("evaluate_unet", {"tuned": settings, "candidates": candidates}, [split, maps]) as stage:
         results = test.evaluate(settings, candidates)
-        froc = _froc(test, settings, candidates)
-        numbers = nodule_finding.metrics(results) | {
-            f"froc_sensitivity_at_{rate:g}": sensitivity for rate, sensitivity in froc.itertuples(index=False)
-        }
+        # For the FROC all candidates count, the doubtful ones last.
+        everything = test.evaluate(replace(settings, min_probability=0.0), candidates)
+        points = froc_points(
+            [result.detections for result in everything if result.is_whole], draws=DRAWS, seed=run.seed
+        )
+        numbers = nodule_finding.metrics(results) | _froc_metrics(points)
         stage.log_metrics(numbers)
         stage.log_headline({f"unet_test_{name}": numbers[name] for name in _HEADLINE if name in numbers})
         write_metrics(metrics, numbers)
-        stage.log_table(froc, "froc")
         rows = [{"seriesuid": result.seriesuid, **asdict(score)} for result in results for score in result.scores]
-        nodules.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows).to_csv(nodules, index=False)
-        stage.log_file(nodules)
+        for table, file in ((pd.DataFrame(rows), nodules), (points.iloc[:-1], froc)):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(file, index=False)
+            stage.log_file(file)
+        write_submission(_candidates(everything), submission)
+        stage.log_picture(figures.froc(points), froc.stem)
         figure = _overlay(test, slices, split, settings, candidates)
-        pictures.parent.mkdir(parents=True, exist_ok=True)
         save_figure(figure, pictures)
         stage.log_picture(figure, pictures.stem)
 
 
-_HEADLINE = ("dice_mean", "dice_pooled", "hit_rate", "sensitivity", "false_positives_per_scan")
+_HEADLINE = ("dice_mean", "dice_pooled", "hit_rate", "sensitivity", "false_positives_per_scan", "cpm")
 
 
-def _froc(test: LunaPart, settings: SegmentationSettings, candidates: CandidateParams) -> pd.DataFrame:
-    """Sensitivity by false positives per whole scan: here all candidates count, the doubtful ones last."""
-    results = test.evaluate(replace(settings, min_probability=0.0), candidates)
-    return froc_points([result.matches for result in results if result.is_whole])
+def _froc_metrics(points: pd.DataFrame) -> dict[str, float]:
+    """The points of the FROC and their mean, the CPM, with its interval."""
+    if points.empty:
+        return {}
+    cpm = points.iloc[-1]
+    rates = points.iloc[:-1][["false_positives_per_scan", "sensitivity"]]
+    found = {f"froc_sensitivity_at_{rate:g}": sensitivity for rate, sensitivity in rates.itertuples(index=False)}
+    return found | {"cpm": cpm["sensitivity"], "cpm_low": cpm["low"], "cpm_high": cpm["high"]}
+
+
+def _candidates(results: list[ScanResult]) -> pd.DataFrame:
+    tables = [result.candidates.assign(seriesuid=result.seriesuid) for result in results]
+    places = dict(zip(("x_mm", "y_mm", "z_mm"), COORDINATES, strict=True))
+    return pd.concat(tables, ignore_index=True).rename(columns=places)
 
 
 def _overlay(

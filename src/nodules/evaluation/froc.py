@@ -1,0 +1,232 @@
+"""Free-response ROC by LUNA16's rule: which nodules a list of candidates finds, at what price in false positives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""False positives per scan at which LUNA16 reads the curve (Setio et al., Medical Image Analysis 42, 2017)."""
+
+DRAWS = 1000
+"""Resamplings of the scans for an interval, as many as LUNA16 makes."""
+
+
+@dataclass(frozen=True)
+class ScanDetections:
+    """The candidates of one scan held against its nodules.
+
+    Attributes
+    ----------
+    hit_probabilities : (m,) ndarray
+        For each nodule the highest probability of the candidates in it; NaN for a missed one.
+    false_positive_probabilities : (k,) ndarray
+        Of the candidates that lie in no nodule and in no excluded finding.
+    ignored : int
+        Candidates in no nodule but in an excluded finding: they count neither for nor against.
+    doubles : int
+        Candidates beyond the first in a nodule.
+    """
+
+    hit_probabilities: NDArray[np.float64]
+    false_positive_probabilities: NDArray[np.float64]
+    ignored: int = 0
+    doubles: int = 0
+
+
+def match_candidates(
+    candidates_xyz: ArrayLike,
+    probabilities: ArrayLike,
+    nodules_xyz: ArrayLike,
+    diameters_mm: ArrayLike,
+    excluded_xyz: ArrayLike = (),
+    excluded_diameters_mm: ArrayLike = (),
+) -> ScanDetections:
+    """Hold the candidates of one scan against its nodules.
+
+    A candidate hits every nodule from whose centre it is less than half the diameter away.
+
+    Parameters
+    ----------
+    candidates_xyz : (n, 3) array
+        Candidate centres in world mm.
+    probabilities : (n,) array
+        Their probabilities.
+    nodules_xyz, excluded_xyz : (m, 3) array
+        Centres in world mm of the nodules, and of the findings that are neither nodule nor mistake (LUNA16's
+        annotations_excluded.csv).
+    diameters_mm, excluded_diameters_mm : (m,) array
+        Their diameters.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ or a number is not finite.
+    """
+    candidates = _points("candidates_xyz", candidates_xyz)
+    chances = _values("probabilities", probabilities, len(candidates))
+    in_nodule = _inside(candidates, _points("nodules_xyz", nodules_xyz), "diameters_mm", diameters_mm)
+    in_excluded = _inside(
+        candidates, _points("excluded_xyz", excluded_xyz), "excluded_diameters_mm", excluded_diameters_mm
+    ).any(axis=1)
+    elsewhere = ~in_nodule.any(axis=1)
+    hits = np.where(in_nodule, chances[:, None], -np.inf).max(axis=0, initial=-np.inf)
+    return ScanDetections(
+        hit_probabilities=np.where(np.isfinite(hits), hits, np.nan),
+        false_positive_probabilities=chances[elsewhere & ~in_excluded],
+        ignored=int((elsewhere & in_excluded).sum()),
+        doubles=int(np.maximum(in_nodule.sum(axis=0) - 1, 0).sum()),
+    )
+
+
+def detection_summary(scans: Sequence[ScanDetections]) -> dict[str, float]:
+    """Count over scans, every candidate taken whatever its probability.
+
+    Returns
+    -------
+    dict
+        ``scans``, ``nodules``, ``hits``, ``false_positives``, ``ignored`` and ``doubles``; ``sensitivity`` where there
+        are nodules and ``false_positives_per_scan`` where there are scans.
+    """
+    found = np.concatenate([np.empty(0), *(scan.hit_probabilities for scan in scans)])
+    hits = int(np.isfinite(found).sum())
+    false_positives = sum(scan.false_positive_probabilities.size for scan in scans)
+    figures: dict[str, float] = {
+        "scans": len(scans),
+        "nodules": found.size,
+        "hits": hits,
+        "false_positives": false_positives,
+        "ignored": sum(scan.ignored for scan in scans),
+        "doubles": sum(scan.doubles for scan in scans),
+    }
+    if found.size:
+        figures["sensitivity"] = hits / found.size
+    if scans:
+        figures["false_positives_per_scan"] = false_positives / len(scans)
+    return figures
+
+
+def froc_curve(scans: Sequence[ScanDetections]) -> pd.DataFrame:
+    """Sensitivity and false positives at every threshold.
+
+    Scans without candidates or without nodules count.
+
+    Returns
+    -------
+    DataFrame
+        ``false_positives_per_scan``, ``sensitivity`` and ``threshold``, from no candidate to all of them; no rows
+        without scans or nodules.
+    """
+    pooled = _Pooled.of(scans)
+    if not pooled.nodules.sum():
+        return pd.DataFrame({"false_positives_per_scan": [], "sensitivity": [], "threshold": []}, dtype=float)
+    price, found = pooled.curve(np.ones(len(scans)))
+    thresholds = np.append(np.inf, pooled.probabilities[pooled.steps])
+    return pd.DataFrame({"false_positives_per_scan": price, "sensitivity": found, "threshold": thresholds})
+
+
+def froc_points(
+    scans: Sequence[ScanDetections], rates: Sequence[float] = FROC_RATES, draws: int = 0, seed: int = 0
+) -> pd.DataFrame:
+    """Sensitivity at each rate of false positives, linear between the thresholds, as LUNA16's own script reads it.
+
+    Parameters
+    ----------
+    scans : sequence of ScanDetections
+        One a scan.
+    rates : sequence of float
+        False positives per scan.
+    draws : int
+        Resamplings of the scans, with replacement, for a 95 % interval; 0 for none.
+    seed : int
+        Of the resamplings.
+
+    Returns
+    -------
+    DataFrame
+        ``false_positives_per_scan`` and ``sensitivity``, one row per rate and a last one whose rate is NaN for their
+        mean, the competition performance metric (CPM); with draws also ``low`` and ``high``. No rows without scans or
+        nodules.
+    """
+    pooled = _Pooled.of(scans)
+    columns = ["false_positives_per_scan", "sensitivity", *(["low", "high"] if draws else [])]
+    if not pooled.nodules.sum():
+        return pd.DataFrame({name: [] for name in columns}, dtype=float)
+    table = pd.DataFrame({columns[0]: [*rates, np.nan], columns[1]: _read(pooled, np.ones(len(scans)), rates)})
+    if draws:
+        random = np.random.default_rng(seed)
+        weights = random.multinomial(len(scans), np.full(len(scans), 1 / len(scans)), size=draws)
+        drawn = [_read(pooled, weight, rates) for weight in weights if weight @ pooled.nodules]
+        table["low"], table["high"] = np.percentile(drawn, [2.5, 97.5], axis=0)
+    return table
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """All hits and false positives of all scans, the most probable first; `steps` are the ends of ties."""
+
+    probabilities: NDArray[np.float64]
+    is_hit: NDArray[np.bool_]
+    scan: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    nodules: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, scans: Sequence[ScanDetections]) -> _Pooled:
+        parts = [(scan.hit_probabilities[np.isfinite(scan.hit_probabilities)], True, k) for k, scan in enumerate(scans)]
+        parts += [(scan.false_positive_probabilities, False, k) for k, scan in enumerate(scans)]
+        chances = np.concatenate([np.empty(0), *(found for found, _, _ in parts)])
+        is_hit = np.repeat([hit for _, hit, _ in parts], [found.size for found, _, _ in parts]).astype(bool)
+        number = np.repeat([k for _, _, k in parts], [found.size for found, _, _ in parts]).astype(np.int64)
+        order = np.argsort(-chances, kind="stable")
+        chances = chances[order]
+        steps = np.flatnonzero(np.append(chances[1:] != chances[:-1], True)) if chances.size else np.empty(0, np.int64)
+        nodules = np.array([scan.hit_probabilities.size for scan in scans], dtype=np.int64)
+        return cls(chances, is_hit[order], number[order], steps, nodules)
+
+    def curve(self, weights: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """False positives per scan and sensitivity after each step, each scan counted `weights` times."""
+        weight = weights[self.scan]
+        false, hits = np.cumsum(weight * ~self.is_hit)[self.steps], np.cumsum(weight * self.is_hit)[self.steps]
+        return np.append(0.0, false / weights.sum()), np.append(0.0, hits / (weights @ self.nodules))
+
+
+def _read(pooled: _Pooled, weights: NDArray[Any], rates: Sequence[float]) -> list[float]:
+    price, found = pooled.curve(weights)
+    sensitivities = np.interp(rates, price, found)
+    return [*(float(value) for value in sensitivities), float(np.mean(sensitivities))]
+
+
+def _inside(
+    candidates: NDArray[np.float64], centres: NDArray[np.float64], name: str, diameters_mm: ArrayLike
+) -> NDArray[np.bool_]:
+    """Tell for each candidate (rows) and sphere (columns) whether one lies in the other."""
+    radii_mm = _values(name, diameters_mm, len(centres)) / 2
+    distances_mm = np.linalg.norm(candidates[:, None, :] - centres[None, :, :], axis=2)
+    inside: NDArray[np.bool_] = distances_mm < radii_mm
+    return inside
+
+
+def _points(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    points = np.asarray(values, dtype=float)
+    if points.size == 0:
+        return np.empty((0, 3))
+    if points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(f"{name} must have shape (n, 3), got {points.shape}")
+    if not np.isfinite(points).all():
+        raise ValueError(f"{name} must be finite")
+    return points
+
+
+def _values(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
+    numbers = np.asarray(values, dtype=float).reshape(-1)
+    if numbers.size != length:
+        raise ValueError(f"{name} must have {length} values, one per point, got {numbers.size}")
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{name} must be finite")
+    return numbers
