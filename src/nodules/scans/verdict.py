@@ -63,7 +63,7 @@ def refusal(error: ScanError) -> Verdict:
 
 
 def _thick(reading: Reading, params: ReadingParams) -> list[str]:
-    distance_mm = max(reading.volume.spacing_zyx_mm)  # sagittal and coronal slices lie along other axes
+    distance_mm = reading.volume.spacing_zyx_mm[0]
     thickest_mm = max(distance_mm, reading.thickness_mm or 0.0)
     if thickest_mm <= params.max_thickness_mm + ROUNDING_MM:
         return []
