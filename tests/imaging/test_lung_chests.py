@@ -9,19 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 import phantoms
-from nodules.imaging.lung_mask import LungMaskParams, LungSegmentation, find_lungs
+from nodules.imaging.lung_mask import LungSegmentation, find_lungs
 from nodules.imaging.volume import Volume
+from shipped import LUNG_MASK
 
-PARAMS = LungMaskParams(
-    method="threshold_3d",
-    threshold_hu=-400.0,
-    working_spacing_mm=2.0,
-    closing_mm=12.0,
-    costal_closing_mm=30.0,
-    min_component_share=0.01,
-    gas_hu=-950.0,
-    max_airway_ml=80.0,
-)
 Mask = NDArray[np.bool_]
 Places = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 FINE = ((100, 100, 120), (2.0, 2.7, 2.4))
@@ -81,7 +72,7 @@ class TestAirways:
         shapes = [(tube(carina, end, 8.5), phantoms.TISSUE_HU) for end in ends]
         shapes += [(tube(carina, end, 6.5), phantoms.AIR_HU) for end in ends]
         volume, masks = drawn(chest, *shapes, (tube((100, -30, 2), carina, 9.0), phantoms.AIR_HU))
-        found = find_lungs(noisy(volume, sd_hu), PARAMS)
+        found = find_lungs(noisy(volume, sd_hu), LUNG_MASK)
         x = phantoms.places_mm(*FINE)[2]
         for bronchus in masks[2:4]:
             mediastinal = bronchus & (truth == 0) & (np.abs(x) < 10)
@@ -95,7 +86,7 @@ class TestAirways:
     def test_air_in_the_oesophagus_is_out(self, radius_mm: float) -> None:
         chest, truth = phantoms.simple_chest(*FINE)
         volume, (gas,) = drawn(chest, (tube((-100, 15, 4), (100, 15, 4), radius_mm), phantoms.AIR_HU))
-        found = find_lungs(noisy(volume, 20.0), PARAMS)
+        found = find_lungs(noisy(volume, 20.0), LUNG_MASK)
         assert not found.labels_zyx[gas & (truth == 0)].any()
         check_sides(found, truth)
 
@@ -109,7 +100,7 @@ class TestAirways:
         walled_off = tongue & ~wall & wall.any(axis=(1, 2), keepdims=True)
         walled_off &= phantoms.places_mm(*FINE)[2] > -20
         assert walled_off.sum() > 30
-        assert (find_lungs(volume, PARAMS).labels_zyx[walled_off] == 1).mean() >= 0.9
+        assert (find_lungs(volume, LUNG_MASK).labels_zyx[walled_off] == 1).mean() >= 0.9
 
 
 class TestGasOfStomachAndBowel:
@@ -125,7 +116,7 @@ class TestGasOfStomachAndBowel:
             (tube((-290, 20, 0), (-250, 30, 5), 14.0), -980),  # rectum
             (tube((90, -30, 2), (300, -40, 2), 9.0), -1000),  # trachea up to the pharynx
         )
-        found = find_lungs(noisy(volume, sd_hu), PARAMS)
+        found = find_lungs(noisy(volume, sd_hu), LUNG_MASK)
         assert not any(found.labels_zyx[mask & (truth == 0)].any() for mask in gas)
         assert found.quality.verdict == "ok"
         assert found.quality.whole
@@ -140,14 +131,14 @@ class TestGasOfStomachAndBowel:
             (tube((-250, -20, -95), (-140, -20, -95), 24.0), -990),
         )
         below = noisy(volume.crop((slice(0, 45), slice(0, 100), slice(0, 120))), sd_hu)
-        found = find_lungs(below, PARAMS)
+        found = find_lungs(below, LUNG_MASK)
         assert found.quality.verdict == "no_lungs"
         assert not found.labels_zyx.any()
 
     def test_emphysema_is_not_gas(self) -> None:
         chest, truth = phantoms.simple_chest(*FINE)
         voxels = np.where((truth == 2) & (chest.voxels_zyx < -800), -962, chest.voxels_zyx).astype(np.int16)
-        check_sides(find_lungs(noisy(chest.with_voxels(voxels), 15.0), PARAMS), truth)
+        check_sides(find_lungs(noisy(chest.with_voxels(voxels), 15.0), LUNG_MASK), truth)
 
 
 class TestAroundTheBody:
@@ -160,7 +151,7 @@ class TestAroundTheBody:
             (ball((0, -121, 90), (60, 3, 25)), -940),  # down feathers
             (lambda p: (abs(abs(p[2]) - 62) < 3) & (p[1] > -118) & (p[1] < -95) & (p[0] > -90), 20),
         )
-        found = find_lungs(volume, PARAMS)
+        found = find_lungs(volume, LUNG_MASK)
         assert not found.labels_zyx[blanket | pocket | fold].any()
         check_sides(found, truth)
 
@@ -169,14 +160,14 @@ class TestAroundTheBody:
         volume, arms = drawn(
             chest, *[(tube((-100, 0, side * 165), (100, 0, side * 165), 25.0), phantoms.TISSUE_HU) for side in (-1, 1)]
         )
-        found = find_lungs(volume, PARAMS)
+        found = find_lungs(volume, LUNG_MASK)
         assert not any(found.labels_zyx[arm].any() for arm in arms)
         check_sides(found, truth)
 
     def test_foam_of_the_couch_is_out(self) -> None:
         chest, _ = phantoms.simple_chest(*FINE)
         y = phantoms.places_mm(*FINE)[1]
-        found = find_lungs(noisy(chest, 30.0), PARAMS)
+        found = find_lungs(noisy(chest, 30.0), LUNG_MASK)
         assert not found.labels_zyx[:, y[0, :, 0] >= phantoms.COUCH_Y_MM[0]].any()
 
 
@@ -189,14 +180,14 @@ class TestSides:
             chest,
             (lambda p: (abs(p[2]) < 26) & (abs(p[1] + 55) < width_mm / 2) & (abs(p[0]) < height_mm / 2), -850),
         )
-        found = find_lungs(volume, PARAMS)
+        found = find_lungs(volume, LUNG_MASK)
         check_sides(found, truth, 0.94)
         assert found.quality.verdict == "ok"
 
     def test_a_mirrored_chest_has_mirrored_lungs(self) -> None:
         chest, _ = phantoms.simple_chest()
-        labels = find_lungs(chest, PARAMS).labels_zyx
-        mirrored = find_lungs(chest.with_voxels(chest.voxels_zyx[:, :, ::-1].copy()), PARAMS).labels_zyx[:, :, ::-1]
+        labels = find_lungs(chest, LUNG_MASK).labels_zyx
+        mirrored = find_lungs(chest.with_voxels(chest.voxels_zyx[:, :, ::-1].copy()), LUNG_MASK).labels_zyx[:, :, ::-1]
         assert dice(labels == 1, mirrored == 2) >= 0.99
         assert dice(labels == 2, mirrored == 1) >= 0.99
 
@@ -211,7 +202,7 @@ class TestSides:
             (ball((0, -70, 70), (99, 12, 28)), -850),
             (ball((0, 45, 40), (99, 10, 25)), -850),
         )
-        labels = find_lungs(volume, PARAMS).labels_zyx
+        labels = find_lungs(volume, LUNG_MASK).labels_zyx
         assert (labels[behind_right] == 1).mean() >= 0.97
         assert (labels[in_front_left] == 2).mean() >= 0.97
         assert (labels[behind_left] == 2).mean() >= 0.97
@@ -227,14 +218,14 @@ class TestPartsOfAScan:
         z = phantoms.places_mm(*FINE)[0][:, 0, 0]
         inside = np.flatnonzero((z >= low_mm) & (z <= high_mm))
         box = (slice(int(inside[0]), int(inside[-1]) + 1), slice(0, 100), slice(0, 120))
-        found = find_lungs(chest.crop(box), PARAMS)
+        found = find_lungs(chest.crop(box), LUNG_MASK)
         assert found.quality.verdict == "ok", found.quality
         assert not found.quality.whole
         check_sides(found, truth[box], 0.9 if abs(low_mm + high_mm) > 150 else 0.95)
 
     def test_litres_of_the_whole_chest(self) -> None:
         chest, _ = phantoms.simple_chest(*FINE)
-        quality = find_lungs(chest, PARAMS).quality
+        quality = find_lungs(chest, LUNG_MASK).quality
         assert quality.whole
         # Two ellipsoids of 4/3 pi 80 x 68 x 48 mm = 1.094 l each.
         assert (quality.right_l, quality.left_l) == pytest.approx((1.094, 1.094), abs=0.03)
@@ -242,7 +233,7 @@ class TestPartsOfAScan:
 
     def test_the_apex_up_to_its_last_slice(self) -> None:
         chest, truth = phantoms.simple_chest(*FINE)
-        labels = find_lungs(chest, PARAMS).labels_zyx
+        labels = find_lungs(chest, LUNG_MASK).labels_zyx
         for side in (1, 2):
             drawn_slices, found_slices = (np.flatnonzero((m == side).any(axis=(1, 2))) for m in (truth, labels))
             assert abs(drawn_slices[-1] - found_slices[-1]) <= 1

@@ -11,19 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import phantoms
-from nodules.imaging.lung_mask import LungMaskParams, dilate_mm, lung_measures, segment_lungs
+from nodules.imaging.lung_mask import dilate_mm, lung_measures, segment_lungs
 from nodules.imaging.volume import Volume
+from shipped import LUNG_MASK
 
-PARAMS = LungMaskParams(
-    method="threshold_3d",
-    threshold_hu=-400.0,
-    working_spacing_mm=2.0,
-    closing_mm=12.0,
-    costal_closing_mm=30.0,
-    min_component_share=0.01,
-    gas_hu=-950.0,
-    max_airway_ml=80.0,
-)
 GRIDS = [((40, 100, 120), (5.0, 2.7, 2.4)), ((60, 160, 150), (3.4, 1.7, 1.9)), ((130, 110, 115), (1.6, 2.5, 2.45))]
 
 
@@ -38,7 +29,7 @@ class TestSegmentLungs:
         self, shape_zyx: tuple[int, int, int], spacing_zyx_mm: tuple[float, float, float], noise_hu: float
     ) -> None:
         chest, truth = phantoms.simple_chest(shape_zyx, spacing_zyx_mm, noise_hu=noise_hu)
-        labels = segment_lungs(chest, PARAMS)
+        labels = segment_lungs(chest, LUNG_MASK)
         assert labels.dtype == np.uint8
         assert labels.shape == chest.shape_zyx
         for side in (1, 2):
@@ -46,13 +37,13 @@ class TestSegmentLungs:
 
     def test_right_lung_has_the_smaller_x(self) -> None:
         chest, _ = phantoms.simple_chest()
-        labels = segment_lungs(chest, PARAMS)
+        labels = segment_lungs(chest, LUNG_MASK)
         right_x, left_x = (np.nonzero(labels == side)[2].mean() for side in (1, 2))
         assert chest.voxel_to_world([0, 0, right_x])[0] < chest.voxel_to_world([0, 0, left_x])[0]
 
     def test_nodule_on_the_wall_and_vessels_are_lung(self) -> None:
         chest, _ = phantoms.simple_chest()
-        lungs = segment_lungs(chest, PARAMS) > 0
+        lungs = segment_lungs(chest, LUNG_MASK) > 0
         grid = (chest.shape_zyx, chest.spacing_zyx_mm)
         assert chest.voxels_zyx[phantoms.nearest_index(phantoms.WALL_NODULE_MM, *grid)] == phantoms.NODULE_HU
         assert lungs[phantoms.nearest_index(phantoms.WALL_NODULE_MM, *grid)]
@@ -61,7 +52,7 @@ class TestSegmentLungs:
 
     def test_trachea_couch_and_room_are_not_lung(self) -> None:
         chest, _ = phantoms.simple_chest()
-        lungs = segment_lungs(chest, PARAMS) > 0
+        lungs = segment_lungs(chest, LUNG_MASK) > 0
         assert not lungs[phantoms.trachea(chest.shape_zyx, chest.spacing_zyx_mm)].any()
         _, y_mm, _ = phantoms.places_mm(chest.shape_zyx, chest.spacing_zyx_mm)
         assert not lungs[:, y_mm[0, :, 0] > phantoms.COUCH_Y_MM[0]].any()
@@ -72,14 +63,14 @@ class TestSegmentLungs:
         z, y, x = phantoms.places_mm(chest.shape_zyx, chest.spacing_zyx_mm)
         bridge = (np.abs(x) < 25) & (np.abs(y + 30) < 5) & (np.abs(z) < 15)
         voxels = np.where(bridge, phantoms.LUNG_HU, chest.voxels_zyx).astype(np.int16)
-        labels = segment_lungs(chest.with_voxels(voxels), PARAMS)
+        labels = segment_lungs(chest.with_voxels(voxels), LUNG_MASK)
         assert all(dice(labels == side, truth == side) >= 0.94 for side in (1, 2))
 
     @pytest.mark.parametrize(("missing", "kept"), [(1, 2), (2, 1)])
     def test_a_single_lung_keeps_its_side(self, missing: int, kept: int) -> None:
         chest, truth = phantoms.simple_chest()
         voxels = np.where(truth == missing, phantoms.TISSUE_HU, chest.voxels_zyx).astype(np.int16)
-        labels = segment_lungs(chest.with_voxels(voxels), PARAMS)
+        labels = segment_lungs(chest.with_voxels(voxels), LUNG_MASK)
         assert not (labels == missing).any()
         assert dice(labels == kept, truth == kept) >= 0.95
 
@@ -89,7 +80,7 @@ class TestSegmentLungs:
         gas = ((z + 80) / 15) ** 2 + ((y + 75) / 25) ** 2 + ((x - 60) / 25) ** 2 <= 1
         assert not (gas & (truth > 0)).any()
         labels = segment_lungs(
-            chest.with_voxels(np.where(gas, phantoms.AIR_HU, chest.voxels_zyx).astype(np.int16)), PARAMS
+            chest.with_voxels(np.where(gas, phantoms.AIR_HU, chest.voxels_zyx).astype(np.int16)), LUNG_MASK
         )
         assert not labels[gas].any()
 
@@ -97,39 +88,39 @@ class TestSegmentLungs:
         chest, truth = phantoms.simple_chest()
         column = int(np.flatnonzero((truth == 1).any(axis=(0, 1)))[0]) + 3
         box = (slice(0, 40), slice(0, 100), slice(column, 120))
-        labels = segment_lungs(chest.crop(box), PARAMS)
+        labels = segment_lungs(chest.crop(box), LUNG_MASK)
         assert dice(labels == 1, truth[box] == 1) >= 0.93
 
     def test_a_few_slices_are_enough(self) -> None:
         chest, truth = phantoms.simple_chest()
         for count in (1, 3):
             box = (slice(18, 18 + count), slice(0, 100), slice(0, 120))
-            labels = segment_lungs(chest.crop(box), PARAMS)
+            labels = segment_lungs(chest.crop(box), LUNG_MASK)
             assert all(dice(labels == side, truth[box] == side) >= 0.95 for side in (1, 2))
 
     def test_slices_that_are_no_neighbours(self) -> None:
         chest, truth = phantoms.simple_chest()
         chosen = [30, 31, 32, 8, 9, 10, 20, 21, 22]
         stack = Volume(chest.voxels_zyx[chosen], chest.spacing_zyx_mm, chest.origin_xyz_mm)
-        assert dice(segment_lungs(stack, PARAMS) > 0, truth[chosen] > 0) >= 0.95
+        assert dice(segment_lungs(stack, LUNG_MASK) > 0, truth[chosen] > 0) >= 0.95
 
     @pytest.mark.parametrize("hu", [-1000, -850, -400, 0, 3071])
     @pytest.mark.parametrize("shape_zyx", [(1, 1, 1), (1, 3, 2), (3, 40, 50), (5, 2, 60)])
     def test_nothing_but_one_value_has_no_lungs(self, hu: int, shape_zyx: tuple[int, int, int]) -> None:
         volume = Volume(np.full(shape_zyx, hu, dtype=np.int16), (2.5, 0.7, 0.8), (3.0, -4.0, 5.0))
-        labels = segment_lungs(volume, PARAMS)
+        labels = segment_lungs(volume, LUNG_MASK)
         assert labels.shape == shape_zyx
         assert not labels.any()
 
     def test_the_scan_is_not_changed(self) -> None:
         chest, _ = phantoms.simple_chest()
         before = chest.voxels_zyx.copy()
-        segment_lungs(chest, PARAMS)
+        segment_lungs(chest, LUNG_MASK)
         np.testing.assert_array_equal(chest.voxels_zyx, before)
 
     def test_without_closing_the_nodule_on_the_wall_is_lost(self) -> None:
         chest, _ = phantoms.simple_chest()
-        bare = segment_lungs(chest, replace(PARAMS, closing_mm=0.0, costal_closing_mm=0.0)) > 0
+        bare = segment_lungs(chest, replace(LUNG_MASK, closing_mm=0.0, costal_closing_mm=0.0)) > 0
         centre = phantoms.nearest_index(phantoms.WALL_NODULE_MM, chest.shape_zyx, chest.spacing_zyx_mm)
         assert not bare[centre]
 

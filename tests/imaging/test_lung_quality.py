@@ -13,17 +13,8 @@ from nodules.imaging import lung_mask
 from nodules.imaging.lung_mask import RETRY_HU, LungMaskParams, find_lungs, segment_lungs
 from nodules.imaging.lung_quality import SEVERITY, LungQuality, assess_lungs
 from nodules.imaging.volume import Volume
+from shipped import LUNG_MASK
 
-PARAMS = LungMaskParams(
-    method="threshold_3d",
-    threshold_hu=-400.0,
-    working_spacing_mm=2.0,
-    closing_mm=12.0,
-    costal_closing_mm=30.0,
-    min_component_share=0.01,
-    gas_hu=-950.0,
-    max_airway_ml=80.0,
-)
 SHAPE_ZYX, SPACING_ZYX_MM = (50, 40, 60), (4.0, 6.0, 5.0)  # 0.12 ml a voxel
 RIGHT_BOX = (slice(5, 45), slice(8, 30), slice(6, 24))  # 40 x 22 x 18 voxels: 1.9008 l
 LEFT_BOX = (slice(5, 45), slice(8, 30), slice(36, 52))  # 40 x 22 x 16 voxels: 1.6896 l
@@ -159,17 +150,17 @@ class TestAssessLungs:
 class TestFindLungs:
     def test_a_chest_is_ok_at_the_first_try(self) -> None:
         chest, _ = phantoms.simple_chest()
-        found = find_lungs(chest, PARAMS)
+        found = find_lungs(chest, LUNG_MASK)
         assert found.quality.verdict == "ok"
-        assert found.threshold_hu == PARAMS.threshold_hu
-        np.testing.assert_array_equal(found.labels_zyx, segment_lungs(chest, PARAMS))
+        assert found.threshold_hu == LUNG_MASK.threshold_hu
+        np.testing.assert_array_equal(found.labels_zyx, segment_lungs(chest, LUNG_MASK))
         assert 1.6 < found.quality.right_l + found.quality.left_l < 2.2  # two ellipsoids: 2 x 1.09 l, less the trachea
 
     def test_a_dense_lung_is_found_at_the_second_try(self) -> None:
         chest, truth = phantoms.simple_chest()
         dense = np.where((truth == 1) & (chest.voxels_zyx < -800), -330, chest.voxels_zyx).astype(np.int16)
-        assert assess_lungs(chest, segment_lungs(chest.with_voxels(dense), PARAMS)).verdict == "one_lung"
-        found = find_lungs(chest.with_voxels(dense), PARAMS)
+        assert assess_lungs(chest, segment_lungs(chest.with_voxels(dense), LUNG_MASK)).verdict == "one_lung"
+        found = find_lungs(chest.with_voxels(dense), LUNG_MASK)
         assert found.threshold_hu == RETRY_HU["one_lung"]
         assert found.quality.verdict == "ok"
         right = found.labels_zyx == 1
@@ -183,24 +174,24 @@ class TestFindLungs:
             return segment_lungs(volume, params)
 
         monkeypatch.setattr(lung_mask, "segment_lungs", counted)
-        found = find_lungs(Volume(np.full((4, 30, 40), 40, np.int16), (2.5, 0.7, 0.8)), PARAMS)
-        assert tried == [PARAMS, replace(PARAMS, threshold_hu=RETRY_HU["no_lungs"])]
+        found = find_lungs(Volume(np.full((4, 30, 40), 40, np.int16), (2.5, 0.7, 0.8)), LUNG_MASK)
+        assert tried == [LUNG_MASK, replace(LUNG_MASK, threshold_hu=RETRY_HU["no_lungs"])]
         assert found.quality.verdict == "no_lungs"
-        assert found.threshold_hu == PARAMS.threshold_hu
+        assert found.threshold_hu == LUNG_MASK.threshold_hu
         assert not found.labels_zyx.any()
 
     def test_a_worse_second_try_is_not_kept(self) -> None:
         chest, truth = phantoms.simple_chest()
         voxels = np.where(truth == 2, phantoms.TISSUE_HU, chest.voxels_zyx).astype(np.int16)
-        found = find_lungs(chest.with_voxels(voxels), PARAMS)
+        found = find_lungs(chest.with_voxels(voxels), LUNG_MASK)
         assert found.quality.verdict == "one_lung"
-        assert found.threshold_hu == PARAMS.threshold_hu
+        assert found.threshold_hu == LUNG_MASK.threshold_hu
 
     def test_every_verdict_has_a_second_try(self) -> None:
         assert set(RETRY_HU) == set(SEVERITY) - {"ok"}
 
     def test_gives_the_same_twice(self) -> None:
         chest, _ = phantoms.simple_chest(noise_hu=80.0)
-        first, second = find_lungs(chest, PARAMS), find_lungs(chest, PARAMS)
+        first, second = find_lungs(chest, LUNG_MASK), find_lungs(chest, LUNG_MASK)
         np.testing.assert_array_equal(first.labels_zyx, second.labels_zyx)
         assert first.quality == second.quality

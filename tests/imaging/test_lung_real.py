@@ -11,27 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nodules.imaging.lung_mask import LungMaskParams, dilate_mm, find_lungs
+from nodules.imaging.lung_mask import dilate_mm, find_lungs
 from nodules.imaging.volume import Volume
 from nodules.scans.luna import read_annotations
-from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
 from nodules.scans.volume_files.reader import read_mask
+from shipped import LUNG_MASK, READING
 
 REAL_DATA = Path(os.environ.get("NODULES_REAL_DATA", ""))
 pytestmark = pytest.mark.skipif(
     not os.environ.get("NODULES_REAL_DATA"), reason="NODULES_REAL_DATA does not name a folder of real CT"
-)
-READING = ReadingParams(max_gap_mm=10.0, max_tilt_degrees=30.0, max_thickness_mm=3.0)
-PARAMS = LungMaskParams(
-    method="threshold_3d",
-    threshold_hu=-400.0,
-    working_spacing_mm=2.0,
-    closing_mm=12.0,
-    costal_closing_mm=30.0,
-    min_component_share=0.01,
-    gas_hu=-950.0,
-    max_airway_ml=80.0,
 )
 DILATION_MM = 4.0
 LIDC_0001_SERIES = "1.3.6.1.4.1.14519.5.2.1.6279.6001.179049373636438705059720603192"
@@ -76,7 +65,7 @@ class TestLuna16Slices:
         centres, discs, verdicts = [], [], set()
         for seriesuid, nodules in read_annotations(REAL_DATA / "luna16_slices" / "annotations.csv").items():
             scan = read("luna16_slices", "subset0", f"{seriesuid}.mhd")
-            found = find_lungs(scan, PARAMS)
+            found = find_lungs(scan, LUNG_MASK)
             verdicts.add(found.quality.verdict)
             lungs = dilate_mm(found.labels_zyx, scan.spacing_zyx_mm, DILATION_MM)
             for nodule in nodules:
@@ -98,7 +87,7 @@ class TestDicom:
         centre = nearest(scan, tuple(nodule.centre_world_xyz))
         around = tuple(slice(index - 1, index + 2) for index in centre)
         assert -50 <= scan.voxels_zyx[around].mean() <= 150
-        found = find_lungs(scan, PARAMS)
+        found = find_lungs(scan, LUNG_MASK)
         assert (found.labels_zyx[centre], found.quality.verdict) == (2, "ok")
         section = disc(scan, tuple(nodule.centre_world_xyz), nodule.diameter_mm / 2)
         assert (scan.voxels_zyx[section] > -300).mean() >= 0.8
@@ -106,7 +95,7 @@ class TestDicom:
 
     @pytest.mark.parametrize("name", ["CPTAC-C3N-00247", "Lung-PET-CT-Dx-A0001"])
     def test_whole_lungs_are_ok(self, name: str) -> None:
-        quality = find_lungs(read("dicom", f"{name}.zip"), PARAMS).quality
+        quality = find_lungs(read("dicom", f"{name}.zip"), LUNG_MASK).quality
         assert (quality.verdict, quality.whole, quality.parts) == ("ok", True, 2)
         assert 4.0 <= quality.right_l + quality.left_l <= 6.0
 
@@ -114,14 +103,14 @@ class TestDicom:
 class TestChestOfTheImagingPlatform:
     def test_agrees_with_a_label_map_made_elsewhere(self) -> None:
         truth = (read_mask(REAL_DATA / "volumes" / "lm-64.nrrd").voxels_zyx.astype(int) & 255) > 0
-        assert dice(find_lungs(read("volumes", "ct-64.nrrd"), PARAMS).labels_zyx > 0, truth) >= 0.97
+        assert dice(find_lungs(read("volumes", "ct-64.nrrd"), LUNG_MASK).labels_zyx > 0, truth) >= 0.97
 
     def test_the_turned_copy_has_the_same_lungs_in_the_world(self) -> None:
         """The same voxels under a header turned by 20 degrees: its lungs are those of the first, put there by it."""
-        expected = find_lungs(read("volumes", "ct-64.nrrd"), PARAMS).labels_zyx
+        expected = find_lungs(read("volumes", "ct-64.nrrd"), LUNG_MASK).labels_zyx
         stored = read_mask(REAL_DATA / "volumes" / "ct-64-transformed.nrrd").with_voxels(expected)
         turned = read("volumes", "ct-64-transformed.nrrd")
-        found = find_lungs(turned, PARAMS)
+        found = find_lungs(turned, LUNG_MASK)
         assert found.quality.verdict == "ok"
         truth = values_at(stored, turned)
         assert dice(found.labels_zyx > 0, truth > 0) >= 0.95
@@ -129,8 +118,8 @@ class TestChestOfTheImagingPlatform:
 
     def test_a_part_is_ok_and_so_is_the_whole(self) -> None:
         scan = read("volumes", "ct-64.nrrd")
-        whole = find_lungs(scan, PARAMS).quality
+        whole = find_lungs(scan, LUNG_MASK).quality
         assert (whole.verdict, whole.whole) == ("ok", True)
         for cut in (slice(20, 23), slice(0, 40), slice(35, 79)):
-            part = find_lungs(scan.crop((cut, slice(0, 64), slice(0, 64))), PARAMS).quality
+            part = find_lungs(scan.crop((cut, slice(0, 64), slice(0, 64))), LUNG_MASK).quality
             assert (part.verdict, part.whole) == ("ok", False)

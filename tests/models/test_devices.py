@@ -1,6 +1,7 @@
 """Seeds, precision and several processors."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from code_graph import PROJECT
 from nodules.models import devices, unet
 
 TWO_REPLICAS = Path(__file__).with_name("two_replicas.py")
@@ -49,6 +51,9 @@ def test_one_processor_needs_no_strategy(monkeypatch, gpus):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="MirroredStrategy is TensorFlow's")
 def test_two_replicas_train_as_one():
-    done = subprocess.run([sys.executable, str(TWO_REPLICAS)], capture_output=True, text=True, timeout=300)
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "tests")}
+    done = subprocess.run(
+        [sys.executable, str(TWO_REPLICAS)], capture_output=True, text=True, timeout=300, env=environment
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "2 replicas" in done.stdout

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from nodules.models.mining import find_false_positives
-from nodules.models.sampling import PatchSampler, SamplingParams, SliceSet
+from nodules.models.sampling import PatchSampler, SliceSet
+from small_training import SAMPLING
 
 
 class BrightIsNodule:
@@ -45,16 +48,7 @@ def test_invisible_pixels_are_not_searched() -> None:
 
 
 def test_the_sampler_shows_them_once_it_knows_them() -> None:
-    params = SamplingParams(
-        patch_px=8,
-        nodule_share=0.0,
-        hard_share=1.0,
-        jitter_px=0,
-        warped_share=0.0,
-        scale=(1.0, 1.0),
-        hu_shift=0.0,
-        hu_noise=0.0,
-    )
+    params = replace(SAMPLING, nodule_share=0.0, hard_share=1.0)
     sampler = PatchSampler([two_slices()], params, (-1000.0, 400.0))
     sampler.learn_from(np.array([[0, 0, 20, 33]]))
     image, mask = sampler.draw(np.random.default_rng(0), augment=False)

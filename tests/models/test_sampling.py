@@ -5,19 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nodules.models.sampling import PatchSampler, SamplingParams, SliceSet
+from nodules.models.sampling import PatchSampler, SliceSet
 from nodules.models.training import EpochPatches
+from small_training import SAMPLING
 
-PLAIN = SamplingParams(
-    patch_px=8,
-    nodule_share=1.0,
-    hard_share=0.0,
-    jitter_px=0,
-    warped_share=0.0,
-    scale=(1.0, 1.0),
-    hu_shift=0.0,
-    hu_noise=0.0,
-)
 WINDOW_HU = (-1000.0, 400.0)
 DRAWS = 2000
 
@@ -40,7 +31,7 @@ def coordinates(height=30, width=40) -> np.ndarray:
     return (10 * y + x // 4).astype(np.int16)[None, ..., None]
 
 
-def sampler(*sets, params=PLAIN) -> PatchSampler:
+def sampler(*sets, params=SAMPLING) -> PatchSampler:
     return PatchSampler(sets, params, WINDOW_HU)
 
 
@@ -55,7 +46,7 @@ def windowed(hu):
 
 def test_same_generator_same_patches():
     varied = replace(
-        PLAIN, nodule_share=0.5, hard_share=0.0, jitter_px=3, warped_share=0.5, hu_shift=20.0, hu_noise=10.0
+        SAMPLING, nodule_share=0.5, hard_share=0.0, jitter_px=3, warped_share=0.5, hu_shift=20.0, hu_noise=10.0
     )
     patches = sampler(slice_set([(0, 12, 20, 0)]), params=varied)
     first, again, other = (patches.batch(np.random.default_rng(seed), 6, augment=True) for seed in (1, 1, 2))
@@ -99,7 +90,9 @@ def test_invisible_pixels_are_0_whatever_the_noise():
     visible = np.zeros((1, 30, 40), bool)
     visible[..., :20] = True
     half = replace(half, hu=np.full((1, 30, 40, 3), -300, np.int16), visible=visible)
-    for image, _ in drawn(sampler(half, params=replace(PLAIN, hu_shift=30.0, hu_noise=30.0)), augment=True, number=50):
+    for image, _ in drawn(
+        sampler(half, params=replace(SAMPLING, hu_shift=30.0, hu_noise=30.0)), augment=True, number=50
+    ):
         zero = image == 0
         assert zero.sum() == 4 * 8 * 3
         assert (zero.all(axis=-1) == zero.any(axis=-1)).all()
@@ -121,13 +114,13 @@ def test_every_nodule_is_as_likely_however_many_slices_show_it():
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_share_of_patches_with_a_nodule(share):
     """The nodule lies left, 16 pixels from the lungs: no patch of lung shows it."""
-    patches = sampler(slice_set([(0, 12, 4, 0)]), params=replace(PLAIN, nodule_share=share))
+    patches = sampler(slice_set([(0, 12, 4, 0)]), params=replace(SAMPLING, nodule_share=share))
     with_nodule = [mask.any() for _, mask in drawn(patches)]
     assert np.mean(with_nodule) == pytest.approx(share, abs=0.04 if 0 < share < 1 else 0)
 
 
 def test_jitter_reaches_its_limits_and_no_further():
-    patches = sampler(slice_set([(0, 12, 20, 0)]), params=replace(PLAIN, jitter_px=2))
+    patches = sampler(slice_set([(0, 12, 20, 0)]), params=replace(SAMPLING, jitter_px=2))
     places = np.array([np.argwhere(mask[..., 0])[0] for _, mask in drawn(patches, number=500)])
     assert set(places[:, 0]) == set(places[:, 1]) == {2, 3, 4, 5, 6}
 
@@ -137,7 +130,7 @@ def test_healthy_patches_are_centred_in_the_lungs():
         slice_set([(0, 12, 4, 0)], rows=1),
         hu=10 * np.arange(40, dtype=np.int16)[:, None] + np.zeros((1, 30, 40, 1), np.int16),
     )
-    patches = sampler(where, params=replace(PLAIN, nodule_share=0.0))
+    patches = sampler(where, params=replace(SAMPLING, nodule_share=0.0))
     centres = [image[4, 4, 0] for image, _ in drawn(patches, number=300)]
     assert min(centres) >= windowed(200) - 1e-6
     assert max(centres) > windowed(350)
@@ -146,7 +139,7 @@ def test_healthy_patches_are_centred_in_the_lungs():
 def test_slice_without_lungs_gives_its_middle():
     empty = slice_set([(0, 12, 20, 0)], rows=1)
     empty = replace(empty, lungs=np.zeros((1, 30, 40), bool), hu=coordinates())
-    image, _ = sampler(empty, params=replace(PLAIN, nodule_share=0.0)).draw(np.random.default_rng(0), augment=False)
+    image, _ = sampler(empty, params=replace(SAMPLING, nodule_share=0.0)).draw(np.random.default_rng(0), augment=False)
     assert image[4, 4, 0] == pytest.approx(windowed(coordinates()[0, 15, 20, 0]))
 
 
@@ -156,7 +149,7 @@ def test_augmentation_turns_image_and_mask_together():
     letter.nodules[0, 11:14, 20] = letter.nodules[0, 13, 21] = 1
     letter.hu[letter.nodules > 0] = 400
     seen = set()
-    for image, mask in drawn(sampler(letter, params=replace(PLAIN, hu_shift=30.0)), augment=True, number=200):
+    for image, mask in drawn(sampler(letter, params=replace(SAMPLING, hu_shift=30.0)), augment=True, number=200):
         assert np.array_equal(image[..., 0] > 0.5, mask[..., 0] == 1)
         seen.add(mask.tobytes())
     assert len(seen) == 8
@@ -168,7 +161,7 @@ def test_warping_keeps_image_and_mask_together(channels):
     letter = slice_set([(0, 12, 20, 0)], rows=1, channels=channels)
     letter.nodules[0, 8:18, 20:24] = letter.nodules[0, 8:12, 20:28] = 1
     letter.hu[letter.nodules > 0] = 400
-    params = replace(PLAIN, patch_px=24, jitter_px=3, warped_share=1.0, scale=(0.8, 1.25))
+    params = replace(SAMPLING, patch_px=24, jitter_px=3, warped_share=1.0, scale=(0.8, 1.25))
     seen = set()
     for image, mask in drawn(sampler(letter, params=params), augment=True, number=50):
         sure = np.abs(image - 0.5) > 1e-4
@@ -181,7 +174,7 @@ def test_warping_keeps_image_and_mask_together(channels):
 def test_warp_magnifies_by_its_scale():
     square = slice_set([(0, 12, 20, 0)], rows=1)
     square.nodules[0, 10:15, 18:23] = 1  # 25 pixels around the centre
-    params = replace(PLAIN, patch_px=24, warped_share=1.0, scale=(2.0, 2.0))
+    params = replace(SAMPLING, patch_px=24, warped_share=1.0, scale=(2.0, 2.0))
     areas = [mask.sum() for _, mask in drawn(sampler(square, params=params), augment=True, number=50)]
     assert np.mean(areas) == pytest.approx(25 * 2**2, rel=0.05)
     assert np.ptp(areas) < 20
@@ -191,13 +184,13 @@ def test_share_of_warped_patches():
     """Quarter turns leave a square of 4 x 4 pixels what it is; other angles do not."""
     square = slice_set([(0, 12, 20, 0)], rows=1)
     square.nodules[0, 10:14, 18:22] = 1
-    params = replace(PLAIN, patch_px=16, warped_share=0.3, scale=(1.3, 1.3))
+    params = replace(SAMPLING, patch_px=16, warped_share=0.3, scale=(1.3, 1.3))
     warped = [mask.sum() != 16 for _, mask in drawn(sampler(square, params=params), augment=True, number=500)]
     assert np.mean(warped) == pytest.approx(0.3, abs=0.07)
 
 
 def test_validation_patches_are_not_varied():
-    noisy = replace(PLAIN, hu_shift=50.0, hu_noise=50.0, warped_share=1.0, scale=(0.5, 2.0))
+    noisy = replace(SAMPLING, hu_shift=50.0, hu_noise=50.0, warped_share=1.0, scale=(0.5, 2.0))
     images = {image.tobytes() for image, _ in drawn(sampler(slice_set([(0, 12, 20, 0)]), params=noisy), number=20)}
     assert len(images) == 1
 
@@ -210,7 +203,7 @@ def test_no_slices_are_refused():
 def test_nodule_patches_without_a_nodule_are_refused():
     with pytest.raises(ValueError, match="no nodule"):
         sampler(slice_set([]))
-    sampler(slice_set([]), params=replace(PLAIN, nodule_share=0.0))
+    sampler(slice_set([]), params=replace(SAMPLING, nodule_share=0.0))
 
 
 def test_slice_set_is_mapped_from_its_files(tmp_path):
@@ -225,7 +218,7 @@ def test_slice_set_is_mapped_from_its_files(tmp_path):
 
 def epoch(seed, augment=True) -> EpochPatches:
     varied = replace(
-        PLAIN, nodule_share=0.5, hard_share=0.0, jitter_px=3, warped_share=0.5, hu_shift=20.0, hu_noise=10.0
+        SAMPLING, nodule_share=0.5, hard_share=0.0, jitter_px=3, warped_share=0.5, hu_shift=20.0, hu_noise=10.0
     )
     return EpochPatches(sampler(slice_set([(0, 12, 20, 0)]), params=varied), 3, 5, seed, augment)
 

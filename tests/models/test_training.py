@@ -11,25 +11,22 @@ import pytest
 
 from nodules.models import training
 from nodules.models.dice import PooledDice
-from nodules.models.sampling import PatchSampler, SamplingParams, SliceSet
-from nodules.models.training import EpochPatches, TrainingParams, train
+from nodules.models.sampling import PatchSampler, SliceSet
+from nodules.models.training import EpochPatches, train
 from nodules.models.unet import UNetParams
+from small_training import SAMPLING, TRAINING
 
-PARAMS = TrainingParams(
+PARAMS = replace(
+    TRAINING,
     epochs=3,
     steps_per_epoch=2,
-    batch_size=4,
     patience=3,
-    learning_rate=0.01,
-    cross_entropy_weight=1.0,
     validation_patches=6,
-    mixed_precision=False,
-    mining_epochs=[],
-    network=UNetParams(filters=2, depth=1, normalisation="batch"),
-    sampling=SamplingParams(
+    network=replace(TRAINING.network, normalisation="batch"),
+    sampling=replace(
+        SAMPLING,
         patch_px=16,
         nodule_share=0.5,
-        hard_share=0.0,
         jitter_px=3,
         warped_share=0.5,
         scale=(0.8, 1.2),

@@ -1,38 +1,18 @@
 """Run by test_devices: a process that takes its one processor for two, and trains on one and on both."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from nodules.models import devices
-from nodules.models.sampling import PatchSampler, SamplingParams, SliceSet
-from nodules.models.training import TrainingParams, train
-from nodules.models.unet import UNetParams
+from nodules.models.sampling import PatchSampler, SliceSet
+from nodules.models.training import train
+from small_training import SAMPLING, TRAINING
 
-PARAMS = TrainingParams(
-    epochs=2,
-    steps_per_epoch=3,
-    batch_size=4,
-    patience=2,
-    learning_rate=0.01,
-    cross_entropy_weight=1.0,
-    validation_patches=4,
-    mixed_precision=False,
-    mining_epochs=[],
-    network=UNetParams(filters=2, depth=1, normalisation="none"),
-    sampling=SamplingParams(
-        patch_px=16,
-        nodule_share=0.5,
-        hard_share=0.0,
-        jitter_px=2,
-        warped_share=0.0,
-        scale=(1.0, 1.0),
-        hu_shift=0.0,
-        hu_noise=0.0,
-    ),
-)
+PARAMS = replace(TRAINING, sampling=replace(SAMPLING, patch_px=16, nodule_share=0.5, jitter_px=2))
 
 
 def sampler() -> PatchSampler:

@@ -9,13 +9,12 @@ import pytest
 
 from dicom_files import write_series, zip_folder
 from nodules.imaging.volume import Volume
-from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan, read_scan_bytes
 from nodules.scans.scan_error import ScanError
 from nodules.scans.volume_files.writer import write_volume
+from shipped import READING
 
 HU_ZYX = np.random.default_rng(5).integers(-900, 900, (3, 4, 5)).astype(np.int16)
-READING = ReadingParams(max_gap_mm=10.0, max_tilt_degrees=30.0, max_thickness_mm=3.0)
 SCAN = Volume(HU_ZYX, (2.5, 0.6, 0.8), (-120.5, 33.25, -301.0))
 
 

@@ -1,0 +1,31 @@
+"""Settings of a training that takes a moment: two filters, patches of 8 or 16 pixels, nothing varied."""
+
+from __future__ import annotations
+
+from nodules.models.sampling import SamplingParams
+from nodules.models.training import TrainingParams
+from nodules.models.unet import UNetParams
+
+SAMPLING = SamplingParams(
+    patch_px=8,
+    nodule_share=1.0,
+    hard_share=0.0,
+    jitter_px=0,
+    warped_share=0.0,
+    scale=(1.0, 1.0),
+    hu_shift=0.0,
+    hu_noise=0.0,
+)
+TRAINING = TrainingParams(
+    epochs=2,
+    steps_per_epoch=3,
+    batch_size=4,
+    patience=2,
+    learning_rate=0.01,
+    cross_entropy_weight=1.0,
+    validation_patches=4,
+    mixed_precision=False,
+    mining_epochs=[],
+    network=UNetParams(filters=2, depth=1, normalisation="none"),
+    sampling=SAMPLING,
+)
