@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -124,6 +125,20 @@ def load_all_sections(path: Path) -> None:
     assert set(YAML(typ="safe").load(path.read_text())) == set(sections)
     for name, kind in sections.items():
         params.load(name, kind, path)
+
+
+def test_defaults_of_mlproject_are_those_of_params_yaml() -> None:
+    shipped = YAML(typ="safe").load((PROJECT / "params.yaml").read_text())
+    entries = YAML(typ="safe").load((PROJECT / "MLproject").read_text())["entry_points"].values()
+    settings = [
+        (path, entry["parameters"][name]["default"])
+        for entry in entries
+        for path, name in re.findall(r"-S ([\w.]+)=\{(\w+)\}", entry["command"])
+    ]
+    assert len(settings) == 5
+    for path, default in settings:
+        value = functools.reduce(lambda section, key: section[key], path.split("."), shipped)
+        assert float(default) == value, path
 
 
 def test_a_real_data_set_has_no_phantom_stage(tmp_path: Path) -> None:
