@@ -7,19 +7,23 @@ import numpy as np
 from nodules.imaging.lung_mask import LungMaskParams
 from nodules.models.segmenter import Segmenter
 from nodules.scans import segmentation_store
+from nodules.scans.reading import ReadingParams
 from nodules.stages.segmenting import segment_scan_file
 
 
 def test_new_network_under_an_old_name_is_used(tiny_pipeline, tmp_path):
     """A Dask worker may run the stage before and after a training."""
-    lung_mask = tiny_pipeline.params("lung_mask", LungMaskParams)
+    settings = {
+        "reading": tiny_pipeline.params("reading", ReadingParams),
+        "lung_mask": tiny_pipeline.params("lung_mask", LungMaskParams),
+    }
     patient = next(path for path in tiny_pipeline.path("data/phantoms/dsb").iterdir() if path.is_dir())
     network = tmp_path / "segmenter"
     shutil.copytree(tiny_pipeline.path("models/segmenter"), network)
 
     def largest(name: str) -> float:
         folder = tmp_path / name
-        segment_scan_file(("patient", patient, None), folder, segmenter=network, lung_mask=lung_mask)
+        segment_scan_file(("patient", patient, None), folder, segmenter=network, **settings)
         return float(segmentation_store.load(folder / "patient").probability_zyx.max())
 
     assert largest("before") > 0
