@@ -72,9 +72,8 @@ def phantoms(draw: st.DrawFn, least_degrees: float = 0.0, most_degrees: float = 
         best_two = np.sort(np.abs(direction), axis=0)[-2:]
         assume((best_two[1] - best_two[0] > FAR_FROM_A_TIE).all())
     is_signed = draw(st.booleans())
-    slope, intercept = draw(
-        st.sampled_from([(1.0, -1024.0), (1.0, 0.0), (0.5, -1000.0), (2.0, -1024.0), (1.37, -990.503)])
-    )
+    # Values that are never negative may be taken for HU with an offset, and rightly so.
+    slope, intercept = draw(st.sampled_from([pair for pair in RESCALES if is_signed or pair[1] < 0]))
     low = -1200 if is_signed else 0
     stored = np.random.default_rng(draw(st.integers(0, 2**16))).integers(low, 2500, SHAPE_ZYX)
     hu = np.rint(np.clip(stored * np.float32(slope) + np.float32(intercept), -1000, 3071)).astype(np.int16)
