@@ -37,7 +37,7 @@ class TestUpright:
         assert upright(volume)[0] is volume
 
     @given(
-        turn=st.tuples(*[st.floats(-40, 40)] * 3),
+        turn=st.tuples(*[st.floats(-20, 20)] * 3),  # more would bring another axis nearest to the world's
         spacing=st.tuples(st.floats(0.7, 3.0), st.floats(0.4, 1.0), st.floats(0.4, 1.0)),
     )
     @settings(max_examples=40, deadline=None)

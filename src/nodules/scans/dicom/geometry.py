@@ -170,7 +170,8 @@ def _even_places(
     spacing_mm = grid[1] - grid[0]
     places = np.interp(grid, depths, np.arange(len(depths)))
     found = np.rint((depths - depths[0]) / spacing_mm).astype(int)
-    if len(set(found)) == len(depths) and _all_near(depths, grid[found], tolerance):
+    some_missing = len(grid) > len(depths) == len(set(found))
+    if some_missing and _all_near(depths, grid[found], tolerance):
         places[found] = np.arange(len(depths))
         done = f"{len(grid) - len(depths)} missing slices filled in by interpolation"
     else:
