@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from nodules.scans.scan_error import ScanError
+from nodules.scans.table import read_table
 
 LABELS, SOLUTION = "stage1_labels.csv", "stage1_solution.csv"
 
@@ -104,18 +105,10 @@ def _read_column(csv: Path, column: str) -> pd.Series:
 
 
 def _read_table(csv: Path, column: str) -> pd.DataFrame:
-    if not csv.is_file():
-        raise ScanError(f"{csv}: no such file; it must have the columns id and {column}")
-    try:
-        table = pd.read_csv(csv, dtype={"id": str})
-    except ValueError as error:
-        raise ScanError(f"{csv}: cannot be read as a table: {error}") from error
-    missing = [name for name in ("id", column) if name not in table.columns]
-    if missing:
-        raise ScanError(f"{csv}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+    table = read_table(csv, "id", [column], f"it must have the columns id and {column}")
     if table["id"].isna().any():
         raise ScanError(f"{csv}, line {int(table['id'].isna().argmax()) + 2}: the id is empty")
-    return table.assign(id=table["id"].str.strip())
+    return table
 
 
 def _refuse_rows(bad: pd.Series, values: pd.Series, csv: Path, wanted: str) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nodules.scans.scan_error import ScanError
+from nodules.scans.table import read_table
 
 _POSITION_COLUMNS = ["coordX", "coordY", "coordZ"]
 _NUMBER_COLUMNS = [*_POSITION_COLUMNS, "diameter_mm"]
@@ -70,7 +71,7 @@ def read_annotation_table(csv: Path) -> AnnotationTable:
         If the file or a column is missing, a number is not finite, a diameter is not positive, or two rows give
         different diameters at the same place.
     """
-    table = _read_table(csv)
+    table = read_table(csv, "seriesuid", _NUMBER_COLUMNS, "LUNA16's annotations.csv belongs there")
     numbers = table[_NUMBER_COLUMNS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     _refuse_bad_rows(table, numbers, csv)
     nodules: dict[str, list[NoduleAnnotation]] = {}
@@ -133,16 +134,3 @@ def _refuse_bad_rows(table: pd.DataFrame, numbers: NDArray[np.float64], csv: Pat
             f"{csv}, line {row + 2}: wanted a series UID, three finite coordinates and a positive diameter, "
             f"got {received}"
         )
-
-
-def _read_table(csv: Path) -> pd.DataFrame:
-    if not csv.is_file():
-        raise ScanError(f"{csv}: no such file; LUNA16's annotations.csv belongs there")
-    try:
-        table = pd.read_csv(csv, dtype={"seriesuid": str})
-    except ValueError as error:
-        raise ScanError(f"{csv}: cannot be read as a table: {error}") from error
-    missing = [column for column in ["seriesuid", *_NUMBER_COLUMNS] if column not in table.columns]
-    if missing:
-        raise ScanError(f"{csv}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    return table.assign(seriesuid=table["seriesuid"].str.strip().replace("", None))

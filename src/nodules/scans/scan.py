@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from nodules.scans.dicom.reader import read_series, read_series_bytes
+from nodules.scans.dicom.reader import MARK, is_dicom, read_series, read_series_bytes
 from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
 from nodules.scans.volume_files.content import VOLUME_SUFFIXES, content_suffix, volume_suffix
@@ -14,7 +14,6 @@ from nodules.scans.volume_files.reader import read_volume
 
 ACCEPTED = f"a DICOM folder, a .zip of one, a multi-frame DICOM file, or a volume file ({', '.join(VOLUME_SUFFIXES)})"
 
-_MAGIC = slice(128, 132)  # where a DICOM file says DICM
 _SENT = "the sent scan"
 
 
@@ -49,7 +48,9 @@ def read_scan(path: Path, params: ReadingParams, series_uid: str | None = None) 
         if series_uid:
             raise ScanError(f"{path}: a volume file has no series {series_uid}; leave the series away")
         return read_volume(path, params)
-    if _is_dicom(path):
+    with path.open("rb") as file:
+        start = file.read(MARK.stop)
+    if is_dicom(start) or path.suffix.lower() == ".dcm":
         return read_series(path, params, series_uid)
     raise ScanError(f"{path}: unknown kind of file; give {ACCEPTED}")
 
@@ -77,17 +78,10 @@ def read_scan_bytes(data: bytes, params: ReadingParams) -> Reading:
             raise ScanError(str(error).replace(str(path), _SENT)) from error
 
 
-def _is_dicom(path: Path) -> bool:
-    if path.suffix.lower() == ".dcm":
-        return True
-    with path.open("rb") as file:
-        return file.read(_MAGIC.stop)[_MAGIC] == b"DICM"
-
-
 def _sniff(data: bytes) -> str:
     if data.startswith(b"PK"):
         return ".zip"
-    if data[_MAGIC] == b"DICM":
+    if is_dicom(data):
         return ".dcm"
     suffix = content_suffix(data)
     if suffix is None:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from nodules.scans.luna import NoduleAnnotation
 from nodules.scans.scan_error import ScanError
+from nodules.scans.table import read_table
 
 COORDINATES = ["coordX", "coordY", "coordZ"]
 UNKNOWN_DIAMETER_MM = 10.0
@@ -80,16 +81,8 @@ def read_series_uids(csv: Path) -> list[str]:
 
 
 def _read(csv: Path, numbers: Sequence[str]) -> pd.DataFrame:
-    if not csv.is_file():
-        raise ScanError(f"{csv}: no such file; it must have the columns seriesuid, {', '.join(numbers)}")
-    try:
-        table = pd.read_csv(csv, dtype={"seriesuid": str})
-    except ValueError as error:
-        raise ScanError(f"{csv}: cannot be read as a table: {error}") from error
     columns = ["seriesuid", *numbers]
-    if missing := [name for name in columns if name not in table.columns]:
-        raise ScanError(f"{csv}: lacks the column(s) {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
-    table = table[columns].copy()
+    table = read_table(csv, "seriesuid", numbers, f"it must have the columns {', '.join(columns)}")[columns]
     table[list(numbers)] = table[list(numbers)].apply(pd.to_numeric, errors="coerce")
     bad = ~np.isfinite(table[list(numbers)].to_numpy(dtype=float)).all(axis=1) | table["seriesuid"].isna().to_numpy()
     if bad.any():

@@ -47,9 +47,8 @@ def main(
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
     test = LunaPart.load("test", luna_root, split, maps)
     with tracking.stage_run("evaluate_unet", {"tuned": settings, "candidates": candidates}, [split, maps]) as stage:
-        results = test.evaluate(settings, candidates)
         # For the FROC all candidates count, the doubtful ones last.
-        everything = test.evaluate(replace(settings, min_probability=0.0), candidates)
+        results, everything = test.evaluate([settings, replace(settings, min_probability=0.0)], candidates)
         points = froc_points(
             [result.detections for result in everything if result.is_whole], draws=DRAWS, seed=run.seed
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,11 +41,20 @@ class LunaPart:
         annotations = read_annotations(luna_root / "annotations.csv")
         return cls(found, {uid: annotations.get(uid, []) for uid in found})
 
-    def evaluate(self, settings: SegmentationSettings, candidates: CandidateParams) -> list[ScanResult]:
-        """Hold every scan against its annotations; read from disk one by one, so that any number of scans will do."""
+    def evaluate(self, settings: Sequence[SegmentationSettings], candidates: CandidateParams) -> list[list[ScanResult]]:
+        """Hold every scan against its annotations, once for each of the settings.
+
+        Scans are read from disk one by one, so that any number of them will do, and each only once.
+
+        Returns
+        -------
+        list of list of ScanResult
+            The results of all scans, for each of the settings.
+        """
         evaluate = functools.partial(_evaluate, settings=settings, candidates=candidates)
         tasks = (joblib.delayed(evaluate)(uid, folder, nodules) for uid, folder, nodules in self._scans())
-        return list(joblib.Parallel(n_jobs=job_count())(tasks))
+        by_scan = joblib.Parallel(n_jobs=job_count())(tasks)
+        return [list(results) for results in zip(*by_scan, strict=True)]
 
     def _scans(self) -> Iterator[tuple[str, Path, list[NoduleAnnotation]]]:
         for uid, folder in self.maps.items():
@@ -56,7 +65,8 @@ def _evaluate(
     uid: str,
     folder: Path,
     nodules: list[NoduleAnnotation],
-    settings: SegmentationSettings,
+    settings: Sequence[SegmentationSettings],
     candidates: CandidateParams,
-) -> ScanResult:
-    return evaluate_scan(uid, segmentation_store.load(folder), nodules, settings, candidates)
+) -> list[ScanResult]:
+    segmentation = segmentation_store.load(folder)
+    return [evaluate_scan(uid, segmentation, nodules, chosen, candidates) for chosen in settings]

@@ -52,7 +52,8 @@ def _objective(
 ) -> Callable[[optuna.Trial], float]:
     def objective(trial: optuna.Trial) -> float:
         settings = SegmentationSettings(**tuning.suggest_segmentation(trial, search))
-        return nodule_finding.tuning_score(validation.evaluate(settings, candidates), search.allowed_false_positives)
+        (results,) = validation.evaluate([settings], candidates)
+        return nodule_finding.tuning_score(results, search.allowed_false_positives)
 
     return objective
 

@@ -21,8 +21,10 @@ from nodules.scans.scan_error import ScanError
 MAX_UNSEEN = 1.5
 """Slices farther apart than this many times their thickness leave a part of the patient unseen, which is said."""
 
-_DICOM_MARK, _ZIP_MARK = b"DICM", b"PK"
-_MARK_AT = 128
+MARK = slice(128, 132)
+"""Where a DICOM file says DICM."""
+
+_ZIP_MARK = b"PK"
 
 
 def read_series(path: Path, params: ReadingParams, series_uid: str | None = None) -> Reading:
@@ -57,9 +59,9 @@ def read_series(path: Path, params: ReadingParams, series_uid: str | None = None
     if not path.is_file():
         raise ScanError(f"{path}: no such folder, zip or multi-frame file")
     with path.open("rb") as file:
-        start = file.read(_MARK_AT + len(_DICOM_MARK))
+        start = file.read(MARK.stop)
         file.seek(0)
-        if not _is_dicom(start) and (start.startswith(_ZIP_MARK) or path.suffix.lower() == ".zip"):
+        if not is_dicom(start) and (start.startswith(_ZIP_MARK) or path.suffix.lower() == ".zip"):
             with zip_source(file, str(path)) as source:
                 return _read_source(source, params, series_uid)
     return _read_source(file_source(path), params, series_uid, in_one_file=True)
@@ -67,15 +69,16 @@ def read_series(path: Path, params: ReadingParams, series_uid: str | None = None
 
 def read_series_bytes(data: bytes, params: ReadingParams, series_uid: str | None = None) -> Reading:
     """Read a DICOM zip or multi-frame file that is held in memory; as `read_series`."""
-    if _is_dicom(data):
+    if is_dicom(data):
         source = FileSource("the sent scan", {"the file": partial(io.BytesIO, data)})
         return _read_source(source, params, series_uid, in_one_file=True)
     with zip_source(io.BytesIO(data), "the sent zip") as source:
         return _read_source(source, params, series_uid)
 
 
-def _is_dicom(data: bytes) -> bool:
-    return data[_MARK_AT : _MARK_AT + len(_DICOM_MARK)] == _DICOM_MARK
+def is_dicom(data: bytes) -> bool:
+    """Tell a DICOM file by its first bytes, at least `MARK.stop` of them."""
+    return data[MARK] == b"DICM"
 
 
 def _read_source(
