@@ -13,6 +13,8 @@ from nodules.scans.phantom.tubes import Tubes, tube_shares
 SUBSAMPLES_IN_PLANE = 3
 SUBSAMPLE_Z_MM = 0.7
 SPIKE_HU = 15.0
+# Calcified granulomas are as bright as bone: a share of the small solid nodules without spikes.
+CALCIFIED_SHARE, CALCIFIED_HU, LARGEST_CALCIFIED_MM = 0.3, (120.0, 700.0), 14.0
 DIRECTIONS = 2000  # for the mean volume of a bumpy shape
 REACH_MARGIN = 1.04  # bumps between two of the directions
 
@@ -50,7 +52,7 @@ def shape_nodule(nodule: Nodule, centre_xyz: Array, rng: np.random.Generator) ->
     volume = 4 / 3 * np.pi * radius**3 - (_outer_volume(spikes) if spikes else 0.0)
     unit = _relative_radius(_sphere(), axes, heights, sharpness, stretch)
     size = (volume / (4 / 3 * np.pi * float(np.mean(unit**3)))) ** (1 / 3)
-    hu, core_share, core_hu = _densities(nodule.kind, rng)
+    hu, core_share, core_hu = _densities(nodule, rng)
     return Body(centre, size, axes, heights, sharpness, stretch, spikes, hu, core_share, core_hu)
 
 
@@ -101,12 +103,14 @@ def _reach_mm(body: Body) -> float:
     return REACH_MARGIN * body.radius_mm * float(unit.max())
 
 
-def _densities(kind: str, rng: np.random.Generator) -> tuple[float, float, float]:
+def _densities(nodule: Nodule, rng: np.random.Generator) -> tuple[float, float, float]:
     """HU of the body, relative radius of the core, HU of the core."""
-    solid = float(rng.uniform(20, 60))
-    if kind == "solid":
-        return solid, 1.0, solid
-    if kind == "part_solid":
+    solid, calcified = float(rng.uniform(0, 90)), float(rng.uniform(*CALCIFIED_HU))
+    may_be_calcified = nodule.shape != "spiculated" and nodule.diameter_mm <= LARGEST_CALCIFIED_MM
+    if nodule.kind == "solid":
+        hu = calcified if rng.random() < CALCIFIED_SHARE * may_be_calcified else solid
+        return hu, 1.0, hu
+    if nodule.kind == "part_solid":
         return float(rng.uniform(-560, -430)), float(rng.uniform(0.45, 0.7)), solid
     return float(rng.uniform(-650, -450)), 0.0, solid
 
