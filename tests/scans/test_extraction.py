@@ -11,7 +11,7 @@ from nodules.imaging.slice_context import ContextParams, neighbours
 from nodules.imaging.volume import Volume
 from nodules.scans.extraction import ExtractParams, extract_slices
 from nodules.scans.luna import NoduleAnnotation
-from nodules.scans.slice_store import ScanSlices
+from nodules.scans.slice_store import BESIDE, INSIDE, ScanSlices
 
 SHAPE = (40, 22, 26)
 SPACING = (2.0, 1.1, 0.9)
@@ -83,7 +83,7 @@ def test_masks_are_the_spheres():
     found = [nodule((20.3, 10.2, 12.7), 9.3), nodule((21.8, 14.1, 6.2), 7.1), nodule((33, 6, 17), 12.4)]
     slices = extract(found)
     truth = np.any([in_sphere(scan(), one) for one in found], axis=0)
-    np.testing.assert_array_equal(slices.nodule_masks_zyx, truth[slices.target_indices])
+    np.testing.assert_array_equal(slices.nodule_masks_zyx == INSIDE, truth[slices.target_indices])
     assert slices.nodule_masks_zyx.dtype == np.uint8
     for row, number in slices.nodule_numbers:
         assert in_sphere(scan(), found[number])[slices.target_indices[row]].any()
@@ -94,6 +94,17 @@ def test_masks_are_the_spheres():
         if in_sphere(scan(), one)[index].any()
     }
     assert pairs <= set(map(tuple, slices.nodule_numbers.tolist()))
+
+
+def test_pixels_beside_a_nodule_are_marked_up_to_one_slice_distance_away():
+    one, other = nodule((20, 10, 12), 9.0), nodule((23, 10, 12), 1.0)
+    slices = extract([one, other], params=ExtractParams(20, 0))
+    row = slices.target_indices.tolist().index(23)  # 6 mm above the larger centre, in reach of 4.5 + 2 mm
+    y, x = np.mgrid[:22, :26]
+    in_plane_mm2 = ((y - 10) * SPACING[1]) ** 2 + ((x - 12) * SPACING[2]) ** 2
+    small = in_plane_mm2 <= 0.5**2
+    blur = (in_plane_mm2 + 6.0**2 <= 6.5**2) | (in_plane_mm2 <= 2.5**2)
+    np.testing.assert_array_equal(slices.nodule_masks_zyx[row], np.where(small, INSIDE, np.where(blur, BESIDE, 0)))
 
 
 places = st.tuples(st.floats(-3, 43), st.floats(-3, 25), st.floats(-3, 29), st.floats(0.5, 30))
@@ -139,15 +150,15 @@ def test_nodule_free_slices_lie_between_neck_and_belly():
 
 
 def test_more_nodule_free_slices_wanted_than_there_are():
-    slices = extract([nodule((20, 10, 12), 40.0)], params=ExtractParams(1, 100))
+    slices = extract([nodule((20, 10, 12), 36.2)], params=ExtractParams(1, 100))
     free = slices.target_indices[~np.isin(np.arange(len(slices.target_indices)), slices.nodule_numbers[:, 0])]
-    assert free.tolist() == [*range(6, 10), *range(31, 34)]  # the nodule covers 10 .. 30
+    assert free.tolist() == [*range(6, 10), *range(31, 34)]  # the nodule covers 11 .. 29, its blur one slice more
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_nodule_free_slices_are_drawn_among_those_without_nodule(seed):
-    """The nodule covers 10 .. 30 and is shown once: five more slices, all of them outside."""
-    slices = extract([nodule((20, 10, 12), 40.0)], params=ExtractParams(1, 5), seed=seed)
+    """The nodule covers 11 .. 29, its blur one more on either side; it is shown once: five more slices, all outside."""
+    slices = extract([nodule((20, 10, 12), 36.2)], params=ExtractParams(1, 5), seed=seed)
     free = [int(index) for index in slices.target_indices if not 10 <= index <= 30]
     assert len(free) == 5
     assert len(slices.target_indices) == 6
@@ -196,7 +207,7 @@ def test_nodule_partly_above_the_last_slice():
 def test_nodule_thinner_than_a_slice_is_on_the_nearest_one():
     slices = extract([nodule((20.6, 10, 12), 0.5)], params=ExtractParams(5, 0))
     assert slices.target_indices.tolist() == [21]
-    assert np.argwhere(slices.nodule_masks_zyx[0]).tolist() == [[10, 12]]
+    assert np.argwhere(slices.nodule_masks_zyx[0] == INSIDE).tolist() == [[10, 12]]
 
 
 def test_one_slice_volume():

@@ -16,7 +16,7 @@ from nodules.imaging.nodule_mask import crossed_slices, draw_nodules
 from nodules.imaging.slice_context import ContextParams
 from nodules.imaging.volume import Volume
 from nodules.scans.luna import NoduleAnnotation
-from nodules.scans.slice_store import ScanSlices
+from nodules.scans.slice_store import BESIDE, INSIDE, ScanSlices
 
 MIDDLE = (0.15, 0.85)  # of the scan's height: above and below are neck and belly more often than lung
 
@@ -59,13 +59,17 @@ def extract_slices(
         Together with the series UID it decides which nodule-free slices are taken.
     """
     crossed = [crossed_slices(volume, nodule.centre_world_xyz, nodule.diameter_mm) for nodule in nodules]
+    # A slice just above or below a nodule still shows it, blurred by its own thickness: it is neither with nor without.
+    blur_mm = 2 * volume.spacing_zyx_mm[0]
+    showing = [crossed_slices(volume, nodule.centre_world_xyz, nodule.diameter_mm + blur_mm) for nodule in nodules]
     chosen = [_spread(slices, params.slices_per_nodule) for slices in crossed]
-    free = _nodule_free(volume.shape_zyx[0], crossed, params.nodule_free_slices, seed, seriesuid)
+    free = _nodule_free(volume.shape_zyx[0], showing, params.nodule_free_slices, seed, seriesuid)
     targets = np.unique(np.concatenate([*chosen, free]).astype(np.int64))
     stored = _with_context(targets, context, volume)
     centres = [nodule.centre_world_xyz for nodule in nodules]
     diameters = [nodule.diameter_mm for nodule in nodules]
-    masks = draw_nodules(volume, centres, diameters)[targets]
+    masks = draw_nodules(volume, centres, diameters)[targets] > 0
+    blurred = draw_nodules(volume, centres, [diameter + blur_mm for diameter in diameters])[targets] > 0
     numbers = [
         (row, nodule) for row, index in enumerate(targets) for nodule, slices in enumerate(crossed) if index in slices
     ]
@@ -78,7 +82,7 @@ def extract_slices(
         voxels_zyx=volume.voxels_zyx[stored],
         slice_indices=stored,
         target_indices=targets,
-        nodule_masks_zyx=(masks > 0).astype(np.uint8),
+        nodule_masks_zyx=np.where(masks, INSIDE, np.where(blurred, BESIDE, 0)).astype(np.uint8),
         nodule_numbers=np.asarray(numbers, dtype=np.int64).reshape(-1, 2),
         centre_world_xyz=np.asarray(centres, dtype=float).reshape(-1, 3),
         diameter_mm=np.asarray(diameters, dtype=float),
@@ -94,10 +98,10 @@ def _spread(slices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def _nodule_free(
-    slice_count: int, crossed: Sequence[NDArray[np.int64]], count: int, seed: int, seriesuid: str
+    slice_count: int, showing: Sequence[NDArray[np.int64]], count: int, seed: int, seriesuid: str
 ) -> NDArray[np.int64]:
     middle = np.arange(int(slice_count * MIDDLE[0]), int(np.ceil(slice_count * MIDDLE[1])))
-    free = np.setdiff1d(middle, np.concatenate([*crossed, []]))
+    free = np.setdiff1d(middle, np.concatenate([*showing, []]))
     random = np.random.default_rng([seed, zlib.crc32(seriesuid.encode())])
     return np.sort(random.choice(free, size=min(count, free.size), replace=False)).astype(np.int64)
 

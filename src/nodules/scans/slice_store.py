@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from nodules.scans.scan_error import ScanError
 
+INSIDE, BESIDE = 1, 2
+
 
 @dataclass(frozen=True)
 class ScanSlices:
@@ -32,7 +34,7 @@ class ScanSlices:
     target_indices : (M,) ndarray
         Ascending z indices that the network trains on; each one is among `slice_indices`.
     nodule_masks_zyx : (M, Y, X) ndarray
-        uint8, 1 inside a nodule, for each target.
+        uint8 for each target: `INSIDE` a nodule, `BESIDE` one by less than the slice distance, otherwise 0.
     nodule_numbers : (K, 2) ndarray
         Pairs (row of `target_indices`, row of `centre_world_xyz`): which nodule is cut by which target.
     centre_world_xyz : (N, 3) ndarray
