@@ -5,14 +5,23 @@ import pandas as pd
 import pytest
 
 from nodules.evaluation.froc import ScanDetections
-from nodules.evaluation.nodule_finding import ScanResult, evaluate_scan, metrics, quality, tuning_score
+from nodules.evaluation.nodule_finding import (
+    ScanResult,
+    evaluate_each,
+    evaluate_scan,
+    metrics,
+    quality,
+    tuning_score,
+)
 from nodules.evaluation.segmentation import NoduleScore
-from nodules.imaging.candidates import CandidateParams, Segmentation, SegmentationSettings
+from nodules.imaging.candidates import SegmentationSettings
+from nodules.imaging.probability_map import Segmentation
+from nodules.imaging.proposals import CandidateParams
 from nodules.imaging.volume import Volume
 from nodules.scans.luna import NoduleAnnotation
 
 SHAPE = (50, 30, 36)
-SETTINGS, PARAMS = SegmentationSettings(0.5, 3.0), CandidateParams(3.0)
+SETTINGS, PARAMS = SegmentationSettings(0.5, 3.0), CandidateParams(3.0, 0.1, 0.3, 0.3)
 FLIPPED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -148,7 +157,7 @@ def test_no_scans():
 def test_component_too_small_to_be_a_candidate_is_not_predicted():
     result = evaluate(box(5, 5, slice(5, 8)), [LARGE])
     assert (result.predicted_voxels, result.false_positives) == (0, 0)
-    result = evaluate(box(5, 5, slice(5, 8)), [LARGE], params=CandidateParams(0.0))
+    result = evaluate(box(5, 5, slice(5, 8)), [LARGE], params=CandidateParams(0.0, 0.1, 0.3, 0.3))
     assert (result.predicted_voxels, result.false_positives) == (3, 1)
 
 
@@ -195,7 +204,7 @@ def test_quality_over_several_scans_by_hand():
 def result_of(dices: list[float], false_positives: int) -> ScanResult:
     scores = [NoduleScore(n, 8.0, value, value > 0, 10, 10, 10) for n, value in enumerate(dices, start=1)]
     nothing = ScanDetections(np.full(len(dices), np.nan), np.empty(0))
-    return ScanResult("1.2", scores, nothing, pd.DataFrame(), 0, false_positives, True)
+    return ScanResult("1.2", scores, ["missed"] * len(dices), nothing, pd.DataFrame(), 0, false_positives, True)
 
 
 def test_tuning_score_by_hand() -> None:
@@ -208,3 +217,80 @@ def test_tuning_score_by_hand() -> None:
 def test_tuning_score_without_nodules_counts_false_positives_only() -> None:
     assert tuning_score([result_of([], 0)], 1.0) == 1.0
     assert tuning_score([result_of([], 4)], 1.0) == 0.25
+
+
+BY_SIZE = 0.9, 0.2  # of the larger and the smaller nodule's proposal
+
+
+def by_size(segmentation: Segmentation, table: pd.DataFrame) -> np.ndarray:
+    return np.where(table["diameter_mm"] > 8.0, *BY_SIZE)
+
+
+def fates(answer, nodules, settings=SETTINGS, scorer=by_size) -> list[str]:
+    volume = region()
+    segmentation = Segmentation(volume, np.ones(SHAPE, np.uint8), answer.astype(np.float32))
+    result = evaluate_scan("1.2.3", segmentation, nodules, settings, PARAMS, scorer)
+    figures = metrics([result])
+    for fate in ("found", "filtered", "missed"):
+        assert figures[f"nodules_{fate}"] == result.fates.count(fate)
+    return result.fates
+
+
+def test_fates_by_hand() -> None:
+    both, nodules = np.where(sphere(LARGE) | sphere(SMALL), 0.6, 0.0), [LARGE, SMALL, OUTSIDE]
+    assert fates(both, nodules) == ["found", "found", "missed"]
+    # the scorer's 0.2 is too little; the map's 0.6 has no say
+    assert fates(both, nodules, SegmentationSettings(0.5, 3.0, 0.5)) == ["found", "filtered", "missed"]
+    assert fates(both, nodules, SegmentationSettings(0.5, 3.0, 0.95)) == ["filtered", "filtered", "missed"]
+    assert fates(blank(), nodules) == ["missed", "missed", "missed"]
+    assert fates(both, []) == []
+
+
+def test_too_faint_for_a_proposal_is_missed() -> None:
+    assert fates(np.where(sphere(LARGE), 0.29, 0.0), [LARGE]) == ["missed"]
+
+
+def test_an_outline_that_loses_the_nodule_filters_it() -> None:
+    """The proposal's tail of 0.2 covers the nodule, its body of 1.0 and thus its outline lies beside it."""
+    tail = np.where(sphere(SMALL), 0.2, 0.0)
+    body = box(slice(33, 38), slice(18, 23), slice(28, 34))
+    assert fates(np.maximum(tail, body), [SMALL]) == ["filtered"]
+    assert fates(np.maximum(tail, body), [SMALL], SegmentationSettings(0.2, 3.0)) == ["found"]
+
+
+def test_a_shell_around_a_nodule_finds_it_by_its_centre() -> None:
+    far = nodule((25, 15, 18), 4.0)
+    places = region().voxel_to_world(np.indices(SHAPE).transpose(1, 2, 3, 0))
+    distance = np.linalg.norm(places - np.array(far.centre_world_xyz), axis=-1)
+    assert fates((distance > 5) & (distance <= 8), [far]) == ["found"]
+
+
+def test_several_settings_ask_the_scorer_once() -> None:
+    asked = []
+
+    def scorer(segmentation, table):
+        asked.append(len(table))
+        return by_size(segmentation, table)
+
+    answer = (sphere(LARGE) | sphere(SMALL)).astype(np.float32)
+    segmentation = Segmentation(region(), np.ones(SHAPE, np.uint8), answer)
+    settings = [SegmentationSettings(0.5, 3.0, lowest) for lowest in (0.0, 0.5, 1.0)]
+    results = evaluate_each("1.2.3", segmentation, [LARGE, SMALL], settings, PARAMS, scorer)
+    assert asked == [2]
+    assert [len(result.candidates) for result in results] == [2, 1, 0]
+    assert results[0].candidates["probability"].tolist() == list(BY_SIZE)
+    assert results[0].detections.hit_probabilities.tolist() == list(BY_SIZE)
+    for chosen, result in zip(settings, results, strict=True):
+        alone = evaluate_scan("1.2.3", segmentation, [LARGE, SMALL], chosen, PARAMS, by_size)
+        assert alone.scores == result.scores
+        assert alone.candidates.equals(result.candidates)
+
+
+def test_touching_nodules_are_scored_apart() -> None:
+    """Two saturated balls, radii 6 and 5 mm, 10.5 mm apart: joined they would both be the union."""
+    one, other = nodule((20, 15, 11.5), 12.0), nodule((20, 15, 22), 10.0)
+    result = evaluate(sphere(one) | sphere(other), [one, other])
+    assert len(result.candidates) == 2
+    assert all(score.dice > 0.95 for score in result.scores)
+    assert result.fates == ["found", "found"]
+    assert metrics([result])["sensitivity"] == 1.0

@@ -74,6 +74,21 @@ class TestScoreNodules:
         scores = score_nodules(reference, [4.0, 5.0], labels(_1=np.s_[0, 0, :]))
         assert [nodule.dice for nodule in scores] == [pytest.approx(2 / 6)] * 2
 
+    def test_neighbour_that_crosses_the_border_is_no_part_of_the_nodule(self):
+        """Component 5 covers nodule 1 but for a voxel, which component 6 takes beside its own nodule 2."""
+        reference = labels(_1=np.s_[0, 0:2, 0:3], _2=np.s_[0, 0:2, 3:5])
+        predicted = labels(_5=np.s_[0, 0:2, 0:3], _6=np.s_[0, 0:2, 3:5])
+        predicted[0, 0, 2] = 6
+        scores = score_nodules(reference, [4.0, 5.0], predicted)
+        assert scores[0] == NoduleScore(1, 4.0, pytest.approx(2 * 5 / (6 + 5)), True, 6, 5, 5)
+        assert scores[1] == NoduleScore(2, 5.0, pytest.approx(2 * 4 / (4 + 5)), True, 4, 5, 4)
+
+    def test_nodule_touched_only_by_its_neighbours_component_has_it_whole(self):
+        reference = labels(_1=np.s_[0, 0, 0:4], _2=np.s_[0, 0, 4])
+        scores = score_nodules(reference, [4.0, 5.0], labels(_3=np.s_[0, 0, :]))
+        assert [score.dice for score in scores] == pytest.approx([8 / 9, 2 / 6])
+        assert [score.overlap_voxels for score in scores] == [4, 1]
+
     def test_nodule_off_the_grid_is_named_in_any_position(self):
         reference = labels(_2=np.s_[0, 0, 0])
         scores = score_nodules(reference, [4.0, 5.0, 6.0], reference)

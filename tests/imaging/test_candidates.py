@@ -2,21 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import ndimage
 
-from nodules.imaging.candidates import (
-    CANDIDATE_COLUMNS,
-    RESPONSE_FLOOR,
-    CandidateParams,
-    Candidates,
-    Segmentation,
-    SegmentationSettings,
-    find_candidates,
-    responding_hu,
-)
+from nodules.imaging.candidates import CANDIDATE_COLUMNS, Candidates, SegmentationSettings, find_candidates
 from nodules.imaging.lung_roi import LungRoiParams, extract, to_scan_grid
+from nodules.imaging.probability_map import Segmentation
+from nodules.imaging.proposals import CandidateParams, propose, unet_scorer
 from nodules.imaging.volume import Volume
 
 SHAPE = (12, 16, 20)
@@ -30,10 +21,15 @@ def segmentation(probability=None, lungs=None, hu=None) -> Segmentation:
     return Segmentation(scan, lungs, np.zeros(SHAPE, np.float32) if probability is None else probability)
 
 
-def found(threshold=0.5, dilation_mm=0.0, min_diameter_mm=0.0, **parts) -> Candidates:
-    return find_candidates(
-        segmentation(**parts), SegmentationSettings(threshold, dilation_mm), CandidateParams(min_diameter_mm)
-    )
+def limits(min_diameter_mm: float) -> CandidateParams:
+    return CandidateParams(min_diameter_mm, proposal_threshold=0.1, proposal_peak=0.3, split_dynamic=0.3)
+
+
+def found(
+    threshold=0.5, dilation_mm=0.0, min_probability=0.0, min_diameter_mm=0.0, scorer=unet_scorer, **parts
+) -> Candidates:
+    settings = SegmentationSettings(threshold, dilation_mm, min_probability)
+    return find_candidates(segmentation(**parts), settings, limits(min_diameter_mm), scorer)
 
 
 def blob(*boxes) -> np.ndarray:
@@ -59,11 +55,14 @@ def test_box_by_hand():
     assert (row["x_mm"], row["y_mm"], row["z_mm"]) == pytest.approx((10 - 12 * 1.5, -20 - 6.5 * 1.0, 300 + 3 * 2.0))
     assert row["volume_mm3"] == pytest.approx(180.0)
     assert row["diameter_mm"] == pytest.approx((6 * 180 / np.pi) ** (1 / 3))
-    assert (row["probability"], row["max_probability"]) == (0.75, 0.75)
+    assert (row["probability"], row["mean_probability"], row["max_probability"]) == (0.75, 0.75, 0.75)
     assert row["mean_hu"] == pytest.approx(40.0)
     assert row["sd_hu"] == pytest.approx(np.sqrt((2 * 10**2 + 20**2) / 3))
     assert row["lung"] == 2
     assert row["relative_height"] == pytest.approx(2 / 9)  # slice 3 between 1 and 10
+    assert (row["relative_x"], row["relative_y"]) == pytest.approx((12.5 / 20, 7 / 16))
+    assert row["pleura_mm"] == 2.0  # slice 1 is on the surface
+    assert 0 < row["sphericity"] <= 1
     assert candidates.labels_zyx.dtype == np.int32
     np.testing.assert_array_equal(candidates.labels_zyx == row["label"], probability > 0)
 
@@ -90,9 +89,22 @@ def test_voxels_that_touch_at_a_corner_are_one_nodule():
     assert len(found(probability=blob((2, 5, 10, 0.9), (4, 5, 10, 0.9))).table) == 2
 
 
-def test_threshold_itself_belongs_to_the_nodule():
-    probability = blob((2, 5, 10, 0.5), (2, 5, 11, np.nextafter(np.float32(0.5), np.float32(0))))
-    assert found(probability=probability).table["volume_mm3"].tolist() == [3.0]
+def test_outline_is_a_share_of_the_peak():
+    below = np.nextafter(np.float32(0.2), np.float32(0))
+    probability = blob((2, 5, 10, 0.4), (2, 5, 11, 0.2), (2, 5, 12, below), (8, 5, 10, 0.8), (8, 5, 11, 0.2))
+    table = found(probability=probability).table
+    assert table["volume_mm3"].tolist() == [3.0, 6.0]
+    np.testing.assert_allclose(table["max_probability"], [0.8, 0.4])
+    np.testing.assert_allclose(table["mean_probability"], [0.8, 0.3])
+    assert found(probability=probability, threshold=1.0).table["volume_mm3"].tolist() == [3.0, 3.0]
+
+
+def test_the_part_with_most_evidence_is_the_nodule():
+    """Above half the peak the map falls apart into one voxel of 0.9 and three of 0.6: 1.8 is more."""
+    probability = blob((2, 5, slice(4, 12), 0.4), (2, 5, 4, 0.9), (2, 5, slice(8, 11), 0.6))
+    candidates = found(probability=probability)
+    assert np.argwhere(candidates.labels_zyx).tolist() == [[2, 5, 8], [2, 5, 9], [2, 5, 10]]
+    assert candidates.table["max_probability"].tolist() == pytest.approx([0.6])
 
 
 def test_smaller_than_the_smallest_diameter_is_removed_from_table_and_labels():
@@ -141,9 +153,10 @@ def test_lungs_in_one_slice_have_no_height():
     [
         {},
         {"lungs": np.zeros(SHAPE, np.uint8), "probability": np.ones(SHAPE, np.float32), "dilation_mm": 8.0},
-        {"probability": np.full(SHAPE, 0.4, np.float32)},
+        {"probability": np.full(SHAPE, 0.29, np.float32)},
+        {"probability": blob((5, 5, 5, 1.0)), "lungs": np.ones(SHAPE, np.uint8) * (np.indices(SHAPE)[0] > 5)},
     ],
-    ids=["empty map", "no lungs", "below the threshold"],
+    ids=["empty map", "no lungs", "no peak", "outside the lungs"],
 )
 def test_nothing_found(parts):
     candidates = found(**parts)
@@ -153,39 +166,46 @@ def test_nothing_found(parts):
     assert not candidates.labels_zyx.any()
 
 
-def test_threshold_where_no_hu_are_kept_is_refused():
-    with pytest.raises(ValueError, match=r"threshold must be at least 0\.02, got 0\.01"):
-        found(threshold=0.01)
-    found(threshold=RESPONSE_FLOOR)
+def three_boxes() -> np.ndarray:
+    boxes = [(slice(1, 3), slice(2, 6), slice(2, 6), 0.9), (slice(5, 7), slice(2, 6), slice(2, 6), 0.6)]
+    return blob(*boxes, (slice(9, 11), slice(9, 12), slice(9, 14), 0.4))
 
 
-def test_hu_are_kept_where_the_network_responds():
-    hu = np.array([[[-500, 30, 40]]], np.int16)
-    kept = responding_hu(hu, np.array([[[0.0, 0.019, 0.02]]], np.float32))
-    assert kept.dtype == np.int16
-    assert kept.tolist() == [[[-1000, -1000, 40]]]
+def test_scorer_decides_probability_and_order():
+    asked = []
+
+    def against_the_map(scanned, table):
+        asked.append(table)
+        return 1 - table["max_probability"].to_numpy(dtype=float)
+
+    candidates = found(probability=three_boxes(), scorer=against_the_map, min_probability=0.3)
+    proposals = propose(segmentation(three_boxes()), limits(0.0))
+    assert asked[0].equals(proposals.table)
+    np.testing.assert_allclose(candidates.table["probability"], [0.6, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(candidates.table["mean_probability"], [0.4, 0.6], rtol=1e-6)
+    for row, place in zip(candidates.table.itertuples(), [(10, 10, 10), (6, 3, 3)], strict=True):
+        assert candidates.labels_zyx[place] == proposals.labels_zyx[place] == row.label
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([0.3, 0.6]), st.sampled_from([0.0, 2.0, 3.0]))
-def test_random_maps_against_flood_fill(seed, threshold, min_diameter_mm):
-    probability = np.random.default_rng(seed).random(SHAPE, dtype=np.float32) ** 6
-    candidates = found(probability=probability, threshold=threshold, min_diameter_mm=min_diameter_mm)
-    sizes = []
-    left = set(map(tuple, np.argwhere(probability >= threshold)))
-    while left:
-        front, size = [left.pop()], 0
-        while front:
-            z, y, x = front.pop()
-            size += 1
-            near = {(z + i, y + j, x + k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)} & left
-            left -= near
-            front.extend(near)
-        sizes.append(size)
-    wanted = sorted(3.0 * size for size in sizes if 3.0 * size >= np.pi / 6 * min_diameter_mm**3)
-    np.testing.assert_allclose(sorted(candidates.table["volume_mm3"]), wanted)
-    labelled = ndimage.sum_labels(np.ones(SHAPE), candidates.labels_zyx, candidates.table["label"])
-    np.testing.assert_allclose(np.asarray(labelled) * 3.0, candidates.table["volume_mm3"])
+@pytest.mark.parametrize(
+    "answer", [[0.5, 0.5], [0.5, 0.5, 1.5], [0.5, -0.1, 0.5], [np.nan, 0.5, 0.5], [[0.5], [0.5], [0.5]]]
+)
+def test_scorer_that_answers_no_probabilities_is_refused(answer):
+    with pytest.raises(ValueError, match="a scorer must give 3 probabilities"):
+        found(probability=three_boxes(), scorer=lambda *_: np.asarray(answer))
+
+
+def test_without_proposals_the_scorer_is_not_asked():
+    assert found(scorer=lambda *_: pytest.fail("asked")).table.empty
+
+
+def test_two_nodules_that_touch_are_two():
+    """The map falls from 0.9 to 0.3 and rises to 0.8 again; the lower peak's side of the valley is its own."""
+    line = np.array([0.9, 0.9, 0.9, 0.6, 0.3, 0.5, 0.8, 0.8], np.float32)
+    candidates = found(probability=blob((slice(4, 6), slice(5, 8), slice(6, 14), line)))
+    np.testing.assert_allclose(candidates.table["max_probability"], [0.9, 0.8])
+    assert candidates.table["volume_mm3"].tolist() == [4 * 6 * 3.0, 3 * 6 * 3.0]
+    assert sorted(candidates.table["label"]) == [1, 2]
 
 
 @pytest.mark.parametrize("centre_zyx", [(14.0, 30.0, 33.0), (14.4, 29.3, 41.8), (11.7, 34.6, 27.2)])
@@ -200,7 +220,7 @@ def test_ball_at_a_known_place_is_found_there_and_comes_back(centre_zyx):
     region = extract(scan, lungs, LungRoiParams(1.0, 3.0, (-1000.0, 400.0)))
     answer = (region.scan.voxels_zyx > -400).astype(np.float32)  # half way: a network that is right everywhere
     segmented = Segmentation(region.scan, region.lungs_zyx, answer)
-    candidates = find_candidates(segmented, SegmentationSettings(0.5, 0.0), CandidateParams(3.0))
+    candidates = find_candidates(segmented, SegmentationSettings(0.5, 0.0), limits(3.0))
     assert len(candidates.table) == 1
     row = candidates.table.iloc[0]
     np.testing.assert_allclose([row["x_mm"], row["y_mm"], row["z_mm"]], truth_xyz, atol=0.25)
@@ -222,8 +242,7 @@ def test_a_candidate_doubtful_throughout_is_dropped_and_one_with_a_sure_middle_s
     scan = Volume(np.zeros(probability.shape, dtype=np.int16), (2.0, 1.0, 1.0))
     segmented = Segmentation(scan, np.ones(probability.shape, dtype=np.uint8), probability)
     both, one = (
-        find_candidates(segmented, SegmentationSettings(0.5, 0.0, lowest), CandidateParams(3.0))
-        for lowest in (0.59, 0.65)
+        find_candidates(segmented, SegmentationSettings(0.5, 0.0, lowest), limits(3.0)) for lowest in (0.59, 0.65)
     )
     assert len(both.table) == 2
     assert one.table["probability"].tolist() == pytest.approx([0.6 + 0.4 * 16 / 108])

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-from nodules.imaging.candidates import CandidateParams, Segmentation, SegmentationSettings, find_candidates
+from nodules.imaging.candidates import SegmentationSettings, find_candidates
 from nodules.imaging.features import FEATURES
 from nodules.imaging.measuring import measure_patient
+from nodules.imaging.probability_map import Segmentation
+from nodules.imaging.proposals import CandidateParams
 from nodules.imaging.volume import Volume
 
 SHAPE = (6, 12, 16)
-SETTINGS, PARAMS = SegmentationSettings(0.5, 0.0), CandidateParams(3.0)
+SETTINGS, PARAMS = SegmentationSettings(0.5, 0.0), CandidateParams(3.0, 0.1, 0.3, 0.3)
 LUNGS = {"volume_right_l": 1.0, "volume_left_l": 2.0, "emphysema_share": 0.25}
 NO_LUNGS = {"volume_right_l": 0.0, "volume_left_l": 0.0, "emphysema_share": float("nan")}
 
@@ -56,7 +58,7 @@ def test_by_hand():
 
 
 def test_candidates_are_those_of_the_settings():
-    for settings in (SETTINGS, SegmentationSettings(0.8, 0.0)):
+    for settings in (SETTINGS, SegmentationSettings(0.5, 0.0, 0.8)):
         candidates, measured = measure_patient(segmentation(), LUNGS, settings, PARAMS)
         alone = find_candidates(segmentation(), settings, PARAMS)
         np.testing.assert_array_equal(candidates.labels_zyx, alone.labels_zyx)
@@ -72,3 +74,8 @@ def test_patient_without_lungs_or_nodules_has_every_feature(lungs):
     assert list(measured) == list(FEATURES)
     assert np.isfinite(list(measured.values())).all()
     assert measured["has_candidate"] == 0.0
+
+
+def test_scorer_gives_the_probability():
+    _, measured = measure_patient(segmentation(), LUNGS, SETTINGS, PARAMS, lambda _, table: np.full(len(table), 0.25))
+    assert measured["max_probability"] == 0.25

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nodules.evaluation.froc import ScanDetections, detection_summary, match_candidates
 from nodules.evaluation.segmentation import (
@@ -16,11 +18,17 @@ from nodules.evaluation.segmentation import (
     score_nodules,
     summary,
 )
-from nodules.imaging.candidates import CandidateParams, Segmentation, SegmentationSettings, find_candidates
+from nodules.imaging.candidates import Candidates, SegmentationSettings, outline
 from nodules.imaging.nodule_mask import draw_nodules
+from nodules.imaging.probability_map import Segmentation
+from nodules.imaging.proposals import CandidateParams, Proposals, Scorer, propose, score, unet_scorer
 from nodules.scans.luna import NoduleAnnotation
 
 WHOLE_SCAN_MM = 100.0  # a region lower than this is a stack of excerpts, not a chest: a newborn's lungs are as high
+
+Fate = Literal["found", "filtered", "missed"]
+"""Found: a candidate touches the nodule, by a voxel or by its centre. Filtered: a proposal does, but no candidate, so
+that the scorer, the outline or the limits threw it away. Missed: not even a proposal does."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,8 @@ class ScanResult:
         The scan.
     scores : list of NoduleScore
         One a nodule.
+    fates : list of Fate
+        What became of each, in the same order.
     detections : ScanDetections
         Candidates against nodules by LUNA16's rule.
     candidates : DataFrame
@@ -45,11 +55,34 @@ class ScanResult:
 
     seriesuid: str
     scores: list[NoduleScore]
+    fates: list[Fate]
     detections: ScanDetections
     candidates: pd.DataFrame
     predicted_voxels: int
     false_positives: int
     is_whole: bool
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """The annotated nodules, and the spheres of their diameters on the region's grid (`draw_nodules`)."""
+
+    labels_zyx: NDArray[np.uint16]
+    centres_xyz: list[tuple[float, float, float]]
+    diameters_mm: list[float]
+
+    def detections(self, table: pd.DataFrame, probability: str) -> ScanDetections:
+        """Match a table of places by LUNA16's rule."""
+        positions = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+        chances = table[probability].to_numpy(dtype=float)
+        return match_candidates(positions, chances, self.centres_xyz, self.diameters_mm)
+
+    def touched(self, labels_zyx: NDArray[np.int32], detections: ScanDetections) -> NDArray[np.bool_]:
+        """Tell for each nodule whether it shares a voxel with a label or holds the centre of a detection."""
+        overlapped = np.unique(self.labels_zyx[labels_zyx > 0])
+        numbers = np.arange(1, len(self.diameters_mm) + 1)
+        touched: NDArray[np.bool_] = np.isin(numbers, overlapped) | np.isfinite(detections.hit_probabilities)
+        return touched
 
 
 def evaluate_scan(
@@ -58,27 +91,57 @@ def evaluate_scan(
     nodules: Sequence[NoduleAnnotation],
     settings: SegmentationSettings,
     params: CandidateParams,
+    scorer: Scorer = unet_scorer,
 ) -> ScanResult:
     """Find candidates with the given settings and compare them with spheres of the annotated diameters."""
-    grid = segmentation.scan
-    candidates = find_candidates(segmentation, settings, params)
-    centres = [nodule.centre_world_xyz for nodule in nodules]
-    diameters = [nodule.diameter_mm for nodule in nodules]
-    reference = draw_nodules(grid, centres, diameters)
-    scores = [
-        _missed_outside(score, grid.voxel_mm3) for score in score_nodules(reference, diameters, candidates.labels_zyx)
-    ]
-    table = candidates.table
-    positions = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+    (result,) = evaluate_each(seriesuid, segmentation, nodules, [settings], params, scorer)
+    return result
+
+
+def evaluate_each(
+    seriesuid: str,
+    segmentation: Segmentation,
+    nodules: Sequence[NoduleAnnotation],
+    settings: Sequence[SegmentationSettings],
+    params: CandidateParams,
+    scorer: Scorer = unet_scorer,
+) -> list[ScanResult]:
+    """The same for several settings; the scan is proposed on and scored once."""
+    proposals = propose(segmentation, params)
+    probabilities = score(segmentation, proposals, scorer)
+    centres, diameters = [one.centre_world_xyz for one in nodules], [one.diameter_mm for one in nodules]
+    reference = _Reference(draw_nodules(segmentation.scan, centres, diameters), centres, diameters)
+    found = [outline(segmentation, proposals, probabilities, chosen, params) for chosen in settings]
+    return [_compare(seriesuid, segmentation, reference, proposals, candidates) for candidates in found]
+
+
+def _compare(
+    seriesuid: str,
+    segmentation: Segmentation,
+    reference: _Reference,
+    proposals: Proposals,
+    candidates: Candidates,
+) -> ScanResult:
+    grid, labels = segmentation.scan, candidates.labels_zyx
+    detections = reference.detections(candidates.table, "probability")
+    proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
+    scores = score_nodules(reference.labels_zyx, reference.diameters_mm, labels)
     return ScanResult(
         seriesuid=seriesuid,
-        scores=scores,
-        detections=match_candidates(positions, table["probability"].to_numpy(dtype=float), centres, diameters),
-        candidates=table,
-        predicted_voxels=int(np.count_nonzero(candidates.labels_zyx)),
-        false_positives=false_positive_components(reference, candidates.labels_zyx),
+        scores=[_missed_outside(one, grid.voxel_mm3) for one in scores],
+        fates=[_fate(*pair) for pair in zip(proposed, reference.touched(labels, detections), strict=True)],
+        detections=detections,
+        candidates=candidates.table,
+        predicted_voxels=int(np.count_nonzero(labels)),
+        false_positives=false_positive_components(reference.labels_zyx, labels),
         is_whole=grid.extent_zyx_mm[0] >= WHOLE_SCAN_MM,
     )
+
+
+def _fate(proposed: bool, found: bool) -> Fate:
+    if found:
+        return "found"
+    return "filtered" if proposed else "missed"
 
 
 def tuning_score(results: Sequence[ScanResult], allowed_false_positives: float) -> float:
@@ -101,9 +164,11 @@ def quality(results: Sequence[ScanResult]) -> float:
 
 
 def metrics(results: Sequence[ScanResult]) -> dict[str, float]:
-    """Dice over all scans; sensitivity and false positives per scan over the whole ones, absent if there are none."""
+    """Dice and fates over all scans; sensitivity and false positives per scan over the whole ones, if there are any."""
     scores = _all_scores(results)
     figures = summary(scores, sum(result.predicted_voxels for result in results))
+    fates = [fate for result in results for fate in result.fates]
+    figures |= {f"nodules_{fate}": fates.count(fate) for fate in get_args(Fate)}
     figures["panoptic_quality"] = quality(results)
     figures["scans"] = len(results)
     whole = [result.detections for result in results if result.is_whole]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 # Name of the stratum -> [smallest, largest) diameter in mm; 6 mm is where the follow-up of a solid nodule starts
 # (Fleischner Society 2017), 10 mm splits the rest.
@@ -17,7 +16,7 @@ DIAMETER_STRATA_MM = {"under_6mm": (0.0, 6.0), "6_to_10mm": (6.0, 10.0), "from_1
 
 @dataclass(frozen=True)
 class NoduleScore:
-    """One reference nodule and the predicted components that touch it.
+    """One reference nodule and the predicted components that count for it (`score_nodules`).
 
     Attributes
     ----------
@@ -26,7 +25,7 @@ class NoduleScore:
     diameter_mm : float
         Its annotated diameter.
     dice : float
-        Hard Dice of the reference and the union of the touching components; 0 without overlap.
+        Hard Dice of the reference and the union of these components; 0 without overlap.
     hit : bool
         Whether at least one voxel is shared.
     reference_voxels, predicted_voxels, overlap_voxels : int
@@ -61,7 +60,11 @@ def dice(reference: NDArray[Any], prediction: NDArray[Any]) -> float:
 def score_nodules(
     reference_labels_zyx: NDArray[Any], diameters_mm: Sequence[float], predicted_components_zyx: NDArray[Any]
 ) -> list[NoduleScore]:
-    """Score each nodule against the union of the predicted components that touch its reference voxels.
+    """Score each nodule against the union of the predicted components that count for it.
+
+    A component counts for the nodule with which it shares most voxels. Nodules that touch are thus not held to account
+    for the voxels by which a neighbour's outline crosses their border. A nodule that gets no component so, but is
+    touched, has all that touch it: one that covers two nodules counts, whole, for both.
 
     Parameters
     ----------
@@ -70,8 +73,7 @@ def score_nodules(
     diameters_mm : sequence of float
         Annotated diameters, nodule 1 first.
     predicted_components_zyx : (Z, Y, X) int ndarray
-        0 is background, every other value one connected component. A component that touches two nodules counts, whole,
-        for both.
+        0 is background, every other value one component.
 
     Returns
     -------
@@ -84,20 +86,20 @@ def score_nodules(
         If the shapes differ, or the arrays are not whole non-negative numbers, or a label has no diameter.
     """
     _require_labels(reference_labels_zyx, predicted_components_zyx)
-    boxes = ndimage.find_objects(reference_labels_zyx, max_label=0)
-    if len(boxes) > len(diameters_mm):
-        raise ValueError(
-            f"every reference label needs a diameter, got label {len(boxes)}, {len(diameters_mm)} diameters"
-        )
+    largest = int(reference_labels_zyx.max(initial=0))
+    if largest > len(diameters_mm):
+        raise ValueError(f"every reference label needs a diameter, got label {largest}, {len(diameters_mm)} diameters")
+    references = np.bincount(reference_labels_zyx.ravel(), minlength=len(diameters_mm) + 1)
     sizes = np.bincount(predicted_components_zyx.ravel())
+    shared = _shared_voxels(reference_labels_zyx, predicted_components_zyx)
+    counted = _counted(shared)
     scores = []
     for number, diameter_mm in enumerate(diameters_mm, start=1):
-        box = boxes[number - 1] if number <= len(boxes) else None
-        if box is None:
-            scores.append(NoduleScore(number, float(diameter_mm), 0.0, False, 0, 0, 0))
-            continue
-        inside = predicted_components_zyx[box][reference_labels_zyx[box] == number]
-        scores.append(_score(number, float(diameter_mm), inside, sizes))
+        components = counted.get(number, [])
+        reference, predicted = int(references[number]), int(sizes[components].sum())
+        overlap = sum(shared[number, component] for component in components)
+        value = _dice_of_sizes(reference, predicted, overlap) if overlap else 0.0
+        scores.append(NoduleScore(number, float(diameter_mm), value, overlap > 0, reference, predicted, overlap))
     return scores
 
 
@@ -170,12 +172,26 @@ def panoptic_quality(dices_of_hits: Sequence[float], misses: int, false_positive
     return float(np.sum(dices_of_hits)) / weight if weight else 1.0
 
 
-def _score(number: int, diameter_mm: float, inside: NDArray[Any], sizes: NDArray[np.int64]) -> NoduleScore:
-    touching = np.unique(inside[inside > 0])
-    predicted = int(sizes[touching].sum())
-    overlap = int(np.count_nonzero(inside))
-    value = _dice_of_sizes(inside.size, predicted, overlap)
-    return NoduleScore(number, diameter_mm, value, overlap > 0, inside.size, predicted, overlap)
+def _shared_voxels(reference: NDArray[Any], predicted: NDArray[Any]) -> dict[tuple[int, int], int]:
+    """Number of shared voxels for each pair of a nodule and a component that has any."""
+    both = (reference > 0) & (predicted > 0)
+    pairs = np.stack([reference[both].astype(np.int64), predicted[both].astype(np.int64)])
+    found, counts = np.unique(pairs, axis=1, return_counts=True)
+    return {
+        (int(nodule), int(component)): int(count) for (nodule, component), count in zip(found.T, counts, strict=True)
+    }
+
+
+def _counted(shared: dict[tuple[int, int], int]) -> dict[int, list[int]]:
+    """The components that count for each nodule that is touched."""
+    touching: dict[int, list[int]] = {}
+    homes: dict[int, tuple[int, int]] = {}  # of a component: voxels shared with its nodule, and that nodule
+    for (nodule, component), count in shared.items():
+        touching.setdefault(nodule, []).append(component)
+        if count > homes.get(component, (0, 0))[0]:  # the lower number where equal
+            homes[component] = count, nodule
+    at_home = {nodule: [one for one in found if homes[one][1] == nodule] for nodule, found in touching.items()}
+    return {nodule: at_home[nodule] or found for nodule, found in touching.items()}
 
 
 def _dice_of_sizes(reference: int, prediction: int, overlap: int) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
 from nodules.imaging.candidates import Candidates
+from nodules.imaging.lung_frame import LungFrame
 from nodules.imaging.volume import Volume
 
 
@@ -58,7 +59,7 @@ def measure(findings: Findings) -> dict[str, float]:
 
 def find_regions(grid: Volume, lungs_zyx: NDArray[np.uint8], candidates: Candidates) -> pd.DataFrame:
     """The cross-sections of all candidates, slice by slice, as `Findings.regions`; `grid` has square pixels."""
-    box = _lung_rectangle(lungs_zyx)
+    frame = LungFrame(lungs_zyx, grid.spacing_zyx_mm)
     pixel_mm = grid.spacing_zyx_mm[1]
     rows = []
     for labels in candidates.labels_zyx[candidates.labels_zyx.any(axis=(1, 2))]:
@@ -68,8 +69,8 @@ def find_regions(grid: Volume, lungs_zyx: NDArray[np.uint8], candidates: Candida
                     "area_mm2": region.area * pixel_mm**2,
                     "eccentricity": region.eccentricity,
                     "equivalent_diameter_mm": region.equivalent_diameter_area * pixel_mm,
-                    "relative_y": (region.centroid[0] + 0.5 - box[0]) / box[2],
-                    "relative_x": (region.centroid[1] + 0.5 - box[1]) / box[3],
+                    "relative_y": frame.relative_y(region.centroid[0]),
+                    "relative_x": frame.relative_x(region.centroid[1]),
                 }
             )
     columns = ["area_mm2", "eccentricity", "equivalent_diameter_mm", "relative_y", "relative_x"]
@@ -170,7 +171,7 @@ def total_volume_mm3(findings: Findings) -> float:
 
 @feature
 def max_probability(findings: Findings) -> float:
-    """Largest mean probability of a nodule."""
+    """Largest probability of a nodule."""
     return _max(findings.candidates["probability"])
 
 
@@ -220,12 +221,3 @@ def _of_largest(candidates: pd.DataFrame, column: str, absent: float) -> float:
     if candidates.empty:
         return absent
     return float(candidates[column].iloc[int(candidates["volume_mm3"].to_numpy().argmax())])
-
-
-def _lung_rectangle(lungs_zyx: NDArray[np.uint8]) -> tuple[float, float, float, float]:
-    """Top, left, height and width in pixels of the box of the lungs over all slices; of the grid if there are none."""
-    flat = np.asarray(lungs_zyx.any(axis=0))
-    if not flat.any():
-        flat = np.ones_like(flat)
-    rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
-    return float(rows[0]), float(columns[0]), float(np.ptp(rows) + 1), float(np.ptp(columns) + 1)

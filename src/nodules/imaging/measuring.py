@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nodules.imaging import features
-from nodules.imaging.candidates import (
-    CandidateParams,
-    Candidates,
-    Segmentation,
-    SegmentationSettings,
-    find_candidates,
-)
+from nodules.imaging.candidates import Candidates, SegmentationSettings, find_candidates
+from nodules.imaging.probability_map import Segmentation
+from nodules.imaging.proposals import CandidateParams, Scorer, unet_scorer
 
 
 def measure_patient(
@@ -19,9 +15,10 @@ def measure_patient(
     lung_measures: Mapping[str, float],
     settings: SegmentationSettings,
     params: CandidateParams,
+    scorer: Scorer = unet_scorer,
 ) -> tuple[Candidates, dict[str, float]]:
     """Nodules and features from a network's answer, fresh or from disk."""
-    candidates = find_candidates(segmentation, settings, params)
+    candidates = find_candidates(segmentation, settings, params, scorer)
     regions = features.find_regions(segmentation.scan, segmentation.lungs_zyx, candidates)
     findings = features.Findings(candidates.table, regions, segmentation.scan.shape_zyx[0], lung_measures)
     return candidates, features.measure(findings)
