@@ -12,9 +12,11 @@ SAMPLING = SamplingParams(
     hard_share=0.0,
     jitter_px=0,
     warped_share=0.0,
+    flattened_share=0.0,
     scale=(1.0, 1.0),
     hu_shift=0.0,
     hu_noise=0.0,
+    balance_diameters=False,
 )
 TRAINING = TrainingParams(
     epochs=2,
@@ -22,10 +24,14 @@ TRAINING = TrainingParams(
     batch_size=4,
     patience=2,
     learning_rate=0.01,
+    warmup_share=0.0,
+    ema_momentum=0.0,
     cross_entropy_weight=1.0,
+    focal_gamma=0.0,
     validation_patches=4,
     mixed_precision=False,
+    start_from=None,
     mining_epochs=[],
-    network=UNetParams(filters=2, depth=1, normalisation="none"),
+    network=UNetParams(filters=2, depth=1, normalisation="none", residual=False),
     sampling=SAMPLING,
 )

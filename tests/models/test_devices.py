@@ -25,7 +25,7 @@ def precision_is_put_back():
 
 def fresh_weights(seed: int) -> np.ndarray:
     devices.prepare(seed, mixed_precision=False)
-    network = unet.build(unet.UNetParams(filters=2, depth=1, normalisation="none"), channels=1)
+    network = unet.build(unet.UNetParams(filters=2, depth=1, normalisation="none", residual=False), channels=1)
     return np.concatenate([weight.ravel() for weight in network.get_weights()])
 
 
@@ -41,6 +41,13 @@ def test_half_precision_only_where_it_pays(monkeypatch, wanted, gpus, policy):
     monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
     devices.prepare(1, mixed_precision=wanted)
     assert keras.config.dtype_policy().name == policy
+
+
+@pytest.mark.parametrize(("gpus", "cores", "threads"), [(0, 64, 1), (1, 6, 6), (2, 64, 16)])
+def test_only_a_gpu_is_fed_by_several_threads(monkeypatch, gpus, cores, threads):
+    monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
+    monkeypatch.setattr(devices.joblib, "cpu_count", lambda: cores)
+    assert devices.feeding_threads() == threads
 
 
 @pytest.mark.parametrize("gpus", [0, 1])

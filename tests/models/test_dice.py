@@ -19,8 +19,8 @@ def dice(y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(soft_dice(y_true, y_pred))
 
 
-def loss(y_true: np.ndarray, y_pred: np.ndarray, cross_entropy_weight: float = 0.0) -> float:
-    return float(keras.ops.convert_to_numpy(DiceLoss(cross_entropy_weight)(y_true, y_pred)))
+def loss(y_true: np.ndarray, y_pred: np.ndarray, cross_entropy_weight: float = 0.0, focal_gamma: float = 0.0) -> float:
+    return float(keras.ops.convert_to_numpy(DiceLoss(cross_entropy_weight, focal_gamma)(y_true, y_pred)))
 
 
 @pytest.mark.parametrize(
@@ -53,15 +53,22 @@ def test_share_of_cross_entropy():
     assert loss(y_true, y_pred, 0.5) == pytest.approx(without + 0.5 * -np.log(0.75), rel=1e-5)
 
 
+def test_focal_cross_entropy_weighs_a_pixel_by_the_probability_of_the_wrong_class():
+    y_true, y_pred = masks(4, size=8), np.full((1, 1, 8, 1), 0.25, np.float32)
+    dice_part = loss(y_true, y_pred)
+    nodule, other = 0.75**2 * -np.log(0.25), 0.25**2 * -np.log(0.75)
+    assert loss(y_true, y_pred, 1.0, 2.0) == pytest.approx(dice_part + (nodule + other) / 2, rel=1e-5)
+
+
 def test_half_precision_predictions_do_not_overflow():
     large = np.ones((1, 512, 512, 1), np.float16)  # its sum is beyond the largest float16
     assert dice(large, large) == pytest.approx([1.0])
 
 
-def test_loss_keeps_its_weight_when_saved():
-    restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(DiceLoss(0.7)))
+def test_loss_keeps_its_settings_when_saved():
+    restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(DiceLoss(0.7, 2.0)))
     assert isinstance(restored, DiceLoss)
-    assert restored.cross_entropy_weight == 0.7
+    assert (restored.cross_entropy_weight, restored.focal_gamma) == (0.7, 2.0)
 
 
 def test_metric_pools_all_pixels_of_all_batches():

@@ -27,7 +27,7 @@ def two_slices() -> SliceSet:
     hu[0, 19:22, 32:35] = 0
     hu[0, 30, 5:8] = 0
     seen = np.ones((2, 40, 50), dtype=bool)
-    return SliceSet(hu, seen, nodules, seen, np.array([[0, 10, 12, 0]]))
+    return SliceSet(hu, seen, nodules, seen, np.array([[0, 10, 12, 0]]), np.array([5.0]))
 
 
 def test_only_what_touches_no_nodule_and_is_large_enough() -> None:
@@ -56,3 +56,10 @@ def test_the_sampler_shows_them_once_it_knows_them() -> None:
     vessel[3:6, 3:6] = True  # the patch runs from 16 to 23 and from 29 to 36
     assert np.array_equal(image[..., 0] > 0.5, vessel)
     assert not mask.any()
+
+
+def test_what_lies_beside_a_nodule_is_no_hard_negative() -> None:
+    above = two_slices()
+    above.nodules[0] = 0
+    above.nodules[0, 8:13, 10:14] = 2  # the slice above shows the nodule without cutting it
+    assert find_false_positives(BrightIsNodule(), 2, [above], (-1000.0, 400.0)).tolist() == [[0, 0, 20, 33]]

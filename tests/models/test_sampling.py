@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+from scipy import ndimage
 
-from nodules.models.sampling import PatchSampler, SliceSet
+from nodules.models import devices
+from nodules.models.sampling import PatchSampler, SliceSet, _look_through
 from nodules.models.training import EpochPatches
 from small_training import SAMPLING
 
@@ -22,7 +25,8 @@ def slice_set(sections, rows=2, height=30, width=40, channels=1, nodule_px=1) ->
     hu[nodules > 0] = 400
     lungs = np.zeros(nodules.shape, bool)
     lungs[..., width // 2 :] = True
-    return SliceSet(hu, np.ones(nodules.shape, bool), nodules, lungs, np.array(sections, np.int64).reshape(-1, 4))
+    centres = np.array(sections, np.int64).reshape(-1, 4)
+    return SliceSet(hu, np.ones(nodules.shape, bool), nodules, lungs, centres, np.full(len(centres), 5.0))
 
 
 def coordinates(height=30, width=40) -> np.ndarray:
@@ -111,6 +115,36 @@ def test_every_nodule_is_as_likely_however_many_slices_show_it():
         assert np.isclose(levels, level).mean() == pytest.approx(1 / 3, abs=0.05)
 
 
+def marked(hu: int, diameters_mm: list[float]) -> SliceSet:
+    """One slice with a nodule for each diameter; all pixels have the same HU."""
+    sections = [(0, 12, 20, number) for number in range(len(diameters_mm))]
+    slices = slice_set(sections, rows=1)
+    return replace(slices, hu=np.full_like(slices.hu, hu), diameters_mm=np.array(diameters_mm, np.float64))
+
+
+@pytest.mark.parametrize(
+    ("small", "shares"),
+    [([3.0, 4.0, 5.9], (1 / 3, 1 / 3, 1 / 3)), ([], (0, 1 / 2, 1 / 2))],
+    ids=["all_strata", "one_is_empty"],
+)
+def test_strata_of_diameter_are_equally_likely_when_balanced(small, shares):
+    sets = [marked(-1000, small), marked(0, [6.0]), marked(400, [10.0, 30.0])]
+    patches = sampler(*sets, params=replace(SAMPLING, balance_diameters=True))
+    levels = np.array([image[4, 4, 0] for image, _ in drawn(patches)])
+    found = [np.isclose(levels, windowed(hu)).mean() for hu in (-1000, 0, 400)]
+    assert found == pytest.approx(shares, abs=0.05)
+
+
+def test_balanced_sampling_needs_a_nodule_too():
+    with pytest.raises(ValueError, match="no nodule"):
+        sampler(slice_set([]), params=replace(SAMPLING, balance_diameters=True))
+
+
+def test_a_diameter_for_each_centre():
+    with pytest.raises(ValueError, match="each of the 1 centres, got 2"):
+        replace(slice_set([(0, 12, 20, 0)]), diameters_mm=np.ones(2))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_share_of_patches_with_a_nodule(share):
     """The nodule lies left, 16 pixels from the lungs: no patch of lung shows it."""
@@ -155,6 +189,20 @@ def test_augmentation_turns_image_and_mask_together():
     assert len(seen) == 8
 
 
+@pytest.mark.parametrize("place", [(12, 20), (1, 38), (29, 0)], ids=["inside", "corner", "other_corner"])
+def test_warped_patch_is_what_scipy_interpolates(place):
+    """No turn but that of the warp; beyond the edge the edge repeats."""
+    image = np.random.default_rng(2).integers(-900, 300, (30, 40, 3)).astype(np.int16)
+    warp = np.array([[0.9, -0.4], [0.3, 1.1]])
+    size = 15
+    (seen,) = _look_through(warp, [image], *place, size)
+    offset = np.array(place) - warp @ [7.0, 7.0]
+    for channel in range(3):
+        layer = image[..., channel].astype(np.float64)
+        wanted = ndimage.affine_transform(layer, warp, offset, (size, size), order=1, mode="nearest")
+        np.testing.assert_allclose(seen[..., channel], wanted, atol=1e-2)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_warping_keeps_image_and_mask_together(channels):
     """Two HU values only: between pixels both change sides at one half."""
@@ -187,6 +235,29 @@ def test_share_of_warped_patches():
     params = replace(SAMPLING, patch_px=16, warped_share=0.3, scale=(1.3, 1.3))
     warped = [mask.sum() != 16 for _, mask in drawn(sampler(square, params=params), augment=True, number=500)]
     assert np.mean(warped) == pytest.approx(0.3, abs=0.07)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_flattened_patches_draw_neighbours_towards_the_middle_slice(share):
+    """Channels of -900, -500 and -700 HU: a flattened patch keeps the middle and the proportion of the differences."""
+    levels = slice_set([(0, 12, 20, 0)], channels=3)
+    levels.hu[...] = [-900, -500, -700]
+    params = replace(SAMPLING, flattened_share=share)
+    images = [image for image, _ in drawn(sampler(levels, params=params), augment=True, number=400)]
+    centres = np.array([image[4, 4] for image in images]) * 1400 - 1000
+    np.testing.assert_allclose(centres[:, 1], -500, atol=0.1)
+    below, above = centres[:, 0] + 500, centres[:, 2] + 500
+    np.testing.assert_allclose(below, 2 * above, atol=0.1)
+    assert ((below >= -400.1) & (below <= 0.1)).all()
+    assert np.mean(below > -399) == pytest.approx(share, abs=0.07)
+
+
+def test_pixels_beside_a_nodule_are_no_nodule():
+    square = slice_set([(0, 12, 20, 0)], rows=1)
+    square.nodules[0, 9:15, 17:23] = 2
+    square.nodules[0, 10:14, 18:22] = 1
+    params = replace(SAMPLING, nodule_share=1.0, patch_px=16, jitter_px=0)
+    assert drawn(sampler(square, params=params), number=1)[0][1].sum() == 16
 
 
 def test_validation_patches_are_not_varied():
@@ -230,6 +301,19 @@ def test_batch_depends_on_its_number_alone():
     assert len(forwards) == 5
     for index in range(5):
         assert np.array_equal(one_way[index], other_way[index])
+
+
+def test_threads_keep_the_order_of_the_batches(monkeypatch):
+    """What Keras itself feeds, with one thread and with five."""
+    fed = []
+    for threads in (1, 5):
+        monkeypatch.setattr(devices, "feeding_threads", lambda threads=threads: threads)
+        patches = epoch((7, 1))
+        assert patches.workers == threads
+        adapter = PyDatasetAdapter(patches)
+        fed.append([images.copy() for images, _ in adapter._get_iterator()])
+    assert len(fed[0]) == 5
+    np.testing.assert_array_equal(*fed)
 
 
 def test_batches_epochs_and_seeds_differ():

@@ -29,11 +29,13 @@ PARAMS = replace(
         nodule_share=0.5,
         jitter_px=3,
         warped_share=0.5,
+        flattened_share=0.5,
         scale=(0.8, 1.2),
         hu_shift=20.0,
         hu_noise=10.0,
     ),
 )
+AVERAGED = replace(PARAMS, ema_momentum=0.9)
 SEED = 5
 
 
@@ -50,7 +52,7 @@ def sampler(has_nodules: bool = True) -> PatchSampler:
     everywhere = np.ones(nodules.shape, bool)
     centres = np.array([[0, 13, 21, 0], [1, 13, 21, 0]]) if has_nodules else np.empty((0, 4), np.int64)
     params = replace(PARAMS.sampling, nodule_share=0.5 if has_nodules else 0.0)
-    slices = SliceSet(hu, everywhere, nodules * has_nodules, everywhere, centres)
+    slices = SliceSet(hu, everywhere, nodules * has_nodules, everywhere, centres, np.full(len(centres), 6.0))
     return PatchSampler([slices], params, (-1000.0, 400.0))
 
 
@@ -62,7 +64,15 @@ def run(work, params=PARAMS, validation=None, log_epoch=None) -> tuple[list[np.n
 def last_weights(work, params=PARAMS) -> list[np.ndarray]:
     model = training._compiled(1, params)
     training._resume(model, work)
-    return model.get_weights()
+    return [*model.get_weights(), *(keras.ops.convert_to_numpy(v) for v in model.optimizer.variables)]
+
+
+def raw_and_averages(work, params) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    model = training._compiled(1, params)
+    training._resume(model, work)
+    variables = (model.trainable_variables, model.optimizer._model_variables_moving_average)
+    raw, averages = ([keras.ops.convert_to_numpy(v) for v in group] for group in variables)
+    return raw, averages
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +82,10 @@ def straight(tmp_path_factory):
     return work, *run(work)
 
 
-def assert_same_end(work, result, straight):
+def assert_same_end(work, result, straight, params=PARAMS):
     straight_work, weights, history = straight
-    pairs = [*zip(result[0], weights, strict=True), *zip(last_weights(work), last_weights(straight_work), strict=True)]
+    ours, theirs = last_weights(work, params), last_weights(straight_work, params)
+    pairs = [*zip(result[0], weights, strict=True), *zip(ours, theirs, strict=True)]
     for ours, theirs in pairs:
         np.testing.assert_array_equal(ours, theirs)
     pd.testing.assert_frame_equal(result[1], history)
@@ -93,6 +104,73 @@ def test_killed_between_epochs_it_ends_with_the_same_weights(tmp_path, straight)
     resumed = run(tmp_path, log_epoch=lambda epoch, numbers: seen.append(epoch))
     assert seen == [2, 3]
     assert_same_end(tmp_path, resumed, straight)
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+    """The same with averaged weights, and the raw weights and their averages after each epoch."""
+    work, states = tmp_path_factory.mktemp("averaged"), []
+    result = run(work, AVERAGED, log_epoch=lambda *_: states.append(raw_and_averages(work, AVERAGED)))
+    return work, *result, states
+
+
+def test_averaged_training_that_is_killed_ends_with_the_same_averages(tmp_path, averaged):
+    with pytest.raises(Killed):
+        run(tmp_path, AVERAGED, log_epoch=functools.partial(die_after, 2))
+    keras.utils.set_random_seed(999)
+    assert_same_end(tmp_path, run(tmp_path, AVERAGED), averaged[:3], AVERAGED)
+
+
+def test_averaging_does_not_disturb_the_training(averaged, straight):
+    count = len(straight[1])
+    for ours, theirs in zip(
+        last_weights(averaged[0], AVERAGED)[:count], last_weights(straight[0])[:count], strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    pd.testing.assert_frame_equal(averaged[2][["loss", "dice"]], straight[2][["loss", "dice"]])
+    assert (averaged[2]["val_loss"] != straight[2]["val_loss"]).all()
+
+
+def test_averages_are_the_running_mean_of_the_steps(tmp_path):
+    """One step an epoch, so that the raw weights of every step are seen."""
+    params, states = replace(AVERAGED, steps_per_epoch=1), []
+    run(tmp_path, params, log_epoch=lambda *_: states.append(raw_and_averages(tmp_path, params)))
+    assert len(states) == 3
+    wanted = states[0][0]
+    for raw, averages in states:
+        wanted = [0.9 * old + 0.1 * new for old, new in zip(wanted, raw, strict=True)]
+        for ours, theirs in zip(averages, wanted, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_averaged_weights_are_kept(averaged):
+    work, _, history, states = averaged
+    network, _ = train(sampler(), sampler(), 1, AVERAGED, seed=SEED, work=work)
+    best = int(history["val_dice"].idxmax())
+    for ours, theirs in zip(network.trainable_variables, states[best][1], strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), theirs)
+    dice = PooledDice()
+    for images, masks in training._validation_set(sampler(), AVERAGED, SEED):
+        dice.update_state(masks, network.predict_on_batch(images))
+    assert float(dice.result()) == pytest.approx(history["val_dice"][best], abs=1e-6)
+
+
+def test_learning_rate_rises_before_it_falls(tmp_path):
+    """A third of 6 steps up to 0.01, then half a cosine over 4 steps; seen before steps 3, 5 and after the last."""
+    history = run(tmp_path, replace(PARAMS, warmup_share=1 / 3))[1]
+    np.testing.assert_allclose(history["learning_rate"], [0.01, 0.005, 0.0], atol=1e-7)
+    schedule = training._learning_rate(replace(PARAMS, warmup_share=1 / 3))
+    assert [float(schedule(step)) for step in range(3)] == pytest.approx([0.0, 0.005, 0.01], abs=1e-7)
+
+
+def test_training_starts_from_given_weights(tmp_path):
+    """Steps too small to change anything."""
+    numb = replace(PARAMS, epochs=1, learning_rate=1e-12, network=UNetParams(2, 1, "none", residual=False))
+    earlier = training._compiled(1, numb).get_weights()
+    started = [weight + 0.25 for weight in earlier]
+    network, _ = train(sampler(), sampler(), 1, numb, seed=SEED, work=tmp_path, start_from=started)
+    for ours, theirs in zip(network.get_weights(), started, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_killed_while_it_keeps_an_epoch_it_repeats_that_epoch(tmp_path, straight, monkeypatch):
@@ -128,7 +206,7 @@ def test_work_folder_holds_one_epoch_and_the_best(straight):
 
 def test_patience_ends_it(tmp_path):
     """Steps too small to change anything: no epoch is better than the first."""
-    numb = replace(PARAMS, epochs=9, patience=2, learning_rate=1e-12, network=UNetParams(2, 1, "none"))
+    numb = replace(PARAMS, epochs=9, patience=2, learning_rate=1e-12, network=UNetParams(2, 1, "none", residual=False))
     assert len(run(tmp_path, numb)[1]) == 1 + 2
     assert len(run(tmp_path, numb)[1]) == 1 + 2  # nor does a second call go on
 

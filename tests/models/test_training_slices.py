@@ -8,10 +8,12 @@ import pytest
 from nodules.imaging.lung_roi import LungRoi, LungRoiParams, extract, network_input
 from nodules.imaging.slice_context import ContextParams
 from nodules.imaging.volume import Volume
-from nodules.models.sampling import PatchSampler, SamplingParams, SliceSet
+from nodules.models.sampling import PatchSampler, SliceSet
 from nodules.models.training_slices import slice_set
 from nodules.scans.extraction import ExtractParams, extract_slices
 from nodules.scans.luna import NoduleAnnotation
+from nodules.scans.slice_store import INSIDE
+from small_training import SAMPLING
 
 ROI = LungRoiParams(spacing_mm=1.5, margin_mm=4.0, window_hu=(-1000.0, 400.0))
 ROUNDING = 0.5 / 1400 + 1e-6  # training keeps whole HU
@@ -58,10 +60,12 @@ def test_patches_show_what_segmentation_sees(context, direction):
     assert np.array_equal(training.visible, region.visible_zyx[indices])
     assert np.array_equal(training.lungs, region.lungs_zyx[indices] > 0)
     side = 2 * max(wanted.shape[1:3])
-    look = SamplingParams(side, 1.0, 0.0, 0, warped_share=0.0, scale=(1.0, 1.0), hu_shift=0.0, hu_noise=0.0)
+    look = replace(SAMPLING, patch_px=side)
     for row, image in enumerate(wanted):
         middle = np.array([[0, side // 2, side // 2, 0]])
-        one = SliceSet(*(getattr(training, n)[[row]] for n in ("hu", "visible", "nodules", "lungs")), middle)
+        one = SliceSet(
+            *(getattr(training, n)[[row]] for n in ("hu", "visible", "nodules", "lungs")), middle, np.ones(1)
+        )
         seen, _ = PatchSampler([one], look, ROI.window_hu).draw(np.random.default_rng(0), augment=False)
         np.testing.assert_allclose(seen[: image.shape[0], : image.shape[1]], image, atol=ROUNDING)
         assert (image == 0).any()
@@ -73,6 +77,7 @@ def test_masks_and_centres_lie_on_the_nodules():
     volume, _ = scan()
     shown = nodules(volume)
     assert set(training.centres[:, 3]) == {0, 1}, "the third nodule is above the lungs"
+    assert training.diameters_mm.tolist() == [shown[number].diameter_mm for number in training.centres[:, 3]]
     for _, y, x, number in training.centres:
         _, true_y, true_x = region.scan.world_to_voxel(shown[number].centre_world_xyz)
         assert abs(y - true_y) <= 0.5
@@ -80,8 +85,9 @@ def test_masks_and_centres_lie_on_the_nodules():
     grid = region.scan.voxel_to_world(np.indices(region.scan.shape_zyx).transpose(1, 2, 3, 0))
     distances = np.min([np.linalg.norm(grid - n.centre_world_xyz, axis=-1) - n.diameter_mm / 2 for n in shown], axis=0)
     for mask, distance_mm in zip(training.nodules, distances[indices], strict=True):
-        assert mask[distance_mm < -2 * ROI.spacing_mm].all()
-        assert not mask[distance_mm > 2 * ROI.spacing_mm].any()
+        assert (mask[distance_mm < -2 * ROI.spacing_mm] == INSIDE).all()
+        assert (mask[distance_mm > 2 * ROI.spacing_mm] != INSIDE).all()
+        assert not mask[distance_mm > 2 * ROI.spacing_mm + volume.spacing_zyx_mm[0]].any()
     assert training.nodules.any()
 
 
@@ -91,6 +97,7 @@ def test_scan_without_nodules_has_slices_but_no_centres():
     stored = extract_slices("1.2.3", volume, [], ExtractParams(4, 3), context, seed=1)
     training = slice_set(stored, lungs, ROI, context)
     assert training.centres.shape == (0, 4)
+    assert training.diameters_mm.shape == (0,)
     assert len(training.hu) > 0
     assert not training.nodules.any()
 

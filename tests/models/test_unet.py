@@ -6,7 +6,7 @@ from nodules.models import unet
 from nodules.models.dice import DiceLoss
 from nodules.models.unet import UNetParams
 
-TINY = UNetParams(filters=4, depth=2, normalisation="none")
+TINY = UNetParams(filters=4, depth=2, normalisation="none", residual=False)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def convolution(inputs: int, outputs: int, side: int = 3) -> int:
 
 
 def test_the_tutorials_network():
-    network = unet.build(UNetParams(filters=32, depth=4, normalisation="none"), channels=1)
+    network = unet.build(UNetParams(filters=32, depth=4, normalisation="none", residual=False), channels=1)
     levels = [32, 64, 128, 256, 512]
     down = sum(
         convolution(before, now) + convolution(now, now) for before, now in zip([1, *levels], levels, strict=False)
@@ -36,7 +36,7 @@ def test_the_tutorials_network():
 @pytest.mark.parametrize("normalisation", ["none", "batch"])
 @pytest.mark.parametrize("shape", [(1, 32, 32, 3), (2, 20, 36, 3)])
 def test_output_has_the_shape_of_the_input_and_one_channel(normalisation, shape):
-    network = unet.build(UNetParams(filters=2, depth=2, normalisation=normalisation), channels=3)
+    network = unet.build(UNetParams(filters=2, depth=2, normalisation=normalisation, residual=False), channels=3)
     answer = network.predict_on_batch(np.random.default_rng(0).random(shape, dtype=np.float32))
     assert answer.shape == (*shape[:3], 1)
     assert answer.dtype == np.float32
@@ -46,11 +46,38 @@ def test_output_has_the_shape_of_the_input_and_one_channel(normalisation, shape)
 
 def test_batch_normalisation_takes_the_place_of_the_bias():
     plain, batch = (
-        unet.build(UNetParams(filters=4, depth=2, normalisation=normalisation), channels=1)
+        unet.build(UNetParams(filters=4, depth=2, normalisation=normalisation, residual=False), channels=1)
         for normalisation in ("none", "batch")
     )
     filters = 2 * (4 + 8 + 16 + 8 + 4)  # all filters of all normalised convolutions
     assert batch.count_params() == plain.count_params() - filters + 4 * filters
+
+
+@pytest.mark.parametrize("normalisation", ["none", "batch"])
+def test_residual_blocks_add_a_projection_each_and_rename_nothing(normalisation):
+    plain, residual = (
+        unet.build(UNetParams(filters=4, depth=2, normalisation=normalisation, residual=residual), channels=3)
+        for residual in (False, True)
+    )
+    blocks = [(3, 4), (4, 8), (8, 16), (16 + 8, 8), (8 + 4, 4)]
+    bias = 1 if normalisation == "none" else 4  # of the convolution, or mean, variance, scale and shift
+    assert residual.count_params() - plain.count_params() == sum((before + bias) * now for before, now in blocks)
+    assert {layer.name for layer in plain.layers if layer.weights} < {layer.name for layer in residual.layers}
+
+
+def test_a_residual_block_adds_its_input():
+    """Convolutions that answer 0 leave the projection of the input; a projection by 1 the input itself."""
+    network = unet.build(UNetParams(filters=1, depth=1, normalisation="none", residual=True), channels=1)
+    for layer in network.layers:
+        layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    for name in ("down0_shortcut_conv", "up0_shortcut_conv", "nodule"):
+        layer = network.get_layer(name)
+        layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+        kernel, bias = layer.get_weights()
+        kernel[..., -1, 0] = 1  # of the joined channels the last one is the skip
+        layer.set_weights([kernel, bias])
+    image = np.random.default_rng(0).random((1, 4, 6, 1), dtype=np.float32)
+    assert network.predict_on_batch(image) == pytest.approx(1 / (1 + np.exp(-image)), abs=1e-6)
 
 
 def test_fresh_network_expects_few_nodules():

@@ -22,7 +22,8 @@ def sampler() -> PatchSampler:
     hu[nodules > 0] = 50
     everywhere = np.ones((2, 32, 32), bool)
     centres = np.array([[0, 12, 22, 0], [1, 12, 22, 0]])
-    return PatchSampler([SliceSet(hu, everywhere, nodules, everywhere, centres)], PARAMS.sampling, (-1000.0, 400.0))
+    slices = SliceSet(hu, everywhere, nodules, everywhere, centres, np.array([5.0, 5.0]))
+    return PatchSampler([slices], PARAMS.sampling, (-1000.0, 400.0))
 
 
 def trained() -> tuple[np.ndarray, np.ndarray]:

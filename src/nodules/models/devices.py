@@ -6,7 +6,10 @@ import contextlib
 from contextlib import AbstractContextManager
 from typing import Any
 
+import joblib
 import keras
+
+MAX_FEEDING_THREADS = 16
 
 
 def prepare(seed: int, mixed_precision: bool) -> None:
@@ -47,6 +50,11 @@ def gpu_count() -> int:
     import jax
 
     return sum(device.platform == "gpu" for device in jax.devices())
+
+
+def feeding_threads() -> int:
+    """Threads that draw patches: one a core where a GPU trains, up to `MAX_FEEDING_THREADS`; else 1."""
+    return min(int(joblib.cpu_count()), MAX_FEEDING_THREADS) if gpu_count() else 1
 
 
 def training_scope() -> AbstractContextManager[Any]:

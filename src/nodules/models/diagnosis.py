@@ -1,4 +1,4 @@
-"""The whole chain for one scan: lungs, U-Net, nodules, features, probability of cancer."""
+"""The whole chain for one scan: lungs, U-Net, rescorer, nodules, features, probability of cancer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter
 
-from nodules.imaging.candidates import CandidateParams, Segmentation, SegmentationSettings, responding_hu
-from nodules.imaging.lung_mask import LungMaskParams, find_lungs, lung_measures
-from nodules.imaging.lung_roi import extract, to_scan_grid
+from nodules.imaging.candidates import CandidateParams, SegmentationSettings
+from nodules.imaging.lung_mask import LungMaskParams, find_lungs
+from nodules.imaging.lung_roi import to_scan_grid
 from nodules.imaging.measuring import measure_patient
 from nodules.imaging.volume import Volume
 from nodules.models import classifier
+from nodules.models.rescorer import Rescorer
+from nodules.models.segmented_scan import segment_region
 from nodules.models.segmenter import Segmenter
 from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.verdict import Verdict, judge
@@ -31,25 +33,6 @@ class DiagnosisSettings:
     lung_mask: LungMaskParams
     segmentation: SegmentationSettings
     candidates: CandidateParams
-
-
-@dataclass(frozen=True)
-class SegmentedScan:
-    """A scan after the U-Net.
-
-    Attributes
-    ----------
-    lungs : Volume
-        uint8 labels on the scan's grid.
-    segmentation : Segmentation
-        The network's answer on the region's grid.
-    lung_measures : mapping of str to float
-        Of the lungs on the scan's grid.
-    """
-
-    lungs: Volume
-    segmentation: Segmentation
-    lung_measures: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -78,22 +61,18 @@ class Diagnosis:
     verdict: Verdict
 
 
-def segment_region(volume: Volume, lungs: Volume, segmenter: Segmenter) -> SegmentedScan:
-    """The nodule probability of every slice that shows the lungs."""
-    region = extract(volume, lungs.voxels_zyx, segmenter.roi)
-    probability = segmenter.predict(region)
-    hu = region.scan.with_voxels(responding_hu(region.scan.voxels_zyx, probability))
-    segmentation = Segmentation(hu, region.lungs_zyx, probability)
-    return SegmentedScan(lungs, segmentation, lung_measures(volume, lungs.voxels_zyx))
-
-
 class Diagnoser:
-    """Segmenter, settings and classifier together: what is packaged and served."""
+    """Segmenter, rescorer, settings and classifier together: what is packaged and served."""
 
     def __init__(
-        self, segmenter: Segmenter, settings: DiagnosisSettings, cancer_classifier: classifier.Classifier
+        self,
+        segmenter: Segmenter,
+        rescorer: Rescorer,
+        settings: DiagnosisSettings,
+        cancer_classifier: classifier.Classifier,
     ) -> None:
         self._segmenter = segmenter
+        self._rescorer = rescorer
         self._settings = settings
         self._classifier = cancer_classifier
 
@@ -108,7 +87,11 @@ class Diagnoser:
         lungs = find_lungs(volume, self._settings.lung_mask)
         scan = segment_region(volume, volume.with_voxels(lungs.labels_zyx), self._segmenter)
         candidates, measured = measure_patient(
-            scan.segmentation, scan.lung_measures, self._settings.segmentation, self._settings.candidates
+            scan.segmentation,
+            scan.lung_measures,
+            self._settings.segmentation,
+            self._settings.candidates,
+            self._rescorer,
         )
         probability = classifier.predict(self._classifier, pd.DataFrame([measured])).iloc[0]
         nodules = scan.segmentation.scan.with_voxels(candidates.labels_zyx)
@@ -123,10 +106,11 @@ class Diagnoser:
 
     @classmethod
     def load(cls, folder: Path) -> Diagnoser:
-        """Read a folder with `segmenter/`, `classifier/` and `diagnosis.json`."""
+        """Read a folder with `segmenter/`, `rescorer/`, `classifier/` and `diagnosis.json`."""
         settings = json.loads((folder / SETTINGS_FILE).read_text())
         return cls(
             Segmenter.load(folder / "segmenter"),
+            Rescorer.load(folder / "rescorer"),
             TypeAdapter(DiagnosisSettings).validate_python(settings),
             classifier.load(folder / "classifier"),
         )

@@ -34,7 +34,8 @@ def find_false_positives(
     -------
     (K, 4) ndarray of int64
         Number of the set, row, y and x of the middle of each connected part of at least `MIN_PIXELS` pixels that
-        touches no nodule.
+        touches no nodule nor what lies `BESIDE` one: a slice above a nodule still shows it, and as a hard negative it
+        would teach that small nodules are none.
     """
     places = []
     for number, slices in enumerate(sets):
@@ -43,16 +44,16 @@ def find_false_positives(
             image = normalise(np.asarray(slices.hu[rows]), np.asarray(slices.visible[rows]), window_hu)
             answer = keras.ops.convert_to_numpy(network.predict_on_batch(unet.pad(image, depth)))[..., 0]
             found = answer[:, : image.shape[1], : image.shape[2]] >= THRESHOLD
-            for offset, (seen, truth) in enumerate(zip(found, slices.nodules[rows], strict=True)):
-                places += [(number, start + offset, y, x) for y, x in _beside(seen, truth)]
+            for offset, (seen, marked) in enumerate(zip(found, slices.nodules[rows], strict=True)):
+                places += [(number, start + offset, y, x) for y, x in _far_from(marked, seen)]
     return np.asarray(places, dtype=np.int64).reshape(-1, 4)
 
 
-def _beside(found: NDArray[np.bool_], nodules: NDArray[np.uint8]) -> list[tuple[int, int]]:
+def _far_from(marked: NDArray[np.uint8], found: NDArray[np.bool_]) -> list[tuple[int, int]]:
     labels, count = ndimage.label(found, structure=np.ones((3, 3)))
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     wrong = sizes >= MIN_PIXELS
-    wrong[np.unique(labels[nodules > 0])] = False
+    wrong[np.unique(labels[marked > 0])] = False
     wrong[0] = False
     chosen = np.flatnonzero(wrong)
     centres = np.reshape(ndimage.center_of_mass(found, labels, chosen), (-1, 2))

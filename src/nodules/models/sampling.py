@@ -10,11 +10,15 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nodules.imaging.lung_roi import normalise
+from nodules.scans.slice_store import INSIDE
 
 Patch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+# Diameters that part the strata of `balance_diameters`: follow-up begins at 6 mm (Fleischner Society 2017), 10 mm
+# splits the rest. A diameter on a bound belongs above it.
+STRATA_MM = (6.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,14 @@ class SamplingParams:
         quarters, which costs nothing.
     scale : tuple of 2 float
         Smallest and largest magnification of a warped patch.
+    flattened_share : float
+        Share of the training patches whose neighbouring slices are drawn towards the one in the middle, by any amount:
+        so they look at the ends of a scan, between thinner slices, or where a single slice is all there is.
     hu_shift, hu_noise : float
         Standard deviations of a shift of all HU and of noise added to each pixel.
+    balance_diameters : bool
+        Whether nodules under 6 mm, from 6 to under 10 mm and from 10 mm are equally likely, as far as there are any;
+        otherwise every nodule is as likely as any other.
     """
 
     patch_px: Annotated[int, Gt(0)]
@@ -46,8 +56,10 @@ class SamplingParams:
     jitter_px: Annotated[int, Ge(0)]
     warped_share: Annotated[float, Ge(0), Le(1)]
     scale: tuple[float, float]
+    flattened_share: Annotated[float, Ge(0), Le(1)]
     hu_shift: Annotated[float, Ge(0)]
     hu_noise: Annotated[float, Ge(0)]
+    balance_diameters: bool
 
     def __post_init__(self) -> None:
         if self.nodule_share + self.hard_share > 1:
@@ -69,11 +81,13 @@ class SliceSet:
     visible : (N, Y, X) ndarray of bool
         What the network may see.
     nodules : (N, Y, X) ndarray of uint8
-        1 on nodules.
+        `INSIDE` a nodule, `BESIDE` one, otherwise 0 (`scans.slice_store`).
     lungs : (N, Y, X) ndarray of bool
         Where patches of healthy lung may be centred.
     centres : (K, 4) ndarray of int64
         Row, y, x and number of each nodule cross-section.
+    diameters_mm : (K,) ndarray of float64
+        Diameter of the nodule of each cross-section.
     """
 
     hu: NDArray[np.int16]
@@ -81,6 +95,14 @@ class SliceSet:
     nodules: NDArray[np.uint8]
     lungs: NDArray[np.bool_]
     centres: NDArray[np.int64]
+    diameters_mm: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if len(self.diameters_mm) != len(self.centres):
+            raise ValueError(
+                f"diameters_mm must have one entry for each of the {len(self.centres)} centres, "
+                f"got {len(self.diameters_mm)}"
+            )
 
     def save(self, folder: Path) -> None:
         """Write one .npy file an array, so that training can map them instead of holding every scan in memory."""
@@ -92,13 +114,15 @@ class SliceSet:
         """Map the arrays of `save`."""
         names = ("hu", "visible", "nodules", "lungs")
         maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-        return cls(**maps, centres=np.load(folder / "centres.npy"))
+        small = {name: np.load(folder / f"{name}.npy") for name in ("centres", "diameters_mm")}
+        return cls(**maps, **small)
 
 
 class PatchSampler:
-    """Draws patches from many scans; the same random generator gives the same patches.
+    """Draws patches from many scans; the same random generator gives the same patches, in any thread.
 
-    Every nodule is as likely as any other, whatever the number of slices that show it, and then every slice of it.
+    Every nodule (of a stratum, see `SamplingParams.balance_diameters`) is as likely as any other, whatever the number
+    of slices that show it, and then every slice of it.
 
     Raises
     ------
@@ -113,20 +137,19 @@ class PatchSampler:
         self._params = params
         self._hard_places = np.empty((0, 4), dtype=np.int64)
         self.window_hu = window_hu
-        self._nodules = [
-            (number, slices.centres[slices.centres[:, 3] == nodule])
-            for number, slices in enumerate(self.sets)
-            for nodule in np.unique(slices.centres[:, 3])
-        ]
-        if params.nodule_share > 0 and not self._nodules:
+        self._strata = self._nodules_by_diameter() if params.balance_diameters else [self._all_nodules()]
+        if params.nodule_share > 0 and not any(self._strata):
             raise ValueError("no nodule in the training slices, though nodule_share > 0")
 
     def draw(self, random: np.random.Generator, augment: bool) -> Patch:
         """One input (P, P, C) and its mask (P, P, 1), both float32 in [0, 1]."""
         slices, row, y, x = self._place(random)
         warp = self._draw_warp(random) if augment and random.random() < self._params.warped_share else None
-        layers = (slices.hu[row], slices.visible[row], slices.nodules[row])
-        hu, visible, mask = (_look(layer, y, x, self._params.patch_px, warp) for layer in layers)
+        layers = (slices.hu[row], slices.visible[row], slices.nodules[row] == INSIDE)
+        if warp is None:
+            hu, visible, mask = (_cut(layer, y, x, self._params.patch_px) for layer in layers)
+        else:
+            hu, visible, mask = _look_through(warp, layers, y, x, self._params.patch_px)
         if augment:
             hu, visible, mask = self._vary(hu, visible, mask, random)
         return normalise(hu, visible >= 0.5, self.window_hu), (mask[..., None] >= 0.5).astype(np.float32)
@@ -137,7 +160,7 @@ class PatchSampler:
         return np.stack(images), np.stack(masks)
 
     def learn_from(self, hard_places: NDArray[np.int64]) -> None:
-        """Take the false positives of `mining.find_false_positives`, found in `sets`, instead of any earlier ones."""
+        """Show these false positives of `mining.find_false_positives` in `sets`, instead of any given earlier."""
         self._hard_places = hard_places
 
     def _place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
@@ -153,8 +176,25 @@ class PatchSampler:
         shift_y, shift_x = random.integers(-self._params.jitter_px, self._params.jitter_px + 1, size=2)
         return int(y + shift_y), int(x + shift_x)
 
+    def _all_nodules(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Number of the set and cross-sections of each nodule."""
+        return [
+            (number, slices.centres[slices.centres[:, 3] == nodule])
+            for number, slices in enumerate(self.sets)
+            for nodule in np.unique(slices.centres[:, 3])
+        ]
+
+    def _nodules_by_diameter(self) -> list[list[tuple[int, NDArray[np.int64]]]]:
+        strata: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in range(len(STRATA_MM) + 1)]
+        for number, sections in self._all_nodules():
+            slices = self.sets[number]
+            diameter_mm = slices.diameters_mm[slices.centres[:, 3] == sections[0, 3]][0]
+            strata[int(np.searchsorted(STRATA_MM, diameter_mm, side="right"))].append((number, sections))
+        return [stratum for stratum in strata if stratum]
+
     def _nodule_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
-        number, sections = self._nodules[random.integers(len(self._nodules))]
+        nodules = self._strata[random.integers(len(self._strata))]
+        number, sections = nodules[random.integers(len(nodules))]
         row, y, x, _ = sections[random.integers(len(sections))]
         return self.sets[number], int(row), *self._jitter(random, y, x)
 
@@ -182,11 +222,14 @@ class PatchSampler:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         turns, mirror = int(random.integers(4)), bool(random.integers(2))
         hu, visible, mask = (_turn(array, turns, mirror) for array in (hu, visible, mask))
-        hu = hu + np.float32(random.normal(0, self._params.hu_shift))
+        if random.random() < self._params.flattened_share:
+            middle = hu.shape[-1] // 2
+            hu += np.float32(random.random()) * (hu[..., middle : middle + 1] - hu)
+        hu += np.float32(random.normal(0, self._params.hu_shift))
         if self._params.hu_noise:
-            hu = hu + random.standard_normal(hu.shape, dtype=np.float32) * np.float32(
-                abs(random.normal(0, self._params.hu_noise))
-            )
+            noise = random.standard_normal(hu.shape, dtype=np.float32)
+            noise *= np.float32(abs(random.normal(0, self._params.hu_noise)))
+            hu += noise
         return hu, visible, mask
 
 
@@ -195,26 +238,44 @@ def _turn(array: NDArray, turns: int, mirror: bool) -> NDArray:
     return np.ascontiguousarray(array[:, ::-1] if mirror else array)
 
 
-def _look(layer: NDArray, y: int, x: int, size: int, warp: NDArray[np.float64] | None) -> NDArray[np.float32]:
-    """A square of `size` pixels centred at (y, x), seen through the warp."""
-    if warp is None:
-        return _cut(layer, y, x, size).astype(np.float32)
-    reach = int(np.ceil(size * np.abs(warp).sum(axis=1).max())) // 2 + 1
-    wide = _cut(layer, y, x, 2 * reach).astype(np.float32)
-    middle = (size - 1) / 2
-    offset = reach + warp @ [-middle, -middle]
-    channels = wide[..., None] if wide.ndim == 2 else wide
-    warped = [
-        ndimage.affine_transform(channels[..., c], warp, offset, (size, size), order=1, mode="nearest")
-        for c in range(channels.shape[-1])
-    ]
-    return np.stack(warped, axis=-1) if wide.ndim == 3 else warped[0]
+def _look_through(
+    warp: NDArray[np.float64], layers: Sequence[NDArray], y: int, x: int, size: int
+) -> list[NDArray[np.float32]]:
+    """Squares of `size` pixels centred at (y, x) of several layers of one image, seen through the warp.
+
+    Linear interpolation; outside the image its edge repeats. The places are worked out once for all layers and
+    channels, which `scipy.ndimage.affine_transform` would do for each.
+    """
+    height, width = layers[0].shape[:2]
+    steps = np.arange(size) - (size - 1) / 2
+    rows = np.clip(y + warp[0, 0] * steps[:, None] + warp[0, 1] * steps, 0, height - 1)
+    columns = np.clip(x + warp[1, 0] * steps[:, None] + warp[1, 1] * steps, 0, width - 1)
+    top, left = rows.astype(np.int64), columns.astype(np.int64)
+    below, right = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
+    first, down = top * width + left, np.where(top < height - 1, width, 0)
+    across = (left < width - 1).astype(np.int64)
+    corners = (
+        (first, (1 - below) * (1 - right)),
+        (first + across, (1 - below) * right),
+        (first + down, below * (1 - right)),
+        (first + down + across, below * right),
+    )
+    return [_weighted(layer, corners) for layer in layers]
 
 
-def _cut(image: NDArray, y: int, x: int, size: int) -> NDArray:
+def _weighted(layer: NDArray, corners: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> NDArray[np.float32]:
+    pixels = layer.reshape(layer.shape[0] * layer.shape[1], *layer.shape[2:])
+    total: NDArray[np.float32] = np.zeros((*corners[0][0].shape, *layer.shape[2:]), dtype=np.float32)
+    for places, shares in corners:
+        total += np.take(pixels, places, axis=0) * shares.reshape(shares.shape + (1,) * (layer.ndim - 2))
+    return total
+
+
+def _cut(image: NDArray, y: int, x: int, size: int) -> NDArray[np.float32]:
     """A square of `size` pixels centred at (y, x); its part outside the image repeats the image's edge."""
     rows = np.clip(np.arange(y - size // 2, y - size // 2 + size), 0, image.shape[0] - 1)
     columns = np.clip(np.arange(x - size // 2, x - size // 2 + size), 0, image.shape[1] - 1)
-    return np.asarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])[
-        np.ix_(rows - rows[0], columns - columns[0])
-    ]
+    part = np.asarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], dtype=np.float32)
+    if part.shape[:2] == (size, size):
+        return part
+    return part[np.ix_(rows - rows[0], columns - columns[0])]

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 import keras
 import numpy as np
 import pandas as pd
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
+from numpy.typing import NDArray
 
 from nodules.models import devices, unet
+from nodules.models.averaging import LastStep, settle_averages
 from nodules.models.dice import DiceLoss, PooledDice
 from nodules.models.mining import find_false_positives
 from nodules.models.sampling import Patch, PatchSampler, SamplingParams
@@ -32,8 +34,13 @@ class TrainingParams:
     patience : int
         Epochs without a better validation Dice before training stops.
     learning_rate : float
-        Adam's at the start; it falls to 0 along a cosine.
-    cross_entropy_weight : float
+        Adam's largest; from there it falls to 0 along a cosine.
+    warmup_share : float
+        Share of all steps in which the learning rate rises from 0 to its largest, before the cosine.
+    ema_momentum : float
+        Weight of the past in a running mean of the weights that is taken at every step; this mean is then what is
+        validated and kept. 0 for none.
+    cross_entropy_weight, focal_gamma : float
         See `DiceLoss`.
     validation_patches : int
         Patches of the validation scans, the same in every epoch.
@@ -41,6 +48,9 @@ class TrainingParams:
         Epochs after which the false positives in the training slices are looked up, to be shown more often.
     mixed_precision : bool
         float16 on GPUs.
+    start_from : str or None
+        Folder of an earlier segmenter of the same network and context, whose weights training starts from instead of
+        random ones.
     """
 
     epochs: Annotated[int, Gt(0)]
@@ -48,19 +58,27 @@ class TrainingParams:
     batch_size: Annotated[int, Gt(0)]
     patience: Annotated[int, Gt(0)]
     learning_rate: Annotated[float, Gt(0)]
+    warmup_share: Annotated[float, Ge(0), Lt(1)]
+    ema_momentum: Annotated[float, Ge(0), Lt(1)]
     cross_entropy_weight: Annotated[float, Ge(0)]
+    focal_gamma: Annotated[float, Ge(0)]
     validation_patches: Annotated[int, Gt(0)]
     mining_epochs: list[int]
     mixed_precision: bool
+    start_from: str | None
     network: unet.UNetParams
     sampling: SamplingParams
 
 
 class EpochPatches(keras.utils.PyDataset):
-    """The batches of one epoch; each depends on seed, epoch and its number alone, not on who draws it when."""
+    """The batches of one epoch; each depends on seed, epoch and its number alone, not on who draws it when.
+
+    Several threads draw ahead where a GPU trains, which would wait for one; a processor that trains has none to spare.
+    """
 
     def __init__(self, sampler: PatchSampler, batch_size: int, steps: int, seed: tuple[int, ...], augment: bool):
-        super().__init__()
+        threads = devices.feeding_threads()
+        super().__init__(workers=threads, max_queue_size=2 * threads)
         self._sampler, self._batch_size, self._steps = sampler, batch_size, steps
         self._seed, self._augment = seed, augment
 
@@ -76,12 +94,13 @@ class EpochPatches(keras.utils.PyDataset):
 
 def train(
     training: PatchSampler,
-    validation: PatchSampler,
+    validation: PatchSampler | None,
     channels: int,
     params: TrainingParams,
     *,
     seed: int,
     work: Path,
+    start_from: list[NDArray[np.float32]] | None = None,
     log_epoch: EpochLog | None = None,
     verbose: int = 0,
 ) -> tuple[keras.Model, pd.DataFrame]:
@@ -90,11 +109,13 @@ def train(
     Parameters
     ----------
     training, validation : PatchSampler
-        From different patients.
+        From different patients. Without a validation set every epoch counts as better than the one before.
     channels : int
         Context slices of an input.
     work : Path
         Where the state after each epoch is kept, for resuming.
+    start_from : list of ndarray, optional
+        Weights of an earlier network of the same shape (`segmenter.weights_to_start_from`).
     log_epoch : callable
         Called with the epoch (from 1) and its numbers after each epoch.
     verbose : int
@@ -105,24 +126,20 @@ def train(
     network : keras.Model
         Uncompiled, with the weights of the epoch with the best validation Dice.
     history : DataFrame
-        One row an epoch: epoch, loss, dice, val_loss, val_dice, learning_rate.
+        One row an epoch: epoch, loss, dice, val_loss and val_dice where there is a validation set, learning_rate.
     """
     devices.prepare(seed, params.mixed_precision)
     with devices.training_scope():
         model = _compiled(channels, params)
     history = _resume(model, work)
-    held_out = _validation_set(validation, params, seed)
+    if start_from is not None and not history:
+        model.set_weights(start_from)
+    held_out = _validation_set(validation, params, seed) if validation else None
     while len(history) < params.epochs and not _has_stalled(history, params.patience):
         _mine(model, training, len(history), params, work)
         epoch = len(history) + 1
         patches = EpochPatches(training, params.batch_size, params.steps_per_epoch, (seed, epoch), augment=True)
-        fitted = model.fit(
-            patches, initial_epoch=epoch - 1, epochs=epoch, validation_data=held_out, verbose=verbose, shuffle=False
-        )
-        numbers = {name: float(values[0]) for name, values in fitted.history.items()}
-        numbers["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-        history.append({"epoch": epoch, **numbers})
-        _keep(model, history, work)
+        numbers = _one_epoch(model, patches, held_out, history, params, work, verbose)
         if log_epoch:
             log_epoch(epoch, numbers)
     network = unet.build(params.network, channels)
@@ -130,29 +147,74 @@ def train(
     return network, pd.DataFrame(history)
 
 
+def _one_epoch(
+    model: keras.Model,
+    patches: EpochPatches,
+    held_out: EpochPatches | None,
+    history: list[dict[str, Any]],
+    params: TrainingParams,
+    work: Path,
+    verbose: int,
+) -> dict[str, float]:
+    """Train, validate and keep one epoch; its numbers are returned and added to `history`."""
+    epoch = len(history) + 1
+    last_step = LastStep()
+    fitted = model.fit(
+        patches, initial_epoch=epoch - 1, epochs=epoch, callbacks=[last_step], verbose=verbose, shuffle=False
+    )
+    if params.ema_momentum:
+        settle_averages(model, patches)
+    numbers = {name: float(values[0]) for name, values in fitted.history.items()}
+    if held_out is not None:
+        validated = model.evaluate(held_out, return_dict=True, verbose=verbose)
+        numbers |= {f"val_{name}": float(value) for name, value in validated.items()}
+    numbers["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    if held_out is None or numbers["val_dice"] > max((row["val_dice"] for row in history), default=-1.0):
+        _keep_best(model, work)
+    last_step.restore()
+    history.append({"epoch": epoch, **numbers})
+    _keep(model, history, work)
+    return numbers
+
+
 def _compiled(channels: int, params: TrainingParams) -> keras.Model:
     model = unet.build(params.network, channels)
-    decay = keras.optimizers.schedules.CosineDecay(params.learning_rate, params.epochs * params.steps_per_epoch)
     model.compile(
         # clipped: a batch of empty masks met early can throw the Dice loss far off
-        optimizer=keras.optimizers.Adam(decay, clipnorm=1.0),
-        loss=DiceLoss(params.cross_entropy_weight),
+        optimizer=keras.optimizers.Adam(
+            _learning_rate(params),
+            clipnorm=1.0,
+            use_ema=params.ema_momentum > 0,
+            ema_momentum=params.ema_momentum,
+        ),
+        loss=DiceLoss(params.cross_entropy_weight, params.focal_gamma),
         metrics=[PooledDice()],
     )
     return model
 
 
+def _learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule:
+    steps = params.epochs * params.steps_per_epoch
+    warmup_steps = round(params.warmup_share * steps)
+    if warmup_steps == 0:
+        return keras.optimizers.schedules.CosineDecay(params.learning_rate, steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warmup_steps, warmup_target=params.learning_rate, warmup_steps=warmup_steps
+    )
+
+
 def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: TrainingParams, work: Path) -> None:
-    """Give the sampler the false positives after the latest mining epoch; on resume they come from the work folder."""
-    latest = max((mining for mining in params.mining_epochs if mining <= epoch), default=None)
-    if latest is None:
-        return
-    record = work / f"false_positives{latest}.npy"
-    if latest == epoch and not record.exists():
+    """Give the sampler the false positives of all mining epochs so far; on resume they come from the work folder.
+
+    Of all, not of the latest alone: what a network has just unlearnt it no longer finds, and would soon see again.
+    """
+    records = {mining: work / f"false_positives{mining}.npy" for mining in params.mining_epochs if mining <= epoch}
+    if epoch in records and not records[epoch].exists():
         waiting = work / "false_positives.tmp.npy"
         np.save(waiting, find_false_positives(model, params.network.depth, training.sets, training.window_hu))
-        waiting.replace(record)
-    training.learn_from(np.load(record))
+        waiting.replace(records[epoch])
+    if records:
+        training.learn_from(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))
 
 
 def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int) -> EpochPatches:
@@ -161,7 +223,7 @@ def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int)
 
 
 def _has_stalled(history: list[dict[str, Any]], patience: int) -> bool:
-    if not history:
+    if not history or "val_dice" not in history[-1]:
         return False
     best = int(np.argmax([row["val_dice"] for row in history]))
     return len(history) - 1 - best >= patience
@@ -179,14 +241,16 @@ def _resume(model: keras.Model, work: Path) -> list[dict[str, Any]]:
     return history
 
 
+def _keep_best(model: keras.Model, work: Path) -> None:
+    best = work / "new_best.weights.h5"
+    _without_optimiser(model).save_weights(best)
+    best.replace(work / "best.weights.h5")
+
+
 def _keep(model: keras.Model, history: list[dict[str, Any]], work: Path) -> None:
-    """Write state files first and the history, which names them, last: a kill in between loses one epoch at most."""
+    """Write the state first and the history, which names it, last: a kill in between loses one epoch at most."""
     epoch = len(history)
     model.save_weights(work / f"epoch{epoch}.weights.h5")
-    if history[-1]["val_dice"] > max((row["val_dice"] for row in history[:-1]), default=-1.0):
-        best = work / "new_best.weights.h5"
-        _without_optimiser(model).save_weights(best)
-        best.replace(work / "best.weights.h5")
     waiting = work / "history.json.tmp"
     waiting.write_text(json.dumps(history))
     waiting.replace(work / "history.json")

@@ -11,7 +11,7 @@ from nodules.imaging.lung_roi import LungRoiParams, resample_slices, roi_grid
 from nodules.imaging.slice_context import ContextParams
 from nodules.imaging.volume import AIR_HU, Volume
 from nodules.models.sampling import SliceSet
-from nodules.scans.slice_store import ScanSlices
+from nodules.scans.slice_store import BESIDE, INSIDE, ScanSlices
 
 
 def slice_set(slices: ScanSlices, lungs: Volume, params: LungRoiParams, context: ContextParams) -> SliceSet:
@@ -42,13 +42,17 @@ def slice_set(slices: ScanSlices, lungs: Volume, params: LungRoiParams, context:
     inputs = np.empty((*shape, context.slices), dtype=np.int16)
     for out, index in zip(inputs, targets, strict=True):
         out[...] = np.rint(slice_context.stack(hu, rows, index, context, grid.spacing_zyx_mm[0], count))
-    masks = resample_slices(slices.nodule_masks_zyx[kept].astype(np.float32), lungs, grid)
+    masks = slices.nodule_masks_zyx[kept]
+    inside = resample_slices((masks == INSIDE).astype(np.float32), lungs, grid) >= 0.5
+    marked = resample_slices((masks > 0).astype(np.float32), lungs, grid) >= 0.5
+    centres = _section_centres(slices, kept, grid)
     return SliceSet(
         hu=inputs,
         visible=visible[targets].reshape(shape),
-        nodules=(masks >= 0.5).astype(np.uint8),
+        nodules=np.where(inside, INSIDE, np.where(marked, BESIDE, 0)).astype(np.uint8),
         lungs=(lungs_zyx[targets] > 0).reshape(shape),
-        centres=_section_centres(slices, kept, grid),
+        centres=centres,
+        diameters_mm=slices.diameter_mm[centres[:, 3]],
     )
 
 

@@ -33,7 +33,7 @@ MIN_TRIALS_FOR_IMPORTANCE = 4
 class SegmentationSearch:
     """Ranges (low, high) of the settings that turn a probability map into nodules.
 
-    `allowed_false_positives` per scan are free in the score that is searched for.
+    `threshold` is a share of each nodule's peak. `allowed_false_positives` per scan are free in the score searched for.
     """
 
     trials: Annotated[int, Gt(0)]

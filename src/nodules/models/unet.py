@@ -27,12 +27,17 @@ class UNetParams:
     depth : int
         Number of poolings. The tutorial's is 4.
     normalisation : {"none", "batch"}
-        After each convolution. The tutorial has none.
+        After each convolution. The tutorial has none. There is no group normalisation: it takes its statistics from
+        the whole image, so that a slice would be answered otherwise than the patches the network was trained on.
+    residual : bool
+        Whether each pair of convolutions adds to its own input, brought to its number of filters by a 1 x 1
+        convolution (He et al., "Deep residual learning for image recognition", CVPR 2016). The tutorial's do not.
     """
 
     filters: Annotated[int, Gt(0)]
     depth: Annotated[int, Ge(1)]
     normalisation: Literal["none", "batch"]
+    residual: bool
 
 
 def build(params: UNetParams, channels: int) -> keras.Model:
@@ -71,17 +76,25 @@ def pad(images: NDArray[np.float32], depth: int) -> NDArray[np.float32]:
 
 
 def _two_convolutions(x: Any, filters: int, params: UNetParams, name: str) -> Any:
+    shortcut = _convolution(x, filters, 1, params, f"{name}_shortcut") if params.residual else None
+    x = _convolution(x, filters, 3, params, f"{name}_a")
+    x = layers.ReLU(name=f"{name}_a_relu")(x)
+    x = _convolution(x, filters, 3, params, f"{name}_b")
+    if shortcut is not None:
+        x = layers.Add(name=f"{name}_sum")([x, shortcut])
+    return layers.ReLU(name=f"{name}_b_relu")(x)
+
+
+def _convolution(x: Any, filters: int, side: int, params: UNetParams, name: str) -> Any:
     normalise = params.normalisation == "batch"
-    for step in ("a", "b"):
-        x = layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            use_bias=not normalise,
-            kernel_initializer="he_normal",
-            name=f"{name}_{step}_conv",
-        )(x)
-        if normalise:
-            x = layers.BatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_{step}_norm")(x)
-        x = layers.ReLU(name=f"{name}_{step}_relu")(x)
+    x = layers.Conv2D(
+        filters,
+        side,
+        padding="same",
+        use_bias=not normalise,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    if normalise:
+        x = layers.BatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_norm")(x)
     return x
