@@ -12,7 +12,11 @@ from click.testing import CliRunner, Result
 
 from dicom_files import PATIENT_NAME, SERIES_UID, write_series, zip_folder
 from nodules.cli import main
+from nodules.imaging.lung_roi import LungRoiParams
+from nodules.imaging.slice_context import ContextParams
 from nodules.imaging.volume import Volume
+from nodules.models import unet
+from nodules.models.segmenter import Segmenter, SegmenterParams, SegmenterSettings
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
 from nodules.scans.volume_files.reader import read_mask
@@ -241,8 +245,48 @@ def test_froc_of_a_damaged_table_is_refused(challenge, tmp_path):
     assert "found.csv: lacks the column(s) coordX" in result.stderr
 
 
+@pytest.fixture
+def folds(tmp_path) -> list[Path]:
+    """Two segmenters that differ in their weights, and one that sees fewer slices."""
+    saved = []
+    for name, slices in (("a", 3), ("b", 3), ("c", 1)):
+        settings = SegmenterSettings(
+            network=unet.UNetParams(filters=1, depth=1, normalisation="none", residual=False),
+            lung_roi=LungRoiParams(spacing_mm=1.0, margin_mm=4.0, window_hu=(-1000.0, 400.0)),
+            context=ContextParams(slices=slices, distance_mm=2.0),
+            segmenter=SegmenterParams(flips=1),
+        )
+        Segmenter([unet.build(settings.network, slices)], settings).save(tmp_path / name)
+        saved.append(tmp_path / name)
+    return saved
+
+
+def test_ensemble_joins_folders(folds, tmp_path):
+    result = nodules("ensemble", *folds[:2], "-o", tmp_path / "new" / "both", "--flips", "2")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("2 networks")
+    joined = Segmenter.load(tmp_path / "new" / "both")
+    assert joined.settings.segmenter.flips == 2
+    for network, folder in zip(joined.networks, folds, strict=False):
+        for ours, theirs in zip(network.get_weights(), Segmenter.load(folder).networks[0].get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_ensemble_refuses_what_does_not_fit(folds, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for words, message in (
+        ((folds[0], folds[2], "-o", tmp_path / "out"), "c: context is"),
+        ((folds[0], tmp_path / "empty", "-o", tmp_path / "out"), "empty: no segmenter"),
+        ((folds[0], folds[1], "-o", folds[2]), "c holds files"),
+    ):
+        result = nodules("ensemble", *words)
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert not (tmp_path / "out").exists()
+
+
 def test_help_names_the_commands():
     result = nodules("--help")
     assert result.exit_code == 0
-    for command in ("check", "froc", "lungs", "predict"):
+    for command in ("check", "ensemble", "froc", "lungs", "predict"):
         assert command in result.stdout

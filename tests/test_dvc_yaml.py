@@ -102,6 +102,8 @@ def load_all_sections(path: Path) -> None:
     from nodules.imaging.lung_roi import LungRoiParams
     from nodules.imaging.slice_context import ContextParams
     from nodules.models.classifier import ClassifierParams
+    from nodules.models.rescorer_training import RescorerParams
+    from nodules.models.segmenter import SegmenterParams
     from nodules.models.training import TrainingParams
     from nodules.models.tuning import SegmentationSearch, XGBoostSearch
     from nodules.scans.extraction import ExtractParams
@@ -121,7 +123,9 @@ def load_all_sections(path: Path) -> None:
         "lung_roi": LungRoiParams,
         "split": SplitParams,
         "unet": TrainingParams,
+        "segmenter": SegmenterParams,
         "candidates": CandidateParams,
+        "rescorer": RescorerParams,
         "tune_segmentation": SegmentationSearch,
         "classifier": ClassifierParams,
         "tune_classifier": XGBoostSearch,
@@ -139,7 +143,7 @@ def test_defaults_of_mlproject_are_those_of_params_yaml() -> None:
         for entry in entries
         for path, name in re.findall(r"-S ([\w.]+)=\{(\w+)\}", entry["command"])
     ]
-    assert len(settings) == 5
+    assert len(settings) == 7
     for path, default in settings:
         value = functools.reduce(lambda section, key: section[key], path.split("."), shipped)
         assert float(default) == value, path

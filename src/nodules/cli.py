@@ -147,6 +147,30 @@ def froc(submission: Path, annotations: Path, excluded: Path | None, seriesuids:
         click.echo(f"{label:>24}  {sensitivity:.4f}  (95 %: {low:.4f} to {high:.4f})")
 
 
+@main.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@click.option("--flips", type=click.Choice(["1", "2", "4"]), help="In place of the folders' own segmenter.flips.")
+def ensemble(folders: tuple[Path, ...], output: Path, flips: str | None) -> None:
+    """Join the segmenters in FOLDERS into one that averages their answers.
+
+    They must share network, context, region and flips. Packaged, it takes the place of models/segmenter.
+    """
+    if output.exists() and any(output.iterdir()):
+        raise click.ClickException(f"{output} holds files; name a new folder")
+
+    from nodules.models.segmenter import SETTINGS_FILE, combine
+
+    if lacking := [folder for folder in folders if not (folder / SETTINGS_FILE).is_file()]:
+        raise click.ClickException(f"{lacking[0]}: no segmenter; it holds no {SETTINGS_FILE}")
+    try:
+        joined = combine(folders, int(flips) if flips else None)  # type: ignore[arg-type]  # one of the choices
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    joined.save(output)
+    click.echo(f"{len(joined.networks)} networks: {output}")
+
+
 def _read_with_lungs(
     scan: Path, series_uid: str | None, params_file: Path
 ) -> tuple[Reading, LungSegmentation, Verdict]:

@@ -40,12 +40,24 @@ def test_round_trip_is_exact(tmp_path, direction):
     found = load(tmp_path / "1.2.3")
     np.testing.assert_array_equal(found.probability_zyx, wanted.probability_zyx)
     np.testing.assert_array_equal(found.lungs_zyx, wanted.lungs_zyx)
-    answered = wanted.probability_zyx >= 0.02
-    np.testing.assert_array_equal(found.scan.voxels_zyx, np.where(answered, wanted.scan.voxels_zyx, -1000))
+    np.testing.assert_array_equal(found.scan.voxels_zyx, wanted.scan.voxels_zyx)  # 20 mm reach over all of it
     assert (found.probability_zyx.dtype, found.lungs_zyx.dtype) == (np.float32, np.uint8)
     assert found.scan.voxels_zyx.dtype == np.int16
     for name in ("spacing_zyx_mm", "origin_xyz_mm", "direction_xyz"):
         np.testing.assert_allclose(getattr(found.scan, name), getattr(wanted.scan, name), rtol=0, atol=1e-12)
+
+
+def test_hu_are_kept_around_answers_alone(tmp_path):
+    """One voxel of 0.1 on a grid of 8 x 5 x 4 mm: its cube of 20 mm to either side, in whole voxels, and no more."""
+    shape, here = (9, 14, 17), (4, 6, 11)
+    probability = np.zeros(shape, np.float32)
+    probability[here], probability[0, 0, 0] = 26 / 255, 25 / 255
+    scan = Volume(np.full(shape, 70, np.int16), (8.0, 5.0, 4.0), (5.0, -3.0, 90.0))
+    save(Segmentation(scan, np.zeros(shape, np.uint8), probability), tmp_path / "a")
+    kept = load(tmp_path / "a").scan.voxels_zyx
+    wanted = np.full(shape, -1000)
+    wanted[1:8, 2:11, 6:17] = 70
+    np.testing.assert_array_equal(kept, wanted)
 
 
 def test_every_step_survives(tmp_path):
@@ -66,9 +78,9 @@ def test_probabilities_between_two_steps_go_to_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize("direction", [IDENTITY, TILTED])
-@pytest.mark.parametrize("threshold", [0.02, 0.3, 128 / 255, 0.9])
+@pytest.mark.parametrize("threshold", [0.02, 0.3, 128 / 255, 0.9])  # share of the peak
 def test_features_are_the_same_before_and_after(tmp_path, direction, threshold):
-    settings, params = SegmentationSettings(threshold, 2.1), CandidateParams(1.3)
+    settings, params = SegmentationSettings(threshold, 2.1), CandidateParams(1.3, 0.1, 0.3, 0.3)
     fresh = segmentation(direction)
     save(fresh, tmp_path / "a")
     stored = load(tmp_path / "a")
@@ -88,7 +100,7 @@ def test_nothing_found_and_no_lungs(tmp_path):
     assert not found.probability_zyx.any()
     assert not found.lungs_zyx.any()
     assert (found.scan.voxels_zyx == -1000).all()
-    assert find_candidates(found, SegmentationSettings(0.5, 3.0), CandidateParams(3.0)).table.empty
+    assert find_candidates(found, SegmentationSettings(0.5, 3.0), CandidateParams(3.0, 0.1, 0.3, 0.3)).table.empty
 
 
 def test_one_slice(tmp_path):

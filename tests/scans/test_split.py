@@ -1,5 +1,7 @@
 """Splits by patient: nobody on two sides, the same proportion of nodules, the same answer every time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from nodules.scans.split import PARTS, SplitParams, check_leaks, split_patients
 
-PARAMS = SplitParams(validation_share=0.2, test_share=0.25)
+PARAMS = SplitParams(validation_share=0.2, test_share=0.25, test_subsets=[])
 
 
 def scans(with_nodules: int = 40, without: int = 20, scans_each: int = 1) -> pd.DataFrame:
@@ -50,7 +52,7 @@ def test_shares_by_hand_among_those_with_and_without_nodules():
 def test_no_patient_stands_on_two_sides_and_none_is_lost(positive, negative, scans_each, test, validation, seed):
     table = scans(positive, negative, scans_each)
     try:
-        rows = split_patients(table, SplitParams(validation, test), seed) if len(table) else None
+        rows = split_patients(table, SplitParams(validation, test, []), seed) if len(table) else None
     except ValueError as error:
         assert "too few" in str(error)
         return
@@ -106,7 +108,7 @@ def test_nobody_has_nodules():
 
 
 def test_part_with_share_0_may_be_empty():
-    rows = split_patients(scans(8, 8), SplitParams(0.0, 0.25), seed=1)
+    rows = split_patients(scans(8, 8), SplitParams(0.0, 0.25, []), seed=1)
     assert set(rows["part"]) == {"train", "test"}
 
 
@@ -117,7 +119,42 @@ def test_part_with_share_0_may_be_empty():
 def test_too_few_patients_for_a_part(count, shares, part):
     table = scans(count, 0) if count else scans().iloc[:0]
     with pytest.raises(ValueError, match=f"{count} patients are too few: the part '{part}' stays empty"):
-        split_patients(table, SplitParams(*shares), seed=1)
+        split_patients(table, SplitParams(*shares, []), seed=1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.integers(0, 9), min_size=1, max_size=4), st.integers(1, 2), st.integers(0, 2**31))
+def test_subsets_in_turn_test_all_scans_of_their_patients(subsets, scans_each, seed):
+    """A patient's later scans are moved to the next subset: they test with the first, or with the next."""
+    table = scans(40, 40, scans_each)
+    table["subset"] = (table["subset"] + table["seriesuid"].str.split(".").str[2].astype(int)) % 10
+    rows = split_patients(table, SplitParams(0.25, 0.9 - 0.25, sorted(subsets)), seed)
+    assert all(len(found) == 1 for found in part_of_patient(rows).values())
+    touched = set(table["patient"][table["subset"].isin(subsets)])
+    assert set(rows["patient"][rows["part"] == "test"]) == touched
+    others = rows[~rows["patient"].isin(touched)].groupby("patient").agg(n=("nodules", "sum"), part=("part", "first"))
+    for has_nodules in (True, False):
+        group = others[(others["n"] > 0) == has_nodules]
+        assert abs((group["part"] == "validation").sum() - 0.25 * len(group)) <= 0.5 + 1e-9
+
+
+def test_ten_folds_test_every_scan_once():
+    tested = [
+        rows["seriesuid"][rows["part"] == "test"]
+        for fold in range(10)
+        for rows in [split_patients(scans(), replace(PARAMS, test_subsets=[fold]), seed=1)]
+    ]
+    assert sorted(pd.concat(tested)) == sorted(scans()["seriesuid"])
+
+
+def test_test_subset_without_scans_is_refused():
+    with pytest.raises(ValueError, match=r"test_subsets names \[10, 12\].*\[0, 1, 2, 3, 4, 5, 6, 7, 8, 9\] only"):
+        split_patients(scans(), replace(PARAMS, test_subsets=[3, 12, 10]), seed=1)
+
+
+def test_all_subsets_leave_nobody_to_train():
+    with pytest.raises(ValueError, match="stays empty"):
+        split_patients(scans(), replace(PARAMS, test_subsets=list(range(10))), seed=1)
 
 
 def test_series_that_appears_twice_is_refused():
@@ -129,7 +166,7 @@ def test_series_that_appears_twice_is_refused():
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.7, 0.4)])
 def test_shares_that_leave_nobody_to_train_on_are_refused(shares):
     with pytest.raises(ValueError, match="must leave patients to train on"):
-        SplitParams(*shares)
+        SplitParams(*shares, [])
 
 
 def test_leak_is_named():

@@ -76,7 +76,7 @@ def test_split_does_not_leak(tiny_pipeline):
     assert (split.groupby("patient")["part"].nunique() == 1).all()
     assert set(split["part"]) == {"train", "validation", "test"}
     segmented = set(table(tiny_pipeline, "data/luna16/segmentations/manifest.csv")["scan"])
-    assert segmented == set(split["seriesuid"][split["part"] != "train"])
+    assert segmented == set(split["seriesuid"])
     judged = set(table(tiny_pipeline, "models/plots/nodules.csv")["seriesuid"])
     assert judged
     assert judged <= set(split["seriesuid"][split["part"] == "test"])
@@ -107,6 +107,24 @@ def test_training_curves_and_their_best_epoch(tiny_pipeline):
     assert not list(tiny_pipeline.path(".work").glob("train_unet/*")), "the work folder is left behind"
 
 
+def test_metrics_of_the_rescorer(tiny_pipeline):
+    numbers = json.loads(tiny_pipeline.path("models/metrics/rescorer.json").read_text())
+    split = table(tiny_pipeline, "data/luna16/split.csv")
+    annotated = table(tiny_pipeline, "data/phantoms/luna16/annotations.csv")["seriesuid"]
+    training, validation = (set(split["seriesuid"][split["part"] == part]) for part in ("train", "validation"))
+    assert numbers["scans"] == len(validation) == 2
+    assert numbers["nodules"] == annotated.isin(validation).sum()
+    assert numbers["training_nodules"] >= annotated.isin(training).sum(), "each annotated nodule, found or not"
+    assert numbers["training_others"] > 0
+    assert 0 <= numbers["recall"] <= 1
+    assert numbers["proposals"] > 0
+    for name in ("auc_before", "auc_network", "auc_after"):
+        assert numbers[name] is None or 0 <= numbers[name] <= 1
+    stored = json.loads(tiny_pipeline.path("models/rescorer/rescorer.json").read_text())["fusion"]
+    assert numbers["fusion"]["network"] == pytest.approx(stored["weights"][0], abs=1e-6)
+    assert not list(tiny_pipeline.path(".work").glob("train_rescorer*/*")), "the work folder is left behind"
+
+
 def test_metrics_of_the_classifiers(tiny_pipeline):
     numbers = json.loads(tiny_pipeline.path("models/metrics/classifier.json").read_text())
     assert numbers["chosen"] in {"random_forest", "xgboost"}
@@ -128,7 +146,7 @@ def test_metrics_of_the_classifiers(tiny_pipeline):
 def test_tuned_values_lie_in_their_ranges(tiny_pipeline):
     tuned = json.loads(tiny_pipeline.path("models/tuned_segmentation.json").read_text())
     assert set(tuned) == set(SegmentationSettings.__dataclass_fields__)
-    assert 0.02 <= tuned["threshold"] <= 0.5
+    assert 0.2 <= tuned["threshold"] <= 0.8
     assert 0 <= tuned["dilation_mm"] <= 8
     boosted = json.loads(tiny_pipeline.path("models/tuned_classifier.json").read_text())
     assert set(boosted) == set(classifier.XGBoostParams.__dataclass_fields__)
@@ -186,13 +204,15 @@ def test_runs_are_tracked(tiny_pipeline):
     assert "nodules.png" in files("evaluate_unet", "pictures")
     assert {"roc.png", "calibration.png", "models.png"} <= files("train_classifier", "pictures")
     assert {"optuna_history.png", "optuna_slice.png"} <= files("tune_segmentation", "pictures")
-    assert [point.step for point in client.get_metric_history(stages["train_unet"], "val_dice")] == [1, 2]
+    for stage, name in (("train_unet", "val_dice"), ("train_rescorer", "accuracy")):
+        assert [point.step for point in client.get_metric_history(stages[stage], name)] == [1, 2]
     for key, parent in parents.items():
         if parent == stages["train_classifier"]:
             report = client.download_artifacts(key, "classification_report.txt")
             assert "precision" in Path(report).read_text()
             assert "log_loss" in runs[key].data.metrics
     assert runs[stages["train_unet"]].data.params["unet.network.filters"] == "4"
+    assert runs[stages["train_rescorer"]].data.params["rescorer.cube.size_px"] == "8"
     version = client.get_model_version_by_alias("lung-cancer-diagnosis", "champion")
     assert version.run_id == stages["package"]
 

@@ -28,6 +28,6 @@ def test_new_network_under_an_old_name_is_used(tiny_pipeline, tmp_path):
 
     assert largest("before") > 0
     silent = Segmenter.load(network)
-    silent.network.get_layer("nodule").set_weights([np.zeros((1, 1, 4, 1)), np.array([-100.0])])
+    silent.networks[0].get_layer("nodule").set_weights([np.zeros((1, 1, 4, 1)), np.array([-100.0])])
     silent.save(network)
     assert largest("after") == 0

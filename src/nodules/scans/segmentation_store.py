@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nodules.imaging.candidates import Segmentation, responding_hu
+from nodules.imaging.probability_map import Segmentation, responding_hu
 from nodules.scans.volume_files.reader import read_mask
 from nodules.scans.volume_files.writer import write_volume
 
@@ -15,11 +15,11 @@ PROBABILITY_STEPS = 255
 
 
 def save(segmentation: Segmentation, folder: Path) -> None:
-    """Write hu.mha (int16, air where the network does not answer), lungs.mha and probability.mha (uint8, 255 for 1)."""
+    """Write hu.mha (int16, air far from any answer), lungs.mha and probability.mha (uint8, 255 for 1)."""
     folder.mkdir(parents=True, exist_ok=True)
     grid = segmentation.scan
     probability = np.rint(segmentation.probability_zyx * PROBABILITY_STEPS).astype(np.uint8)
-    hu = responding_hu(grid.voxels_zyx, segmentation.probability_zyx)
+    hu = responding_hu(grid.voxels_zyx, segmentation.probability_zyx, grid.spacing_zyx_mm)
     write_volume(grid.with_voxels(hu), folder / "hu.mha")
     write_volume(grid.with_voxels(segmentation.lungs_zyx), folder / "lungs.mha")
     write_volume(grid.with_voxels(probability), folder / "probability.mha")

@@ -20,10 +20,16 @@ class SplitParams:
     ----------
     validation_share, test_share : float
         The rest trains.
+    test_subsets : list of int
+        If there are any, the patients with a scan in these subsets of LUNA16 test, `test_share` is not used, and
+        `validation_share` is a share of the others. Each subset in turn is LUNA16's own ten-fold cross-validation
+        (Setio et al., "Validation, comparison, and combination of algorithms for automatic detection of pulmonary
+        nodules in computed tomography images", Medical Image Analysis 42, 2017).
     """
 
     validation_share: Annotated[float, Ge(0), Lt(1)]
     test_share: Annotated[float, Ge(0), Lt(1)]
+    test_subsets: list[int]
 
     def __post_init__(self) -> None:
         if self.validation_share + self.test_share >= 1:
@@ -49,21 +55,23 @@ def split_patients(scans: pd.DataFrame, params: SplitParams, seed: int) -> pd.Da
     Raises
     ------
     ValueError
-        If a series appears twice, or a part that was asked for stays empty.
+        If a series appears twice, a part that was asked for stays empty, or a test subset holds no scan.
     """
     repeated = scans["seriesuid"][scans["seriesuid"].duplicated()]
     if len(repeated):
         raise ValueError(f"series {repeated.iloc[0]} stands in more than one subset: it would be on both sides")
     patients = scans.groupby("patient")["nodules"].sum().sort_index()
+    parts = dict.fromkeys(_patients_of_subsets(scans, params.test_subsets), "test")
+    test_share = 0.0 if params.test_subsets else params.test_share
     random = np.random.default_rng(seed)
-    parts: dict[str, str] = {}
+    drawn = patients[~patients.index.isin(list(parts))]
     for has_nodules in (True, False):
-        group = random.permutation(patients.index[(patients > 0) == has_nodules].to_numpy())
-        parts |= dict(zip(group, _parts(len(group), params), strict=True))
+        group = random.permutation(drawn.index[(drawn > 0) == has_nodules].to_numpy())
+        parts |= dict(zip(group, _parts(len(group), params.validation_share, test_share), strict=True))
     rows = scans.sort_values("seriesuid", ignore_index=True)
     rows = rows.assign(part=rows["patient"].map(parts))
     check_leaks(rows)
-    for part, share in (("validation", params.validation_share), ("test", params.test_share), ("train", 1.0)):
+    for part, share in (("validation", params.validation_share), ("test", test_share), ("train", 1.0)):
         if share > 0 and not (rows["part"] == part).any():
             raise ValueError(f"{len(patients)} patients are too few: the part '{part}' stays empty")
     return rows
@@ -82,7 +90,17 @@ def check_leaks(scans: pd.DataFrame) -> None:
         raise ValueError(f"patient {parts.index[parts > 1][0]} stands in more than one part of the split")
 
 
-def _parts(count: int, params: SplitParams) -> list[str]:
-    test = round(count * params.test_share)
-    validation = round(count * params.validation_share)
+def _patients_of_subsets(scans: pd.DataFrame, subsets: list[int]) -> list[str]:
+    """Patients of whom at least one scan lies in these subsets."""
+    if absent := sorted(set(subsets) - set(scans["subset"])):
+        raise ValueError(
+            f"split.test_subsets names {absent}, but there are scans of the subsets "
+            f"{sorted(map(int, set(scans['subset'])))} only; see dataset.subsets"
+        )
+    return sorted(set(scans["patient"][scans["subset"].isin(subsets)]))
+
+
+def _parts(count: int, validation_share: float, test_share: float) -> list[str]:
+    test = round(count * test_share)
+    validation = round(count * validation_share)
     return ["test"] * test + ["validation"] * validation + ["train"] * (count - test - validation)

@@ -40,12 +40,13 @@ REQUIREMENTS = (
 )
 
 
-def package(segmenter: Path, classifier: Path, settings: DiagnosisSettings, output: Path) -> None:
+def package(segmenter: Path, rescorer: Path, classifier: Path, settings: DiagnosisSettings, output: Path) -> None:
     """Write `output`, a pyfunc folder that `mlflow models serve -m` can answer from, whole or not at all."""
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         chain, model = Path(folder) / "chain", Path(folder) / "model"
         chain.mkdir()
         shutil.copytree(segmenter, chain / "segmenter")
+        shutil.copytree(rescorer, chain / "rescorer")
         shutil.copytree(classifier, chain / "classifier")
         save_settings(settings, chain)
         mlflow.pyfunc.save_model(

@@ -13,7 +13,18 @@ from nodules.scans.scan_error import ScanError
 from nodules.scans.verdict import refusal
 from nodules.scans.volume_files.writer import write_volume
 
-NODULE_FIELDS = ("x_mm", "y_mm", "z_mm", "diameter_mm", "volume_mm3", "probability", "mean_hu", "lung")
+NODULE_FIELDS = (
+    "x_mm",
+    "y_mm",
+    "z_mm",
+    "diameter_mm",
+    "volume_mm3",
+    "probability",
+    "mean_hu",
+    "sphericity",
+    "pleura_mm",
+    "lung",
+)
 
 
 def report(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -22,9 +33,9 @@ def report(diagnosis: Diagnosis) -> dict[str, Any]:
     Returns
     -------
     dict
-        probability of cancer; nodules, the most probable first, with world position (DICOM axes), size, the mean
-        probability of their voxels and the lung (1 right, 2 left); the verdict on the scan (`scans.verdict`); the
-        features behind the probability.
+        probability of cancer; nodules, the most probable first, with world position (DICOM axes), size, probability of
+        being a nodule, mean HU, sphericity (1 for a ball), distance to the lungs' surface and the lung (1 right, 2
+        left); the verdict on the scan (`scans.verdict`); the features behind the probability.
     """
     nodules = diagnosis.candidates[list(NODULE_FIELDS)].astype(float).round(6).to_dict(orient="records")
     return {

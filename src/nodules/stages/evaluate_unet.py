@@ -1,4 +1,4 @@
-"""DVC stage: what the U-Net with its tuned settings is worth on patients that neither trained nor tuned it."""
+"""DVC stage: what U-Net, rescorer and tuned settings are worth on patients that neither trained nor tuned them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from nodules import params, tracking
 from nodules.evaluation import figures, nodule_finding
 from nodules.evaluation.froc import DRAWS, froc_points
 from nodules.evaluation.nodule_finding import ScanResult
-from nodules.imaging.candidates import CandidateParams, SegmentationSettings, find_candidates
+from nodules.imaging.candidates import SegmentationSettings, find_candidates
 from nodules.imaging.lung_roi import resample_slices
 from nodules.imaging.overlay import nodule_overlay, save_figure
+from nodules.imaging.proposals import CandidateParams
 from nodules.imaging.volume import Volume
 from nodules.scans import segmentation_store, slice_store
 from nodules.scans.submission import COORDINATES, write_submission
-from nodules.stages.luna_part import LunaPart
+from nodules.stages.luna_part import LunaPart, by_rescorer
 from nodules.stages.metrics_file import write_metrics
 from nodules.stages.settings import RunParams
 
@@ -35,6 +36,7 @@ def main(
     slices: Path,
     split: Path,
     maps: Path,
+    rescorer: Path,
     tuned: Path,
     metrics: Path,
     nodules: Path,
@@ -45,8 +47,9 @@ def main(
     """Write metrics, one row a nodule, the FROC, overlays of truth and prediction, and all candidates for LUNA16."""
     run, candidates = params.load("run", RunParams), params.load("candidates", CandidateParams)
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
-    test = LunaPart.load("test", luna_root, split, maps)
-    with tracking.stage_run("evaluate_unet", {"tuned": settings, "candidates": candidates}, [split, maps]) as stage:
+    test, inputs = LunaPart.load("test", luna_root, split, maps), [split, maps, rescorer]
+    with tracking.stage_run("evaluate_unet", {"tuned": settings, "candidates": candidates}, inputs) as stage:
+        test = test.scored(candidates, by_rescorer(rescorer))
         # For the FROC all candidates count, the doubtful ones last.
         results, everything = test.evaluate([settings, replace(settings, min_probability=0.0)], candidates)
         points = froc_points(
@@ -56,8 +59,7 @@ def main(
         stage.log_metrics(numbers)
         stage.log_headline({f"unet_test_{name}": numbers[name] for name in _HEADLINE if name in numbers})
         write_metrics(metrics, numbers)
-        rows = [{"seriesuid": result.seriesuid, **asdict(score)} for result in results for score in result.scores]
-        for table, file in ((pd.DataFrame(rows), nodules), (points.iloc[:-1], froc)):
+        for table, file in ((_nodules(results), nodules), (points.iloc[:-1], froc)):
             file.parent.mkdir(parents=True, exist_ok=True)
             table.to_csv(file, index=False)
             stage.log_file(file)
@@ -69,6 +71,15 @@ def main(
 
 
 _HEADLINE = ("dice_mean", "dice_pooled", "hit_rate", "sensitivity", "false_positives_per_scan", "cpm")
+
+
+def _nodules(results: list[ScanResult]) -> pd.DataFrame:
+    rows = [
+        {"seriesuid": result.seriesuid, **asdict(score), "fate": fate}
+        for result in results
+        for score, fate in zip(result.scores, result.fates, strict=True)
+    ]
+    return pd.DataFrame(rows)
 
 
 def _froc_metrics(points: pd.DataFrame) -> dict[str, float]:
@@ -96,7 +107,7 @@ def _overlay(
     for uid in [uid for uid, found in test.nodules.items() if found][:PICTURES]:
         stored = slice_store.load(slices / f"subset{subsets[uid]}" / f"{uid}.npz")
         found = segmentation_store.load(test.maps[uid])
-        labels = find_candidates(found, settings, candidates).labels_zyx
+        labels = find_candidates(found, settings, candidates, test.scorer(uid)).labels_zyx
         shown += _close_up(stored, found.scan.with_voxels(labels))
     images, truths, predictions, titles = zip(*shown, strict=True) if shown else ((), (), (), ())
     shape = (-1, CLOSE_UP_PX, CLOSE_UP_PX)

@@ -14,18 +14,21 @@ from nodules import parallel, params, tracking
 from nodules.imaging.candidates import CandidateParams, SegmentationSettings
 from nodules.imaging.measuring import measure_patient
 from nodules.scans import segmentation_store
+from nodules.stages.scoring import load_rescorer
 from nodules.stages.settings import RunParams
 
 
-def main(maps: Path, tuned: Path, output: Path) -> None:
+def main(maps: Path, rescorer: Path, tuned: Path, output: Path) -> None:
     """Write features.csv and candidates.csv."""
     run, candidates = params.load("run", RunParams), params.load("candidates", CandidateParams)
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
     manifest = pd.read_csv(maps / "manifest.csv", dtype={"scan": str}).set_index("scan")
     items = {patient: (maps / patient, row.to_dict()) for patient, row in manifest.iterrows()}
-    with tracking.stage_run("features", {"tuned": settings, "candidates": candidates}, [maps, tuned]) as stage:
+    with tracking.stage_run(
+        "features", {"tuned": settings, "candidates": candidates}, [maps, rescorer, tuned]
+    ) as stage:
         rows = parallel.map_scans(
-            functools.partial(measure_folder, settings=settings, candidates=candidates),
+            functools.partial(measure_folder, rescorer=rescorer, settings=settings, candidates=candidates),
             items,
             stage="features",
             settings=None,
@@ -52,12 +55,14 @@ def measure_folder(
     item: tuple[Path, dict[str, float]],
     folder: Path,
     *,
+    rescorer: Path,
     settings: SegmentationSettings,
     candidates: CandidateParams,
 ) -> dict[str, Any]:
     """Measure one patient."""
     maps, lungs = item
-    found, measured = measure_patient(segmentation_store.load(maps), lungs, settings, candidates)
+    scorer = load_rescorer(rescorer)
+    found, measured = measure_patient(segmentation_store.load(maps), lungs, settings, candidates, scorer)
     found.table.to_csv(folder / f"{maps.name}.csv", index=False)
     return {"scan": maps.name, **measured}
 

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from nodules.evaluation.nodule_finding import ScanResult, evaluate_scan
-from nodules.imaging.candidates import CandidateParams, SegmentationSettings
+from nodules.evaluation.nodule_finding import ScanResult, evaluate_each
+from nodules.imaging.candidates import SegmentationSettings
+from nodules.imaging.probability_map import Segmentation
+from nodules.imaging.proposals import CandidateParams, Scorer, propose, score, unet_scorer
 from nodules.parallel import job_count
 from nodules.scans import segmentation_store
 from nodules.scans.luna import NoduleAnnotation, read_annotations
+from nodules.stages.scoring import load_rescorer
 
 
 @dataclass(frozen=True)
 class LunaPart:
-    """Folders of maps and nodules by series UID."""
+    """Folders of maps and nodules by series UID.
+
+    Attributes
+    ----------
+    maps : dict of str to Path
+        Folder of each scan in `segmentation_store`.
+    nodules : dict of str to list of NoduleAnnotation
+        What is annotated in each scan.
+    probabilities : dict of str to ndarray
+        Of each scan's proposals, once `scored`.
+    """
 
     maps: dict[str, Path]
     nodules: dict[str, list[NoduleAnnotation]]
+    probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, part: str, luna_root: Path, split: Path, maps: Path) -> LunaPart:
@@ -41,6 +57,22 @@ class LunaPart:
         annotations = read_annotations(luna_root / "annotations.csv")
         return cls(found, {uid: annotations.get(uid, []) for uid in found})
 
+    def scored(self, candidates: CandidateParams, scorer: Scorer) -> LunaPart:
+        """Let the scorer judge every proposal, once for all that is asked later; what stays in memory is a number each.
+
+        Parameters
+        ----------
+        scorer : Scorer
+            Must travel to other processes: `by_rescorer`, not a network.
+        """
+        tasks = (joblib.delayed(_score)(folder, candidates, scorer) for folder in self.maps.values())
+        scores = joblib.Parallel(n_jobs=job_count())(tasks)
+        return replace(self, probabilities=dict(zip(self.maps, scores, strict=True)))
+
+    def scorer(self, uid: str) -> Scorer:
+        """The scan's known probabilities, or the U-Net's own where nothing was `scored`."""
+        return functools.partial(_known, self.probabilities[uid]) if self.probabilities else unet_scorer
+
     def evaluate(self, settings: Sequence[SegmentationSettings], candidates: CandidateParams) -> list[list[ScanResult]]:
         """Hold every scan against its annotations, once for each of the settings.
 
@@ -51,14 +83,34 @@ class LunaPart:
         list of list of ScanResult
             The results of all scans, for each of the settings.
         """
-        evaluate = functools.partial(_evaluate, settings=settings, candidates=candidates)
-        tasks = (joblib.delayed(evaluate)(uid, folder, nodules) for uid, folder, nodules in self._scans())
+        tasks = (
+            joblib.delayed(_evaluate)(uid, folder, self.nodules[uid], settings, candidates, self.scorer(uid))
+            for uid, folder in self.maps.items()
+        )
         by_scan = joblib.Parallel(n_jobs=job_count())(tasks)
         return [list(results) for results in zip(*by_scan, strict=True)]
 
-    def _scans(self) -> Iterator[tuple[str, Path, list[NoduleAnnotation]]]:
-        for uid, folder in self.maps.items():
-            yield uid, folder, self.nodules[uid]
+
+def by_rescorer(folder: Path) -> Scorer:
+    """The rescorer of a folder as a scorer that loads it in the process that scores."""
+    return functools.partial(_rescore, folder)
+
+
+def _rescore(folder: Path, segmentation: Segmentation, table: pd.DataFrame) -> NDArray[np.float64]:
+    return load_rescorer(folder)(segmentation, table)
+
+
+def _known(
+    probabilities: NDArray[np.float64],
+    segmentation: Segmentation,  # noqa: ARG001 - a Scorer
+    table: pd.DataFrame,  # noqa: ARG001
+) -> NDArray[np.float64]:
+    return probabilities
+
+
+def _score(folder: Path, candidates: CandidateParams, scorer: Scorer) -> NDArray[np.float64]:
+    segmentation = segmentation_store.load(folder)
+    return score(segmentation, propose(segmentation, candidates), scorer)
 
 
 def _evaluate(
@@ -67,6 +119,6 @@ def _evaluate(
     nodules: list[NoduleAnnotation],
     settings: Sequence[SegmentationSettings],
     candidates: CandidateParams,
+    scorer: Scorer,
 ) -> list[ScanResult]:
-    segmentation = segmentation_store.load(folder)
-    return [evaluate_scan(uid, segmentation, nodules, chosen, candidates) for chosen in settings]
+    return evaluate_each(uid, segmentation_store.load(folder), nodules, settings, candidates, scorer)

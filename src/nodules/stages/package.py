@@ -14,7 +14,7 @@ from nodules.scans.reading import ReadingParams
 from nodules.serving.packaging import package
 
 
-def main(segmenter: Path, tuned: Path, classifier: Path, metrics: Path, output: Path) -> None:
+def main(segmenter: Path, rescorer: Path, tuned: Path, classifier: Path, metrics: Path, output: Path) -> None:
     """Write and register the model."""
     settings = DiagnosisSettings(
         reading=params.load("reading", ReadingParams),
@@ -22,8 +22,8 @@ def main(segmenter: Path, tuned: Path, classifier: Path, metrics: Path, output: 
         segmentation=SegmentationSettings(**json.loads(tuned.read_text())),
         candidates=params.load("candidates", CandidateParams),
     )
-    with tracking.stage_run("package", settings, [segmenter, tuned, classifier]) as stage:
-        package(segmenter, classifier, settings, output)
+    with tracking.stage_run("package", settings, [segmenter, rescorer, tuned, classifier]) as stage:
+        package(segmenter, rescorer, classifier, settings, output)
         stage.register(output, json.loads(metrics.read_text())["models"])
 
 

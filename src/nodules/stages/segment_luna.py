@@ -1,4 +1,4 @@
-"""DVC stage: run every slice of the LUNA16 scans that do not train through the U-Net."""
+"""DVC stage: run every slice of every LUNA16 scan through the U-Net: those that train, too, teach the rescorer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main(luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Pat
             luna_root / f"subset{row.subset}" / f"{row.seriesuid}.mhd",
             lungs / f"subset{row.subset}" / f"{row.seriesuid}.mha",
         )
-        for row in scans[scans["part"] != "train"].itertuples()
+        for row in scans.itertuples()
     }
     with tracking.stage_run("segment_luna", reading, [lungs, split, segmenter]) as stage:
         rows = parallel.map_scans(

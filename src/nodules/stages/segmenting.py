@@ -27,7 +27,9 @@ def segment_scan_file(
     lung_mask: LungMaskParams,
 ) -> dict[str, Any]:
     """Read a scan, find its lungs unless a file has them, and write the network's answer to `folder/<id>/`."""
-    from nodules.models import diagnosis  # TensorFlow loads in the workers, not in the process that hands out work
+    from nodules.models.segmented_scan import (
+        segment_region,
+    )  # TensorFlow loads in the workers, not in the process that hands out work
 
     scan_id, path, lungs_file = item
     read = read_scan(path, reading)
@@ -37,7 +39,7 @@ def segment_scan_file(
         lungs, findings = read.volume.with_voxels(found.labels_zyx), found.quality.findings
     else:
         lungs = read_mask(lungs_file)
-    scan = diagnosis.segment_region(read.volume, lungs, _load(segmenter, identity(segmenter)))
+    scan = segment_region(read.volume, lungs, _load(segmenter, identity(segmenter)))
     segmentation_store.save(scan.segmentation, folder / scan_id)
     verdict = judge(read, reading, findings)
     return {"scan": scan_id, "slices": read.volume.shape_zyx[0], **verdict.as_row(), **scan.lung_measures}

@@ -16,7 +16,7 @@ from nodules.imaging.lung_roi import LungRoiParams
 from nodules.imaging.slice_context import ContextParams
 from nodules.models import training
 from nodules.models.sampling import PatchSampler, SliceSet
-from nodules.models.segmenter import Segmenter
+from nodules.models.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
 from nodules.models.training_slices import slice_set
 from nodules.scans import slice_store
 from nodules.scans.volume_files.reader import read_mask
@@ -29,11 +29,13 @@ def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, hi
     """Write the segmenter, the numbers of its best epoch and the curves."""
     run, settings = params.load("run", RunParams), params.load("unet", training.TrainingParams)
     roi, context = params.load("lung_roi", LungRoiParams), params.load("context", ContextParams)
+    asking = params.load("segmenter", SegmenterParams)
     scans = pd.read_csv(split, dtype={"seriesuid": str})
-    work = work_folder("train_unet", (settings, roi, context, run.seed, slices, lungs, split))
-    with tracking.stage_run(
-        "train_unet", {"unet": settings, "lung_roi": roi, "context": context}, [slices, lungs, split]
-    ) as stage:
+    earlier = Path(settings.start_from) if settings.start_from else None
+    start_from = weights_to_start_from(earlier, settings.network, context) if earlier else None
+    work = work_folder("train_unet", (settings, roi, context, run.seed, slices, lungs, split, earlier))
+    used = {"unet": settings, "lung_roi": roi, "context": context, "segmenter": asking}
+    with tracking.stage_run("train_unet", used, [slices, lungs, split]) as stage:
         sets = _prepare(
             scans[scans["part"] != "test"],
             slices,
@@ -57,10 +59,11 @@ def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, hi
             settings,
             seed=run.seed,
             work=work / "epochs",
+            start_from=start_from,
             log_epoch=stage.log_epoch,
             verbose=1 if sys.stdout.isatty() else 2,
         )
-        Segmenter(network, settings.network, roi, context).save(output)
+        Segmenter([network], SegmenterSettings(settings.network, roi, context, asking)).save(output)
         best = curves.loc[curves["val_dice"].idxmax()].to_dict()
         stage.log_picture(training_curves(curves), "training_curves")
         stage.log_headline({"unet_val_dice": best["val_dice"]})

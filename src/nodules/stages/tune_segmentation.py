@@ -1,4 +1,4 @@
-"""DVC stage: Optuna chooses the probability threshold and the dilation of the lungs on the validation patients."""
+"""DVC stage: Optuna chooses outline, dilation of the lungs and lowest probability on the validation patients."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from nodules import params, tracking
 from nodules.evaluation import nodule_finding
-from nodules.imaging.candidates import CandidateParams, SegmentationSettings
+from nodules.imaging.candidates import SegmentationSettings
+from nodules.imaging.proposals import CandidateParams
 from nodules.models import tuning
-from nodules.stages.luna_part import LunaPart
+from nodules.stages.luna_part import LunaPart, by_rescorer
 from nodules.stages.settings import RunParams
 from nodules.stages.study_log import log_study
 from nodules.waiting_scans import work_folder
@@ -20,16 +21,17 @@ from nodules.waiting_scans import work_folder
 if TYPE_CHECKING:
     import optuna
 
-FIRST_TRIAL = {"threshold": 0.5, "dilation_mm": 2.0, "min_probability": 0.8}
+FIRST_TRIAL = {"threshold": 0.5, "dilation_mm": 2.0, "min_probability": 0.5}
 
 
-def main(luna_root: Path, split: Path, maps: Path, tuned: Path, plot: Path) -> None:
+def main(luna_root: Path, split: Path, maps: Path, rescorer: Path, tuned: Path, plot: Path) -> None:
     """Write the best settings, and all trials for a plot."""
     run, search = params.load("run", RunParams), params.load("tune_segmentation", tuning.SegmentationSearch)
     candidates = params.load("candidates", CandidateParams)
     validation = LunaPart.load("validation", luna_root, split, maps)
-    journal = work_folder("tune_segmentation", (maps, split)) / "trials.log"
-    with tracking.stage_run("tune_segmentation", search, [split, maps]) as stage:
+    journal = work_folder("tune_segmentation", (maps, split, rescorer)) / "trials.log"
+    with tracking.stage_run("tune_segmentation", search, [split, maps, rescorer]) as stage:
+        validation = validation.scored(candidates, by_rescorer(rescorer))
         study = tuning.run_study(
             _objective(validation, search, candidates),
             name="tune_segmentation",

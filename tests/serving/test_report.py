@@ -1,0 +1,47 @@
+"""What a report says about each nodule."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+
+from nodules.imaging.candidates import SegmentationSettings, find_candidates
+from nodules.imaging.probability_map import Segmentation
+from nodules.imaging.proposals import CandidateParams
+from nodules.imaging.volume import Volume
+from nodules.scans.verdict import Verdict
+from nodules.serving.report import report
+
+
+def answer(probability: np.ndarray) -> dict:
+    scan = Volume(np.full(probability.shape, 35, np.int16), (2.0, 1.0, 1.5), (-30.0, 12.0, 100.0))
+    lungs = np.full(probability.shape, 2, np.uint8)
+    segmentation = Segmentation(scan, lungs, probability.astype(np.float32))
+    candidates = find_candidates(segmentation, SegmentationSettings(0.5, 0.0), CandidateParams(3.0, 0.1, 0.3, 0.3))
+    return report(SimpleNamespace(probability=0.25, candidates=candidates.table, verdict=Verdict("ok"), features={}))
+
+
+def test_a_nodule_by_hand():
+    """4 x 5 x 6 voxels of 3 mm3 around the index (7.5, 10, 14.5)."""
+    probability = np.zeros((20, 24, 30))
+    probability[6:10, 8:13, 12:18] = 0.75
+    said = answer(probability)
+    (nodule,) = json.loads(json.dumps(said))["nodules"]
+    sphericity = nodule.pop("sphericity")
+    assert 0.7 < sphericity <= 1.0
+    assert nodule == {
+        "x_mm": -8.25,
+        "y_mm": 22.0,
+        "z_mm": 115.0,
+        "diameter_mm": round((6 * 360 / np.pi) ** (1 / 3), 6),
+        "volume_mm3": 360.0,
+        "probability": 0.75,
+        "mean_hu": 35.0,
+        "pleura_mm": 8.0,  # row 8 to row 0; slice 6 is 12 mm from slice 0
+        "lung": 2,
+    }
+    assert said["probability"] == 0.25
+
+
+def test_no_nodules():
+    assert answer(np.zeros((20, 24, 30)))["nodules"] == []

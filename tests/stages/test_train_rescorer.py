@@ -1,0 +1,144 @@
+"""What teaches the rescorer, from files to cubes, and what a broken run leaves behind."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nodules.imaging.cubes import CubeParams, cut_cubes
+from nodules.imaging.proposals import CandidateParams, propose
+from nodules.models import fusion
+from nodules.models.cube_sampler import VariationParams
+from nodules.models.rescorer import Rescorer
+from nodules.models.rescorer_training import RescorerParams
+from nodules.models.training_cubes import CubeSet, inside
+from nodules.scans import segmentation_store
+from nodules.scans.luna import NoduleAnnotation, read_annotations
+from nodules.scans.reading import ReadingParams
+from nodules.stages import train_rescorer
+from nodules.stages.scoring import load_rescorer
+
+LUNA = "data/phantoms/luna16"
+STILL = VariationParams(0.0, (1.0, 1.0), 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def split(tiny_pipeline) -> pd.DataFrame:
+    return pd.read_csv(tiny_pipeline.path("data/luna16/split.csv"), dtype={"seriesuid": str})
+
+
+def items(project, split, listed: int = 5) -> dict:
+    return train_rescorer._items(split, project.path(LUNA), project.path("data/luna16/segmentations"), listed)
+
+
+def prepare(project, item, folder, cube: CubeParams, variation: VariationParams = STILL) -> dict:
+    return train_rescorer.prepare_scan(
+        item,
+        folder,
+        reading=project.params("reading", ReadingParams),
+        candidates=project.params("candidates", CandidateParams),
+        cube=cube,
+        variation=variation,
+    )
+
+
+def test_test_scans_stay_out_and_only_training_scans_are_shown_more(tiny_pipeline, split):
+    found = items(tiny_pipeline, split)
+    parts = split.set_index("seriesuid")["part"]
+    assert set(found) == set(parts.index[parts != "test"])
+    annotated = read_annotations(tiny_pipeline.path(f"{LUNA}/annotations.csv"))
+    for uid, (maps, nodules, file, listed) in found.items():
+        assert maps.name == uid
+        assert nodules == annotated.get(uid, [])
+        assert len(listed) == (5 if parts[uid] == "train" else 0)
+        assert (file is not None) == (parts[uid] == "train")
+        assert file is None or file.is_file()
+
+
+def test_table_of_candidates_and_maps_may_be_missing(tiny_copy, split):
+    tiny_copy.path(f"{LUNA}/candidates.csv").unlink()
+    found = items(tiny_copy, split)
+    assert all(listed == [] for *_, listed in found.values())
+    gone = next(iter(found))
+    tiny_copy.path(f"data/luna16/segmentations/{gone}").rename(tiny_copy.path("elsewhere"))
+    assert set(items(tiny_copy, split)) == set(found) - {gone}
+
+
+@pytest.mark.parametrize(("at_most", "rows"), [(3, [0, 5, 10]), (1, [0]), (0, []), (99, list(range(11)))])
+def test_places_are_taken_from_the_whole_table(at_most, rows):
+    places = np.arange(33.0).reshape(11, 3)
+    assert train_rescorer._spread(places, at_most) == places[rows].tolist()
+
+
+def test_cubes_of_a_validation_scan_are_those_of_its_scoring(tiny_pipeline, split, tmp_path):
+    uid = split["seriesuid"][split["part"] == "validation"].iloc[0]
+    item, cube = items(tiny_pipeline, split)[uid], tiny_pipeline.params("rescorer", RescorerParams).cube
+    row = prepare(tiny_pipeline, item, tmp_path, cube)
+    stored = segmentation_store.load(item[0])
+    table = propose(stored, tiny_pipeline.params("candidates", CandidateParams)).table
+    centres = table[["x_mm", "y_mm", "z_mm"]].to_numpy()
+    cubes = CubeSet.load(tmp_path / uid)
+    np.testing.assert_array_equal(cubes.hu, cut_cubes(stored.scan, centres, cube.side_mm, cube.size_px))
+    np.testing.assert_array_equal(cubes.is_nodule, inside(centres, item[1]).any(axis=1))
+    assert row["proposals"] == len(table) == len(pd.read_csv(tmp_path / uid / "proposals.csv"))
+    assert row["nodules"] == len(item[1])
+    rescorer = Rescorer.load(tiny_pipeline.path("models/rescorer"))
+    evidence = fusion.evidence(rescorer.log_odds(cubes.hu), table)
+    np.testing.assert_allclose(rescorer.combine.probability(evidence), rescorer(stored, table), atol=1e-7)
+
+
+def test_training_cubes_are_whole_where_the_network_saw_nothing(tiny_pipeline, split, tmp_path):
+    """A missed nodule: the stored segmentation has air there, the scan has tissue."""
+    uid = split["seriesuid"][split["part"] == "train"].iloc[0]
+    maps, _, file, _ = items(tiny_pipeline, split)[uid]
+    stored = segmentation_store.load(maps)
+    z, y, x = np.argwhere((stored.scan.voxels_zyx == -1000) & (stored.lungs_zyx > 0)).mean(axis=0).round()
+    place = tuple(float(value) for value in stored.scan.voxel_to_world([z, y, x]))
+    cube = CubeParams(80.0, 20, (-1000.0, 400.0))
+    missed = [NoduleAnnotation(uid, place, 4.0)]
+    row = prepare(tiny_pipeline, (maps, missed, file, []), tmp_path, cube)
+    assert (row["nodules"], row["nodules_proposed"]) == (1, 0)
+    cubes = CubeSet.load(tmp_path / uid)
+    assert cubes.is_nodule.tolist() == [False] * row["proposals"] + [True]
+    gaps = cut_cubes(stored.scan, [place], 80.0, 20)[0]
+    whole = cubes.hu[-1]
+    assert (gaps == -1000).mean() > 0.05
+    assert (whole == -1000).mean() < (gaps == -1000).mean() / 2
+    kept = (gaps != -1000) & (whole != -1000)
+    assert np.median(np.abs(whole[kept].astype(int) - gaps[kept])) == 0, "the same grid, the same HU"
+
+
+def test_a_run_that_breaks_leaves_the_earlier_rescorer_whole(tiny_copy, monkeypatch):
+    before = {file.name: file.read_bytes() for file in tiny_copy.path("models/rescorer").iterdir()}
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Rescorer, "save", broken)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_copy.run("train_rescorer")
+    assert {file.name: file.read_bytes() for file in tiny_copy.path("models/rescorer").iterdir()} == before
+
+
+def test_second_run_gives_the_same_bytes(tiny_pipeline, tiny_copy):
+    tiny_copy.run("train_rescorer")
+    for name in (
+        "models/rescorer/rescorer.json",
+        "models/rescorer/rescorer.weights.h5",
+        "models/metrics/rescorer.json",
+    ):
+        assert tiny_copy.path(name).read_bytes() == tiny_pipeline.path(name).read_bytes(), name
+
+
+def test_new_rescorer_under_an_old_name_is_used(tiny_copy):
+    """A Dask worker may score before and after a training."""
+    folder = tiny_copy.path("models/rescorer")
+    first = load_rescorer(folder)
+    assert load_rescorer(folder) is first, "once per process"
+    settings = json.loads((folder / "rescorer.json").read_text())
+    settings["fusion"]["intercept"] = 12.5
+    (folder / "rescorer.json").write_text(json.dumps(settings))
+    assert load_rescorer(folder).combine.intercept == 12.5

@@ -1,0 +1,97 @@
+"""The scoring of benchmarks/real_luna.py on hand-made slices."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from slice_scores import OperatingPoint, Slice, choose, interval, mask, score, scores, table
+
+ANY = OperatingPoint(threshold=0.5, peak=0.5, min_mm2=0.0)
+
+
+def image(probability, truth=None, lungs=None, pixel_mm2=0.5, diameter_mm=7.0) -> Slice:
+    shape = probability.shape
+    return Slice(
+        hu_yx=np.zeros(shape, np.int16),
+        probability_yx=probability.astype(np.float32),
+        truth_yx=np.zeros(shape, np.uint16) if truth is None else truth.astype(np.uint16),
+        lungs_yx=np.ones(shape, bool) if lungs is None else lungs,
+        pixel_mm2=pixel_mm2,
+        diameter_mm=diameter_mm,
+    )
+
+
+def squares(*boxes) -> np.ndarray:
+    """Slice of 12 x 15 pixels with (top, left, side, value) squares."""
+    values = np.zeros((12, 15))
+    for top, left, side, value in boxes:
+        values[top : top + side, left : left + side] = value
+    return values
+
+
+def test_dice_hit_and_false_positives_by_hand():
+    truth = squares((1, 1, 3, 1), (8, 10, 2, 2))
+    found = squares((2, 2, 3, 0.9), (7, 2, 2, 0.8), (1, 9, 2, 0.7))
+    lungs = squares((0, 0, 8, 1)) > 0  # holds the answer on the nodule and half of one false positive
+    result = score(image(found, truth, lungs), ANY)
+    assert result["dice"] == pytest.approx(2 * 4 / (9 + 4 + 4 + 9 + 4))
+    assert result["hit"] == 1.0
+    assert result["false_positives"] == 1.0
+
+
+def test_another_nodule_of_the_slice_is_neither_hit_nor_false():
+    truth = squares((1, 1, 3, 1), (8, 10, 2, 2))
+    result = score(image(squares((8, 10, 2, 0.9)), truth), ANY)
+    assert (result["hit"], result["false_positives"]) == (0.0, 0.0)
+    assert result["dice"] == pytest.approx(2 * 4 / (4 + 9 + 4))
+
+
+@pytest.mark.parametrize(
+    ("point", "wanted"),
+    [
+        (OperatingPoint(0.5, 0.5, 0.0), 2),  # the part of 3 pixels is below the 4 that any needs
+        (OperatingPoint(0.5, 0.85, 0.0), 1),
+        (OperatingPoint(0.5, 0.5, 3.0), 1),  # 4 pixels of 0.5 mm2 are too few
+        (OperatingPoint(0.95, 0.95, 0.0), 0),
+    ],
+)
+def test_parts_that_count(point, wanted):
+    probability = squares((1, 1, 3, 0.9), (8, 2, 2, 0.8))
+    probability[11, 12:15] = 0.9
+    labels = mask(probability.astype(np.float32), 0.5, point)
+    assert len(np.unique(labels[labels > 0])) == wanted
+
+
+def test_means_by_diameter():
+    rows = pd.DataFrame(
+        {
+            "dice": [0.0, 0.5, 1.0, 0.9],
+            "hit": [0.0, 1.0, 1.0, 1.0],
+            "false_positives": [1.0, 0.0, 0.0, 1.0],
+            "diameter_mm": [5.0, 5.9, 6.0, 10.0],
+        }
+    )
+    means = table(rows)
+    assert means.loc["all"].tolist() == pytest.approx([4, 0.6, 0.7, 0.75, 0.8, 0.5])
+    assert means.loc["< 6 mm", ["slices", "dice", "hit", "dice_of_hits"]].tolist() == [2, 0.25, 0.5, 0.5]
+    assert means.loc["6-10 mm", "dice"] == 1.0
+    assert means.loc[">= 10 mm", "slices"] == 1
+
+
+def test_chosen_point_keeps_false_positives_down():
+    """The doubtful answer is right once and wrong three times."""
+    truth = squares((1, 1, 3, 1))
+    images = [
+        image(squares((1, 1, 3, 0.9)), truth),
+        image(squares((1, 1, 3, 0.6), (7, 7, 2, 0.6), (7, 2, 2, 0.6), (1, 10, 2, 0.6)), truth),
+    ]
+    careful, bold = OperatingPoint(0.5, 0.8, 0.0), OperatingPoint(0.5, 0.5, 0.0)
+    assert choose(images, [bold, careful], allowed_false_positives=1.0) == careful
+    assert choose(images, [bold, careful], allowed_false_positives=2.0) == bold
+
+
+def test_interval_holds_the_mean_and_has_no_width_for_one_patient():
+    rows = scores([image(squares((1, 1, 3, 0.9)), squares((1, 1, side, 1))) for side in (1, 2, 3)], ANY)
+    low, high = interval(rows, ["a", "b", "c"])
+    assert low < rows["dice"].mean() < high
+    assert interval(rows, ["a", "a", "a"]) == pytest.approx((rows["dice"].mean(),) * 2)
