@@ -1,0 +1,101 @@
+"""Excerpts of annotated scans: the three slices through each nodule, as the real test slices are stored.
+
+The files hold the slices z - 1, z, z + 1 of every annotated nodule of a LUNA16 series, packed one excerpt above the
+other. In-plane geometry is true and z holds within an excerpt, but not from one to the next: a nodule of one excerpt
+must not be drawn into its neighbour. So each excerpt is a scan of its own here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nodules.imaging.lung_mask import LungMaskParams, find_lungs
+from nodules.imaging.nodule_mask import draw_nodules
+from nodules.imaging.volume import Volume
+from nodules.scans.luna import NoduleAnnotation, read_annotations
+from nodules.scans.reading import ReadingParams
+from nodules.scans.scan import read_scan
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A nodule's middle slice with its neighbours.
+
+    Attributes
+    ----------
+    seriesuid : str
+        The scan it was cut from; a patient of LUNA16 has one.
+    number : int
+        Of the nodule in the scan.
+    scan, lungs : Volume
+        HU and lung labels of at most three slices.
+    middle : int
+        The nodule's slice.
+    nodules : list of NoduleAnnotation
+        All whose centre lies in these slices, the excerpt's own first.
+    """
+
+    seriesuid: str
+    number: int
+    scan: Volume
+    lungs: Volume
+    middle: int
+    nodules: list[NoduleAnnotation]
+
+    @property
+    def name(self) -> str:
+        """Unique among the excerpts of a data set."""
+        return f"{self.seriesuid}-{self.number}"
+
+    def truth_yx(self) -> NDArray[np.uint16]:
+        """Discs of the annotated diameters on the middle slice's own pixels, 1 the excerpt's own nodule."""
+        centres = [nodule.centre_world_xyz for nodule in self.nodules]
+        diameters = [nodule.diameter_mm for nodule in self.nodules]
+        return draw_nodules(self.scan, centres, diameters)[self.middle]
+
+
+def series(root: Path) -> dict[str, Path]:
+    """Files of the annotated series, by series UID."""
+    return {file.stem: file for file in sorted((root / "subset0").glob("*.mhd"))}
+
+
+def read_excerpts(root: Path, seriesuid: str, reading: ReadingParams, lung_mask: LungMaskParams) -> list[Excerpt]:
+    """Cut one series; the lungs are found on all its slices together."""
+    volume = read_scan(series(root)[seriesuid], reading).volume
+    lungs = find_lungs(volume, lung_mask).labels_zyx
+    return list(_cut(seriesuid, volume, lungs, read_annotations(root / "annotations.csv")[seriesuid]))
+
+
+def folds(seriesuids: list[str], count: int, seed: int) -> dict[str, int]:
+    """Fold of each series, drawn without looking at them."""
+    numbers = np.random.default_rng(seed).permutation(len(seriesuids)) % count
+    return dict(zip(sorted(seriesuids), numbers.tolist(), strict=True))
+
+
+def _cut(
+    seriesuid: str, volume: Volume, lungs: NDArray[np.uint8], nodules: list[NoduleAnnotation]
+) -> Iterator[Excerpt]:
+    heights = [float(volume.world_to_voxel(nodule.centre_world_xyz)[0]) for nodule in nodules]
+    whole = (slice(None), slice(None))
+    for number, (nodule, height) in enumerate(zip(nodules, heights, strict=True)):
+        first = max(0, round(height) - 1)
+        last = min(volume.shape_zyx[0] - 1, round(height) + 1)
+        box = (slice(first, last + 1), *(slice(0, size) for size in volume.shape_zyx[1:]))
+        beside = [
+            other
+            for other, z in zip(nodules, heights, strict=True)
+            if other is not nodule and first - 0.5 <= z <= last + 0.5
+        ]
+        yield Excerpt(
+            seriesuid=seriesuid,
+            number=number,
+            scan=volume.crop(box),
+            lungs=volume.crop(box).with_voxels(lungs[(box[0], *whole)]),
+            middle=round(height) - first,
+            nodules=[nodule, *beside],
+        )

@@ -1,0 +1,71 @@
+"""The recipe of this project on excerpts: the pipeline's own slices, sampling, training and segmenter."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from excerpts import Excerpt
+from nodules import params
+from nodules.imaging.lung_roi import LungRoiParams
+from nodules.imaging.slice_context import ContextParams
+from nodules.models import training
+from nodules.models.sampling import PatchSampler, SliceSet
+from nodules.models.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
+from nodules.models.training_slices import slice_set
+from nodules.scans import slice_store
+from nodules.scans.extraction import ExtractParams, extract_slices
+from nodules.scans.volume_files.reader import read_mask
+
+ALL_SLICES = ExtractParams(slices_per_nodule=3, nodule_free_slices=0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A parameter file with the sections lung_roi, context, segmenter and one or more of training settings."""
+
+    file: Path
+
+    @property
+    def roi(self) -> LungRoiParams:
+        """Region and grid."""
+        return params.load("lung_roi", LungRoiParams, self.file)
+
+    @property
+    def context(self) -> ContextParams:
+        """Neighbouring slices."""
+        return params.load("context", ContextParams, self.file)
+
+    def of_excerpt(self, excerpt: Excerpt) -> SliceSet:
+        """The excerpt's slices on the network's grid."""
+        slices = extract_slices(excerpt.name, excerpt.scan, excerpt.nodules, ALL_SLICES, self.context, seed=0)
+        return slice_set(slices, excerpt.lungs, self.roi, self.context)
+
+    def of_pipeline(self, luna: Path) -> Iterator[SliceSet]:
+        """The slices that the pipeline has extracted to `luna`, one set a scan."""
+        for file in sorted(luna.glob("slices/subset*/*.npz")):
+            lungs = read_mask(luna / "lungs" / file.parent.name / f"{file.stem}.mha")
+            yield slice_set(slice_store.load(file), lungs, self.roi, self.context)
+
+    def train(self, section: str, slices: Sequence[SliceSet], seed: int, start_from: Path | None = None) -> Segmenter:
+        """Train on all slices for a fixed number of steps; nothing is held out, so the last epoch's network is taken.
+
+        Parameters
+        ----------
+        section : str
+            Of the training settings.
+        start_from : Path, optional
+            Folder of a segmenter of the same recipe.
+        """
+        roi, context = self.roi, self.context
+        settings = params.load(section, training.TrainingParams, self.file)
+        weights = weights_to_start_from(start_from, settings.network, context) if start_from else None
+        sampler = PatchSampler(slices, settings.sampling, roi.window_hu)
+        with tempfile.TemporaryDirectory() as work:
+            network, _ = training.train(
+                sampler, None, context.slices, settings, seed=seed, work=Path(work), start_from=weights, verbose=2
+            )
+        asking = params.load("segmenter", SegmenterParams, self.file)
+        return Segmenter([network], SegmenterSettings(settings.network, roi, context, asking))

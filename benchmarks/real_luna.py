@@ -1,0 +1,211 @@
+"""Five-fold by patient on real LUNA16 slices: this project's recipe beside the tutorial's, whole slices, true discs.
+
+Run it after `make repro` as `python benchmarks/real_luna.py --data DATA/luna16_slices --out OUT`, DATA being the
+folder that NODULES_REAL_DATA names. One network first learns on the synthetic chests of the pipeline, and the networks
+of the folds start from it. Each is trained in a process of its own on one core, so the numbers do not depend on how
+many run at once; what is finished stays in OUT, and a second call goes on from there. With `--segmenter FOLDER` a
+network trained elsewhere is shown the same slices instead. Prints the tables of `real_luna.md`, writes pictures to OUT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from excerpts import Excerpt, folds, read_excerpts, series
+from nodules import params
+from nodules.imaging.lung_mask import LungMaskParams
+from nodules.imaging.lung_roi import extract, resample_slices
+from nodules.imaging.overlay import save_figure
+from nodules.scans.reading import ReadingParams
+from slice_pictures import sheet
+from slice_scores import OperatingPoint, Slice, choose, interval, scores, table
+
+if TYPE_CHECKING:
+    from nodules.models.segmenter import Segmenter
+
+RECIPE = Path(__file__).with_name("real_luna.yaml")
+SYNTHETIC = Path("data/luna16")
+SEED = 2017
+FOLDS = 5
+TUTORIAL_EPOCHS = 3
+ALLOWED_FALSE_POSITIVES = 0.45
+# Chosen for each fold on the slices of the other folds; the tutorial has nothing but a threshold.
+POINTS = [
+    OperatingPoint(threshold, peak, area_mm2)
+    for threshold, peak, area_mm2 in product(
+        (0.3, 0.4, 0.5, 0.6), (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95), (0.0, 5.0, 8.0, 12.0)
+    )
+]
+ONE_CORE = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network, or one fold of a network that is at hand."""
+
+    recipe: str
+    fold: int
+    data: Path
+    out: Path
+
+    @property
+    def maps(self) -> Path:
+        """Where the answers for the fold's excerpts go."""
+        return self.out / f"{self.recipe}-{self.fold}.npz"
+
+    @property
+    def segmenter(self) -> Path:
+        """Where the trained network goes."""
+        return self.out / f"{self.recipe}-{self.fold}"
+
+    def excerpts(self, *, in_fold: bool) -> Iterator[Excerpt]:
+        """Of the series in the fold, or of all others."""
+        numbers = folds(list(series(self.data)), FOLDS, SEED)
+        reading, lung_mask = params.load("reading", ReadingParams), params.load("lung_mask", LungMaskParams)
+        for uid, number in numbers.items():
+            if (number == self.fold) == in_fold:
+                yield from read_excerpts(self.data, uid, reading, lung_mask)
+
+    def write(self, maps: dict[str, NDArray[np.float32]]) -> None:
+        """Keep the answers, whole or not at all."""
+        waiting = self.maps.with_suffix(".tmp.npz")
+        np.savez_compressed(waiting, **{name: probability.astype(np.float16) for name, probability in maps.items()})
+        waiting.replace(self.maps)
+
+
+def main() -> None:
+    """Train what is not trained, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--segmenter", type=Path, help="show the slices to this network instead of training")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--job", nargs=2, metavar=("RECIPE", "FOLD"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.job:
+        run(Job(arguments.job[0], int(arguments.job[1]), arguments.data, arguments.out), arguments.segmenter)
+        return
+    recipes = ["given"] if arguments.segmenter else ["tutorial", "millimetre"]
+    jobs = {recipe: [Job(recipe, fold, arguments.data, arguments.out) for fold in range(FOLDS)] for recipe in recipes}
+    if not arguments.segmenter:
+        start = Job("start", 0, arguments.data, arguments.out)
+        _run_missing([start, *jobs["tutorial"]], arguments.processes)  # the folds need the one, not the others
+    _run_missing(jobs[recipes[-1]], arguments.processes)
+    for recipe in recipes:
+        report(recipe, jobs[recipe], arguments.out)
+
+
+def run(job: Job, segmenter: Path | None) -> None:
+    """Train the network of one job, unless one is given, and write its answers for the job's fold."""
+    if job.recipe == "tutorial":
+        job.write(_tutorial(job))
+        return
+    from millimetre_recipe import Recipe
+    from nodules.models.segmenter import Segmenter
+
+    recipe = Recipe(RECIPE)
+    if job.recipe == "start":
+        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), SEED).save(job.segmenter)
+    elif job.recipe == "millimetre":
+        slices = [recipe.of_excerpt(excerpt) for excerpt in job.excerpts(in_fold=False)]
+        recipe.train("unet", slices, SEED + job.fold, job.out / "start-0").save(job.segmenter)
+    loaded = Segmenter.load(segmenter or job.segmenter)
+    job.write({excerpt.name: predict(loaded, excerpt) for excerpt in job.excerpts(in_fold=True)})
+
+
+def _tutorial(job: Job) -> dict[str, NDArray[np.float32]]:
+    import tutorial_recipe
+
+    images, masks = tutorial_recipe.training_set(list(job.excerpts(in_fold=False)))
+    network = tutorial_recipe.train(images, masks, TUTORIAL_EPOCHS, SEED + job.fold)
+    return {
+        excerpt.name: tutorial_recipe.predict(network, excerpt.scan.voxels_zyx[excerpt.middle])
+        for excerpt in job.excerpts(in_fold=True)
+    }
+
+
+def predict(segmenter: Segmenter, excerpt: Excerpt) -> NDArray[np.float32]:
+    """Probability on the pixels of the excerpt's middle slice."""
+    region = extract(excerpt.scan, excerpt.lungs.voxels_zyx, segmenter.roi)
+    first = round(float(excerpt.scan.world_to_voxel(region.scan.origin_xyz_mm)[0]))
+    probability = np.zeros(excerpt.scan.shape_zyx[1:], dtype=np.float32)
+    row = excerpt.middle - first
+    if 0 <= row < region.scan.shape_zyx[0]:
+        answer = segmenter.predict(region)[row : row + 1]
+        probability[...] = resample_slices(answer, region.scan, excerpt.scan)[0]
+    return probability
+
+
+def report(recipe: str, jobs: list[Job], out: Path) -> None:
+    """Print the table of one recipe, each fold judged with settings chosen on the other folds, and draw a sheet."""
+    images, names, fold_of = [], [], []
+    for job in jobs:
+        maps = np.load(job.maps)
+        for excerpt in job.excerpts(in_fold=True):
+            images.append(_slice(excerpt, maps[excerpt.name].astype(np.float32)))
+            names.append(excerpt.seriesuid)
+            fold_of.append(job.fold)
+    parts = []
+    for job in jobs:
+        others = [image for image, fold in zip(images, fold_of, strict=True) if fold != job.fold]
+        point = choose(others, POINTS, ALLOWED_FALSE_POSITIVES)
+        mine = [index for index, fold in enumerate(fold_of) if fold == job.fold]
+        rows = scores([images[index] for index in mine], point).assign(
+            seriesuid=[names[index] for index in mine], image=mine, **vars(point)
+        )
+        print(f"{recipe}, fold {job.fold}: {point}")
+        parts.append(rows)
+    rows = pd.concat(parts, ignore_index=True)
+    rows.to_csv(out / f"{recipe}.csv", index=False)
+    low, high = interval(rows, rows["seriesuid"].tolist())
+    print(f"\n{recipe} (mean Dice, 95 % by patient: {low:.2f}-{high:.2f})\n\n{_markdown(table(rows))}\n")
+    save_figure(sheet([images[index] for index in rows["image"]], rows), out / f"{recipe}.png")
+
+
+def _slice(excerpt: Excerpt, probability_yx: NDArray[np.float32]) -> Slice:
+    return Slice(
+        hu_yx=excerpt.scan.voxels_zyx[excerpt.middle],
+        probability_yx=probability_yx,
+        truth_yx=excerpt.truth_yx(),
+        lungs_yx=excerpt.lungs.voxels_zyx[excerpt.middle] > 0,
+        pixel_mm2=float(np.prod(excerpt.scan.spacing_zyx_mm[1:])),
+        diameter_mm=excerpt.nodules[0].diameter_mm,
+    )
+
+
+def _markdown(means: pd.DataFrame) -> str:
+    head = "| | " + " | ".join(means.columns) + " |"
+    rows = [
+        f"| {name} | {row['slices']:.0f} | " + " | ".join(f"{value:.3f}" for value in row.iloc[1:]) + " |"
+        for name, row in means.iterrows()
+    ]
+    return "\n".join([head, "| --- |" + " ---: |" * len(means.columns), *rows])
+
+
+def _run_missing(jobs: list[Job], processes: int) -> None:
+    with ThreadPoolExecutor(processes) as pool:
+        list(pool.map(_in_process_of_its_own, [job for job in jobs if not job.maps.exists()]))
+
+
+def _in_process_of_its_own(job: Job) -> None:
+    command = [sys.executable, *sys.argv, "--job", job.recipe, str(job.fold)]
+    with (job.out / f"{job.recipe}-{job.fold}.log").open("w") as log:
+        subprocess.run(command, check=True, env=os.environ | ONE_CORE, stdout=log, stderr=subprocess.STDOUT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Close-ups of the scored slices: truth and answer side by side with what the network saw, the worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from slice_scores import OperatingPoint, Slice, mask
+
+COLUMNS, CLOSE_UP_PX = 14, 40
+WINDOW_HU = (-1000, 400)
+
+
+def sheet(images: Sequence[Slice], rows: pd.DataFrame) -> Figure:
+    """One close-up a nodule, ordered by Dice: truth green, answer red."""
+    order = np.argsort(rows["dice"].to_numpy(), kind="stable")
+    height = -(-len(order) // COLUMNS)
+    figure = Figure(figsize=(COLUMNS * 1.1, height * 1.25), layout="constrained")
+    for axes, index in zip(figure.subplots(height, COLUMNS, squeeze=False).ravel(), order, strict=False):
+        row, image = rows.iloc[index], images[index]
+        point = OperatingPoint(row["threshold"], row["peak"], row["min_mm2"])
+        centre = np.argwhere(image.truth_yx == 1).mean(axis=0).round().astype(int)
+        window = tuple(slice(max(0, middle - CLOSE_UP_PX), middle + CLOSE_UP_PX) for middle in centre)
+        found = mask(image.probability_yx, image.pixel_mm2, point)[window] > 0
+        axes.imshow(image.hu_yx[window], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
+        axes.contour(image.truth_yx[window] > 0, levels=[0.5], colors="lime", linewidths=0.7)
+        if found.any():
+            axes.contour(found, levels=[0.5], colors="red", linewidths=0.7)
+        axes.set_title(f"{row['diameter_mm']:.0f} mm  {row['dice']:.2f}", fontsize=6, pad=1)
+    for axes in figure.axes:
+        axes.set_axis_off()
+    return figure

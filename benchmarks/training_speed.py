@@ -1,0 +1,158 @@
+"""How fast the U-Net trains here, how long it waits for patches, and how much of the processor it uses.
+
+Run it as `KERAS_BACKEND=tensorflow python benchmarks/training_speed.py`, on any backend, with or without a GPU.
+Network, batch and patches are those of params.yaml unless other ones are named; the scans are made up, and lie in
+memory-mapped files as in training. It prints
+
+- images a second in training with patches drawn as training draws them, and with one batch that is always the same;
+  the difference is what training waits for its data;
+- FLOP a second of the network's convolutions (2 for each multiplication with a weight; a training step counts as three
+  forward passes: the answer, the gradient of the input and that of the weights), as a share of what the same machine
+  reaches in a large product of matrices of the same precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from nodules import params
+from nodules.imaging.slice_context import ContextParams
+from nodules.models import devices, unet
+from nodules.models.sampling import Patch, PatchSampler, SliceSet
+from nodules.models.training import EpochPatches, TrainingParams, _compiled
+
+SCANS, SLICES, HEIGHT, WIDTH = 20, 16, 260, 340  # a lung region at 1 mm a pixel
+WINDOW_HU = (-1000.0, 400.0)
+REPEATS = 3
+
+
+class SameBatch(keras.utils.PyDataset):
+    """One batch, again and again."""
+
+    def __init__(self, batch: Patch, steps: int) -> None:
+        super().__init__()
+        self._batch, self._steps = batch, steps
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return self._steps
+
+    def __getitem__(self, index: int) -> Patch:
+        """The batch."""
+        return self._batch
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--filters", type=int)
+    parser.add_argument("--patch-px", type=int)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--steps", type=int, default=20, help="training steps in one measurement")
+    parser.add_argument("--matrix", type=int, default=4096, help="side of the matrices whose product is timed")
+    arguments = parser.parse_args()
+    settings = _settings(arguments)
+    channels = params.load("context", ContextParams, arguments.params).slices
+    devices.prepare(1, settings.mixed_precision)
+    with tempfile.TemporaryDirectory() as folder, devices.training_scope():
+        report(settings, channels, Path(folder), arguments)
+
+
+def report(settings: TrainingParams, channels: int, folder: Path, arguments: argparse.Namespace) -> None:
+    """Print the setting, the speeds and the shares."""
+    sampler = PatchSampler(made_up_scans(folder, channels), settings.sampling, WINDOW_HU)
+    model = _compiled(channels, settings)
+    steps, batch_size, side = arguments.steps, settings.batch_size, settings.sampling.patch_px
+    drawn = EpochPatches(sampler, batch_size, steps, (1, 1), augment=True)
+    same = SameBatch(drawn[0], steps)
+    drawing = best_seconds(lambda: [drawn[index] for index in range(5)]) / 5
+    model.fit(drawn, verbose=0, shuffle=False)  # compiles
+    fixed, real = np.inf, np.inf
+    for _ in range(REPEATS):  # in turn, so that a busy machine is busy for both
+        fixed = min(fixed, best_seconds(lambda: model.fit(same, verbose=0, shuffle=False), 1) / steps)
+        real = min(real, best_seconds(lambda: model.fit(drawn, verbose=0, shuffle=False), 1) / steps)
+    precision = keras.config.dtype_policy().compute_dtype
+    peak = matrix_flops(arguments.matrix, precision)
+    achieved = 3 * forward_flop(settings.network, channels, side) * batch_size / fixed
+    print(
+        f"backend {keras.backend.backend()}, GPUs {devices.gpu_count()}, {precision}, {drawn.workers} feeding thread(s)"
+    )
+    print(
+        f"{settings.network.filters} filters, depth {settings.network.depth}, {batch_size} x {side} x {side} pixels\n"
+    )
+    print("| what | value |\n| --- | ---: |")
+    print(f"| images a second, patches drawn as in training | {batch_size / real:.1f} |")
+    print(f"| images a second, one batch that stays the same | {batch_size / fixed:.1f} |")
+    print(f"| share of the time that training waits for data | {max(0.0, 1 - fixed / real):.1%} |")
+    print(f"| images a second that one thread draws | {batch_size / drawing:.1f} |")
+    print(f"| FLOP/s of the network in training | {achieved:.3g} |")
+    print(f"| FLOP/s of a product of {arguments.matrix} x {arguments.matrix} matrices | {peak:.3g} |")
+    print(f"| share of it that training reaches | {achieved / peak:.1%} |")
+
+
+def made_up_scans(folder: Path, channels: int) -> list[SliceSet]:
+    """Noise with one nodule a scan, through files."""
+    random, sets = np.random.default_rng(1), []
+    for number in range(SCANS):
+        hu = random.integers(-1000, 400, (SLICES, HEIGHT, WIDTH, channels), dtype=np.int16)
+        everywhere = np.ones(hu.shape[:3], dtype=bool)
+        nodules = np.zeros(hu.shape[:3], dtype=np.uint8)
+        nodules[:4, 100:108, 90:98] = 1
+        centres = np.array([[row, 104, 94, 0] for row in range(4)])
+        (folder / str(number)).mkdir()
+        SliceSet(hu, everywhere, nodules, everywhere, centres, np.full(4, 8.0)).save(folder / str(number))
+        sets.append(SliceSet.load(folder / str(number)))
+    return sets
+
+
+def forward_flop(shape: unet.UNetParams, channels: int, side: int) -> int:
+    """Of all convolutions for one image of `side` x `side` pixels."""
+    image = keras.Input((side, side, channels))
+    sized = keras.models.clone_model(unet.build(shape, channels), input_tensors=image)
+    layers = [layer for layer in sized.layers if isinstance(layer, keras.layers.Conv2D)]
+    return sum(2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3])) for layer in layers)
+
+
+def matrix_flops(side: int, precision: str) -> float:
+    """FLOP a second of a product of two matrices, the best of some."""
+    random = np.random.default_rng(1)
+    left, right = (keras.ops.cast(random.random((side, side), dtype=np.float32), precision) for _ in range(2))
+    products = 20 if devices.gpu_count() else 2
+
+    def multiply() -> None:
+        for _ in range(products):
+            answer = keras.ops.matmul(left, right)
+        keras.ops.convert_to_numpy(answer[:1, :1])  # waits for all
+
+    multiply()
+    return products * 2 * side**3 / best_seconds(multiply)
+
+
+def best_seconds(action: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Wall time of the fastest call."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _settings(arguments: argparse.Namespace) -> TrainingParams:
+    settings = params.load("unet", TrainingParams, arguments.params)
+    network = replace(settings.network, filters=arguments.filters or settings.network.filters)
+    sampling = replace(settings.sampling, patch_px=arguments.patch_px or settings.sampling.patch_px)
+    return replace(settings, network=network, sampling=sampling, batch_size=arguments.batch_size or settings.batch_size)
+
+
+if __name__ == "__main__":
+    main()
