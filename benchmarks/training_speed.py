@@ -27,7 +27,7 @@ from nodules import params
 from nodules.imaging.slice_context import ContextParams
 from nodules.models import devices, unet
 from nodules.models.sampling import Patch, PatchSampler, SliceSet
-from nodules.models.training import EpochPatches, TrainingParams, _compiled
+from nodules.models.training import TrainingParams, compiled, drawn_epoch
 
 SCANS, SLICES, HEIGHT, WIDTH = 20, 16, 260, 340  # a lung region at 1 mm a pixel
 WINDOW_HU = (-1000.0, 400.0)
@@ -70,9 +70,9 @@ def main() -> None:
 def report(settings: TrainingParams, channels: int, folder: Path, arguments: argparse.Namespace) -> None:
     """Print the setting, the speeds and the shares."""
     sampler = PatchSampler(made_up_scans(folder, channels), settings.sampling, WINDOW_HU)
-    model = _compiled(channels, settings)
+    model = compiled(channels, settings)
     steps, batch_size, side = arguments.steps, settings.batch_size, settings.sampling.patch_px
-    drawn = EpochPatches(sampler, batch_size, steps, (1, 1), augment=True)
+    drawn = drawn_epoch(sampler, batch_size, steps, (1, 1), augment=True)
     same = SameBatch(drawn[0], steps)
     drawing = best_seconds(lambda: [drawn[index] for index in range(5)]) / 5
     model.fit(drawn, verbose=0, shuffle=False)  # compiles

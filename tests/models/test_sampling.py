@@ -8,8 +8,9 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 from scipy import ndimage
 
 from nodules.models import devices
+from nodules.models.epochs import DrawnEpoch
 from nodules.models.sampling import PatchSampler, SliceSet, _look_through
-from nodules.models.training import EpochPatches
+from nodules.models.training import drawn_epoch
 from small_training import SAMPLING
 
 WINDOW_HU = (-1000.0, 400.0)
@@ -287,11 +288,11 @@ def test_slice_set_is_mapped_from_its_files(tmp_path):
     assert isinstance(read.hu, np.memmap)
 
 
-def epoch(seed, augment=True) -> EpochPatches:
+def epoch(seed, augment=True) -> DrawnEpoch:
     varied = replace(
         SAMPLING, nodule_share=0.5, hard_share=0.0, jitter_px=3, warped_share=0.5, hu_shift=20.0, hu_noise=10.0
     )
-    return EpochPatches(sampler(slice_set([(0, 12, 20, 0)]), params=varied), 3, 5, seed, augment)
+    return drawn_epoch(sampler(slice_set([(0, 12, 20, 0)]), params=varied), 3, 5, seed, augment=augment)
 
 
 def test_batch_depends_on_its_number_alone():

@@ -11,8 +11,9 @@ import pytest
 
 from nodules.models import training
 from nodules.models.dice import PooledDice
+from nodules.models.epochs import learning_rate
 from nodules.models.sampling import PatchSampler, SliceSet
-from nodules.models.training import EpochPatches, train
+from nodules.models.training import drawn_epoch, train
 from nodules.models.unet import UNetParams
 from small_training import SAMPLING, TRAINING
 
@@ -62,13 +63,13 @@ def run(work, params=PARAMS, validation=None, log_epoch=None) -> tuple[list[np.n
 
 
 def last_weights(work, params=PARAMS) -> list[np.ndarray]:
-    model = training._compiled(1, params)
+    model = training.compiled(1, params)
     training._resume(model, work)
     return [*model.get_weights(), *(keras.ops.convert_to_numpy(v) for v in model.optimizer.variables)]
 
 
 def raw_and_averages(work, params) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    model = training._compiled(1, params)
+    model = training.compiled(1, params)
     training._resume(model, work)
     variables = (model.trainable_variables, model.optimizer._model_variables_moving_average)
     raw, averages = ([keras.ops.convert_to_numpy(v) for v in group] for group in variables)
@@ -159,14 +160,14 @@ def test_learning_rate_rises_before_it_falls(tmp_path):
     """A third of 6 steps up to 0.01, then half a cosine over 4 steps; seen before steps 3, 5 and after the last."""
     history = run(tmp_path, replace(PARAMS, warmup_share=1 / 3))[1]
     np.testing.assert_allclose(history["learning_rate"], [0.01, 0.005, 0.0], atol=1e-7)
-    schedule = training._learning_rate(replace(PARAMS, warmup_share=1 / 3))
+    schedule = learning_rate(0.01, 6, 1 / 3)
     assert [float(schedule(step)) for step in range(3)] == pytest.approx([0.0, 0.005, 0.01], abs=1e-7)
 
 
 def test_training_starts_from_given_weights(tmp_path):
     """Steps too small to change anything."""
     numb = replace(PARAMS, epochs=1, learning_rate=1e-12, network=UNetParams(2, 1, "none", residual=False))
-    earlier = training._compiled(1, numb).get_weights()
+    earlier = training.compiled(1, numb).get_weights()
     started = [weight + 0.25 for weight in earlier]
     network, _ = train(sampler(), sampler(), 1, numb, seed=SEED, work=tmp_path, start_from=started)
     for ours, theirs in zip(network.get_weights(), started, strict=True):
@@ -219,7 +220,7 @@ def test_best_epoch_is_kept_not_the_last(tmp_path):
     best = history["val_dice"].max()
     assert history["dice"].iloc[-1] > 0.5 > history["dice"].iloc[0]
     assert history["val_dice"].iloc[-1] < best
-    images, masks = EpochPatches(healthy, 8, 1, (SEED, 0), augment=False)[0]
+    images, masks = drawn_epoch(healthy, 8, 1, (SEED, 0), augment=False)[0]
     dice = PooledDice()
     dice.update_state(masks, network.predict_on_batch(images))
     assert float(dice.result()) == pytest.approx(best, abs=1e-6)

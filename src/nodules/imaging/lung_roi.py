@@ -121,10 +121,11 @@ def network_input(
     roi: LungRoi, indices: Sequence[int], params: LungRoiParams, context: ContextParams
 ) -> NDArray[np.float32]:
     """Inputs (len(indices), Y, X, C) in [0, 1] for the given slices of the region; 0 where a slice is not visible."""
-    hidden = np.where(roi.visible_zyx, roi.scan.voxels_zyx, np.int16(AIR_HU))
-    count = roi.scan.shape_zyx[0]
-    rows = {index: index for index in range(count)}
-    slice_mm = roi.scan.spacing_zyx_mm[0]
+    slice_mm, count = roi.scan.spacing_zyx_mm[0], roi.scan.shape_zyx[0]
+    reaches = [slice_context.neighbours(int(index), context, slice_mm, count) for index in indices]
+    needed = np.unique(np.concatenate(reaches))
+    hidden = np.where(roi.visible_zyx[needed], roi.scan.voxels_zyx[needed], np.int16(AIR_HU))
+    rows = {int(index): row for row, index in enumerate(needed)}
     stacks = [slice_context.stack(hidden, rows, int(index), context, slice_mm, count) for index in indices]
     return normalise(np.stack(stacks), roi.visible_zyx[list(indices)], params.window_hu)
 

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nodules.imaging.cubes import CubeParams, network_input
+from nodules.models.epochs import Batch
 from nodules.models.training_cubes import CubeSet
-
-Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)

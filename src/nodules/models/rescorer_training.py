@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import keras
-import numpy as np
 import pandas as pd
 from annotated_types import Ge, Gt
 
 from nodules.imaging.cubes import CubeParams
 from nodules.models import devices, rescoring_network
-from nodules.models.cube_sampler import Batch, CubeSampler, VariationParams
+from nodules.models.cube_sampler import CubeSampler, VariationParams
+from nodules.models.epochs import DrawnEpoch, learning_rate
 
 WARM_UP_SHARE = 0.1  # of all steps; the first steps of batch normalisation are no time for large strides
 
@@ -48,23 +48,6 @@ class RescorerParams:
     variation: VariationParams
 
 
-class EpochCubes(keras.utils.PyDataset):
-    """The batches of one epoch; each depends on seed, epoch and its number alone, not on who draws it when."""
-
-    def __init__(self, sampler: CubeSampler, batch_size: int, steps: int, seed: tuple[int, int]):
-        threads = devices.feeding_threads()
-        super().__init__(workers=threads, max_queue_size=2 * threads)
-        self._sampler, self._batch_size, self._steps, self._seed = sampler, batch_size, steps, seed
-
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        return self._steps
-
-    def __getitem__(self, index: int) -> Batch:
-        """Draw a batch: cubes (N, P, P, P, 1) and truth (N, 1)."""
-        return self._sampler.batch(np.random.default_rng([*self._seed, index]), self._batch_size)
-
-
 def train(
     sampler: CubeSampler,
     params: RescorerParams,
@@ -96,7 +79,9 @@ def train(
         model = _compiled(params)
     history = []
     for epoch in range(1, params.epochs + 1):
-        cubes = EpochCubes(sampler, params.batch_size, params.steps_per_epoch, (seed, epoch))
+        cubes = DrawnEpoch(
+            lambda random: sampler.batch(random, params.batch_size), params.steps_per_epoch, (seed, epoch)
+        )
         fitted = model.fit(cubes, initial_epoch=epoch - 1, epochs=epoch, verbose=verbose, shuffle=False)
         numbers = {name: float(values[0]) for name, values in fitted.history.items()}
         history.append({"epoch": epoch, **numbers})
@@ -107,16 +92,10 @@ def train(
 
 def _compiled(params: RescorerParams) -> keras.Model:
     model = rescoring_network.build(params.network, params.cube.size_px)
-    steps = params.epochs * params.steps_per_epoch
-    warm_up = int(WARM_UP_SHARE * steps)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0 if warm_up else params.learning_rate,
-        steps - warm_up,
-        warmup_target=params.learning_rate if warm_up else None,
-        warmup_steps=warm_up,
-    )
     model.compile(
-        optimizer=keras.optimizers.Adam(rate),
+        optimizer=keras.optimizers.Adam(
+            learning_rate(params.learning_rate, params.epochs * params.steps_per_epoch, WARM_UP_SHARE)
+        ),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")],
     )

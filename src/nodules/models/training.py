@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from nodules.models import devices, unet
 from nodules.models.averaging import LastStep, settle_averages
 from nodules.models.dice import DiceLoss, PooledDice
+from nodules.models.epochs import DrawnEpoch, learning_rate
 from nodules.models.mining import find_false_positives
-from nodules.models.sampling import Patch, PatchSampler, SamplingParams
+from nodules.models.sampling import PatchSampler, SamplingParams
 
 EpochLog = Callable[[int, dict[str, float]], None]
 
@@ -70,28 +71,6 @@ class TrainingParams:
     sampling: SamplingParams
 
 
-class EpochPatches(keras.utils.PyDataset):
-    """The batches of one epoch; each depends on seed, epoch and its number alone, not on who draws it when.
-
-    Several threads draw ahead where a GPU trains, which would wait for one; a processor that trains has none to spare.
-    """
-
-    def __init__(self, sampler: PatchSampler, batch_size: int, steps: int, seed: tuple[int, ...], augment: bool):
-        threads = devices.feeding_threads()
-        super().__init__(workers=threads, max_queue_size=2 * threads)
-        self._sampler, self._batch_size, self._steps = sampler, batch_size, steps
-        self._seed, self._augment = seed, augment
-
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        return self._steps
-
-    def __getitem__(self, index: int) -> Patch:
-        """Draw a batch: images (N, P, P, C) and masks (N, P, P, 1)."""
-        random = np.random.default_rng([*self._seed, index])
-        return self._sampler.batch(random, self._batch_size, self._augment)
-
-
 def train(
     training: PatchSampler,
     validation: PatchSampler | None,
@@ -130,7 +109,7 @@ def train(
     """
     devices.prepare(seed, params.mixed_precision)
     with devices.training_scope():
-        model = _compiled(channels, params)
+        model = compiled(channels, params)
     history = _resume(model, work)
     if start_from is not None and not history:
         model.set_weights(start_from)
@@ -138,7 +117,7 @@ def train(
     while len(history) < params.epochs and not _has_stalled(history, params.patience):
         _mine(model, training, len(history), params, work)
         epoch = len(history) + 1
-        patches = EpochPatches(training, params.batch_size, params.steps_per_epoch, (seed, epoch), augment=True)
+        patches = drawn_epoch(training, params.batch_size, params.steps_per_epoch, (seed, epoch), augment=True)
         numbers = _one_epoch(model, patches, held_out, history, params, work, verbose)
         if log_epoch:
             log_epoch(epoch, numbers)
@@ -149,8 +128,8 @@ def train(
 
 def _one_epoch(
     model: keras.Model,
-    patches: EpochPatches,
-    held_out: EpochPatches | None,
+    patches: DrawnEpoch,
+    held_out: DrawnEpoch | None,
     history: list[dict[str, Any]],
     params: TrainingParams,
     work: Path,
@@ -177,12 +156,13 @@ def _one_epoch(
     return numbers
 
 
-def _compiled(channels: int, params: TrainingParams) -> keras.Model:
+def compiled(channels: int, params: TrainingParams) -> keras.Model:
+    """Network with the optimiser, loss and metric that `params` ask for."""
     model = unet.build(params.network, channels)
     model.compile(
         # clipped: a batch of empty masks met early can throw the Dice loss far off
         optimizer=keras.optimizers.Adam(
-            _learning_rate(params),
+            learning_rate(params.learning_rate, params.epochs * params.steps_per_epoch, params.warmup_share),
             clipnorm=1.0,
             use_ema=params.ema_momentum > 0,
             ema_momentum=params.ema_momentum,
@@ -191,16 +171,6 @@ def _compiled(channels: int, params: TrainingParams) -> keras.Model:
         metrics=[PooledDice()],
     )
     return model
-
-
-def _learning_rate(params: TrainingParams) -> keras.optimizers.schedules.LearningRateSchedule:
-    steps = params.epochs * params.steps_per_epoch
-    warmup_steps = round(params.warmup_share * steps)
-    if warmup_steps == 0:
-        return keras.optimizers.schedules.CosineDecay(params.learning_rate, steps)
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warmup_steps, warmup_target=params.learning_rate, warmup_steps=warmup_steps
-    )
 
 
 def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: TrainingParams, work: Path) -> None:
@@ -217,9 +187,16 @@ def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: Traini
         training.learn_from(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))
 
 
-def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int) -> EpochPatches:
+def drawn_epoch(
+    sampler: PatchSampler, batch_size: int, steps: int, seed: tuple[int, ...], *, augment: bool
+) -> DrawnEpoch:
+    """Batches of images (N, P, P, C) and masks (N, P, P, 1)."""
+    return DrawnEpoch(lambda random: sampler.batch(random, batch_size, augment), steps, seed)
+
+
+def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int) -> DrawnEpoch:
     steps = -(-params.validation_patches // params.batch_size)
-    return EpochPatches(validation, params.batch_size, steps, (seed, 0), augment=False)
+    return drawn_epoch(validation, params.batch_size, steps, (seed, 0), augment=False)
 
 
 def _has_stalled(history: list[dict[str, Any]], patience: int) -> bool:
