@@ -33,7 +33,7 @@ class TrainingParams:
     epochs, steps_per_epoch, batch_size : int
         An epoch is a fixed number of steps, since patches are drawn, not enumerated.
     patience : int
-        Epochs without a better validation Dice before training stops.
+        Epochs without a lower validation loss before training stops.
     learning_rate : float
         Adam's largest; from there it falls to 0 along a cosine.
     warmup_share : float
@@ -83,7 +83,10 @@ def train(
     log_epoch: EpochLog | None = None,
     verbose: int = 0,
 ) -> tuple[keras.Model, pd.DataFrame]:
-    """Train until the last epoch or until validation Dice stays behind its best for `patience` epochs.
+    """Train until the last epoch or until the validation loss stays above its lowest for `patience` epochs.
+
+    The loss chooses the epoch, not the Dice: in the loss each patch counts the same, in the pooled Dice one large
+    nodule counts as much as a hundred small ones.
 
     Parameters
     ----------
@@ -103,7 +106,7 @@ def train(
     Returns
     -------
     network : keras.Model
-        Uncompiled, with the weights of the epoch with the best validation Dice.
+        Uncompiled, with the weights of the epoch with the lowest validation loss.
     history : DataFrame
         One row an epoch: epoch, loss, dice, val_loss and val_dice where there is a validation set, learning_rate.
     """
@@ -148,7 +151,7 @@ def _one_epoch(
         validated = model.evaluate(held_out, return_dict=True, verbose=verbose)
         numbers |= {f"val_{name}": float(value) for name, value in validated.items()}
     numbers["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    if held_out is None or numbers["val_dice"] > max((row["val_dice"] for row in history), default=-1.0):
+    if held_out is None or numbers["val_loss"] < min((row["val_loss"] for row in history), default=np.inf):
         _keep_best(model, work)
     last_step.restore()
     history.append({"epoch": epoch, **numbers})
@@ -200,9 +203,9 @@ def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int)
 
 
 def _has_stalled(history: list[dict[str, Any]], patience: int) -> bool:
-    if not history or "val_dice" not in history[-1]:
+    if not history or "val_loss" not in history[-1]:
         return False
-    best = int(np.argmax([row["val_dice"] for row in history]))
+    best = int(np.argmin([row["val_loss"] for row in history]))
     return len(history) - 1 - best >= patience
 
 
