@@ -72,15 +72,51 @@ def mask(probability_yx: NDArray[np.float32], pixel_mm2: float, point: Operating
     return np.where(counts[labels], labels, 0).astype(np.int32)
 
 
-def score(image: Slice, point: OperatingPoint) -> dict[str, float]:
+@dataclass(frozen=True)
+class Parts:
+    """The connected parts of a slice at one threshold, measured once for all operating points.
+
+    Attributes
+    ----------
+    pixels, peak, on_nodules, on_own : (N,) ndarray
+        Size, largest probability, pixels on any nodule and on nodule 1 of each part.
+    in_lungs : (N,) ndarray of bool
+        Whether it reaches the lungs.
+    """
+
+    pixels: NDArray[np.int64]
+    peak: NDArray[np.float64]
+    on_nodules: NDArray[np.int64]
+    on_own: NDArray[np.int64]
+    in_lungs: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, image: Slice, threshold: float) -> Parts:
+        """Measure the parts (8 neighbours) of a slice."""
+        labels, count = ndimage.label(image.probability_yx >= threshold, EIGHT_NEIGHBOURS)
+        found = labels > 0
+
+        def pixels(where: NDArray[np.bool_]) -> NDArray[np.int64]:
+            return np.bincount(labels[found & where], minlength=count + 1)[1:]
+
+        return cls(
+            pixels=pixels(found),
+            peak=np.asarray(ndimage.maximum(image.probability_yx, labels, np.arange(1, count + 1)), dtype=float),
+            on_nodules=pixels(image.truth_yx > 0),
+            on_own=pixels(image.truth_yx == 1),
+            in_lungs=pixels(image.lungs_yx) > 0,
+        )
+
+
+def score(image: Slice, point: OperatingPoint, parts: Parts | None = None) -> dict[str, float]:
     """Dice of the whole slice against all its nodules, whether nodule 1 is hit, false positives inside the lungs."""
-    labels = mask(image.probability_yx, image.pixel_mm2, point)
-    found, truth = labels > 0, image.truth_yx > 0
-    wrong = np.setdiff1d(labels[found & image.lungs_yx], labels[truth])
+    parts = parts or Parts.of(image, point.threshold)
+    kept = (parts.pixels >= max(MIN_PIXELS, point.min_mm2 / image.pixel_mm2)) & (parts.peak >= point.peak)
+    truth = np.count_nonzero(image.truth_yx)
     return {
-        "dice": 2.0 * np.count_nonzero(found & truth) / (np.count_nonzero(found) + np.count_nonzero(truth)),
-        "hit": float((found & (image.truth_yx == 1)).any()),
-        "false_positives": float(wrong.size),
+        "dice": 2.0 * parts.on_nodules[kept].sum() / (parts.pixels[kept].sum() + truth),
+        "hit": float(parts.on_own[kept].any()),
+        "false_positives": float(np.count_nonzero(kept & (parts.on_nodules == 0) & parts.in_lungs)),
         "diameter_mm": image.diameter_mm,
     }
 
@@ -113,11 +149,14 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 def choose(images: Sequence[Slice], points: Iterable[OperatingPoint], allowed_false_positives: float) -> OperatingPoint:
     """The point of the best mean Dice among those with few enough false positives a slice, or with the fewest."""
-    results = [(point, scores(images, point)) for point in points]
-    fewest = min(rows["false_positives"].mean() for _, rows in results)
-    limit = max(allowed_false_positives, fewest)
-    allowed = [(rows["dice"].mean(), point) for point, rows in results if rows["false_positives"].mean() <= limit]
-    return max(allowed, key=lambda pair: pair[0])[1]
+    points = list(points)
+    parts = {threshold: [Parts.of(image, threshold) for image in images] for threshold in {p.threshold for p in points}}
+    means = {}
+    for point in points:
+        rows = [score(image, point, part) for image, part in zip(images, parts[point.threshold], strict=True)]
+        means[point] = np.mean([[row["dice"], row["false_positives"]] for row in rows], axis=0)
+    limit = max(allowed_false_positives, min(wrong for _, wrong in means.values()))
+    return max((point for point in points if means[point][1] <= limit), key=lambda point: means[point][0])
 
 
 def interval(rows: pd.DataFrame, patients: Sequence[str], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
