@@ -146,7 +146,7 @@ def _close_up(stored: slice_store.ScanSlices, predicted: Volume) -> list[tuple[N
     return [
         (
             resample_slices(hu, scan, grid)[0],
-            resample_slices(stored.nodule_masks_zyx[[row]], scan, grid, nearest=True)[0] > 0,
+            resample_slices(stored.nodule_masks_zyx[[row]], scan, grid, nearest=True)[0] == slice_store.INSIDE,
             resample_slices(found, predicted, grid, nearest=True)[0] > 0,
             f"{stored.diameter_mm[largest]:.0f} mm nodule, series ...{stored.seriesuid[-6:]}",
         )
