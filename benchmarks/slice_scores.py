@@ -60,63 +60,73 @@ class Slice:
     diameter_mm: float
 
 
-def mask(probability_yx: NDArray[np.float32], pixel_mm2: float, point: OperatingPoint) -> NDArray[np.int32]:
-    """Labels of the connected parts (8 neighbours) that count."""
-    labels, count = ndimage.label(probability_yx >= point.threshold, EIGHT_NEIGHBOURS)
-    if not count:
-        return np.asarray(labels, dtype=np.int32)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    peaks = np.append(0.0, ndimage.maximum(probability_yx, labels, np.arange(1, count + 1)))
-    counts = (sizes >= max(MIN_PIXELS, point.min_mm2 / pixel_mm2)) & (peaks >= point.peak)
-    counts[0] = False
-    return np.where(counts[labels], labels, 0).astype(np.int32)
-
-
 @dataclass(frozen=True)
 class Parts:
-    """The connected parts of a slice at one threshold, measured once for all operating points.
+    """The connected parts (8 neighbours) of a map at one threshold, measured once for all operating points.
 
     Attributes
     ----------
-    pixels, peak, on_nodules, on_own : (N,) ndarray
-        Size, largest probability, pixels on any nodule and on nodule 1 of each part.
-    in_lungs : (N,) ndarray of bool
-        Whether it reaches the lungs.
+    labels_yx : (Y, X) ndarray of int
+        1 .. N.
+    pixels, peak : (N,) ndarray
+        Size and largest probability of each part.
     """
 
+    labels_yx: NDArray[np.int32]
     pixels: NDArray[np.int64]
     peak: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, probability_yx: NDArray[np.float32], threshold: float) -> Parts:
+        """Find and measure the parts."""
+        labels, count = ndimage.label(probability_yx >= threshold, EIGHT_NEIGHBOURS)
+        peak = np.asarray(ndimage.maximum(probability_yx, labels, np.arange(1, count + 1)), dtype=float)
+        return cls(labels, np.bincount(labels.ravel(), minlength=count + 1)[1:], peak)
+
+    def pixels_on(self, where_yx: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Pixels (N,) of each part in a region."""
+        return np.bincount(self.labels_yx[where_yx], minlength=len(self.pixels) + 1)[1:]
+
+    def count(self, pixel_mm2: float, point: OperatingPoint) -> NDArray[np.bool_]:
+        """Tell which parts (N,) are large and sure enough."""
+        return (self.pixels >= max(MIN_PIXELS, point.min_mm2 / pixel_mm2)) & (self.peak >= point.peak)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """The parts of a slice, and where they lie."""
+
+    parts: Parts
     on_nodules: NDArray[np.int64]
     on_own: NDArray[np.int64]
     in_lungs: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, image: Slice, threshold: float) -> Parts:
-        """Measure the parts (8 neighbours) of a slice."""
-        labels, count = ndimage.label(image.probability_yx >= threshold, EIGHT_NEIGHBOURS)
-        found = labels > 0
-
-        def pixels(where: NDArray[np.bool_]) -> NDArray[np.int64]:
-            return np.bincount(labels[found & where], minlength=count + 1)[1:]
-
-        return cls(
-            pixels=pixels(found),
-            peak=np.asarray(ndimage.maximum(image.probability_yx, labels, np.arange(1, count + 1)), dtype=float),
-            on_nodules=pixels(image.truth_yx > 0),
-            on_own=pixels(image.truth_yx == 1),
-            in_lungs=pixels(image.lungs_yx) > 0,
-        )
+    def of(cls, image: Slice, threshold: float) -> _Placed:
+        parts = Parts.of(image.probability_yx, threshold)
+        own, any_nodule = image.truth_yx == 1, image.truth_yx > 0
+        return cls(parts, parts.pixels_on(any_nodule), parts.pixels_on(own), parts.pixels_on(image.lungs_yx) > 0)
 
 
-def score(image: Slice, point: OperatingPoint, parts: Parts | None = None) -> dict[str, float]:
+def mask(probability_yx: NDArray[np.float32], pixel_mm2: float, point: OperatingPoint) -> NDArray[np.int32]:
+    """Labels of the parts that count."""
+    parts = Parts.of(probability_yx, point.threshold)
+    counts = np.append(False, parts.count(pixel_mm2, point))
+    return np.where(counts[parts.labels_yx], parts.labels_yx, 0).astype(np.int32)
+
+
+def score(image: Slice, point: OperatingPoint) -> dict[str, float]:
     """Dice of the whole slice against all its nodules, whether nodule 1 is hit, false positives inside the lungs."""
-    parts = parts or Parts.of(image, point.threshold)
-    kept = (parts.pixels >= max(MIN_PIXELS, point.min_mm2 / image.pixel_mm2)) & (parts.peak >= point.peak)
-    truth = np.count_nonzero(image.truth_yx)
+    return _score(image, point, _Placed.of(image, point.threshold))
+
+
+def _score(image: Slice, point: OperatingPoint, placed: _Placed) -> dict[str, float]:
+    kept = placed.parts.count(image.pixel_mm2, point)
+    found, truth = placed.parts.pixels[kept].sum(), np.count_nonzero(image.truth_yx)
     return {
-        "dice": 2.0 * parts.on_nodules[kept].sum() / (parts.pixels[kept].sum() + truth),
-        "hit": float(parts.on_own[kept].any()),
-        "false_positives": float(np.count_nonzero(kept & (parts.on_nodules == 0) & parts.in_lungs)),
+        "dice": 2.0 * placed.on_nodules[kept].sum() / (found + truth),
+        "hit": float(placed.on_own[kept].any()),
+        "false_positives": float(np.count_nonzero(kept & (placed.on_nodules == 0) & placed.in_lungs)),
         "diameter_mm": image.diameter_mm,
     }
 
@@ -150,10 +160,11 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 def choose(images: Sequence[Slice], points: Iterable[OperatingPoint], allowed_false_positives: float) -> OperatingPoint:
     """The point of the best mean Dice among those with few enough false positives a slice, or with the fewest."""
     points = list(points)
-    parts = {threshold: [Parts.of(image, threshold) for image in images] for threshold in {p.threshold for p in points}}
+    thresholds = {point.threshold for point in points}
+    placed = {threshold: [_Placed.of(image, threshold) for image in images] for threshold in thresholds}
     means = {}
     for point in points:
-        rows = [score(image, point, part) for image, part in zip(images, parts[point.threshold], strict=True)]
+        rows = [_score(image, point, one) for image, one in zip(images, placed[point.threshold], strict=True)]
         means[point] = np.mean([[row["dice"], row["false_positives"]] for row in rows], axis=0)
     limit = max(allowed_false_positives, min(wrong for _, wrong in means.values()))
     return max((point for point in points if means[point][1] <= limit), key=lambda point: means[point][0])

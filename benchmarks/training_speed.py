@@ -26,28 +26,13 @@ import numpy as np
 from nodules import params
 from nodules.imaging.slice_context import ContextParams
 from nodules.models import devices, unet
-from nodules.models.sampling import Patch, PatchSampler, SliceSet
+from nodules.models.epochs import DrawnEpoch
+from nodules.models.sampling import PatchSampler, SliceSet
 from nodules.models.training import TrainingParams, compiled, drawn_epoch
 
 SCANS, SLICES, HEIGHT, WIDTH = 20, 16, 260, 340  # a lung region at 1 mm a pixel
 WINDOW_HU = (-1000.0, 400.0)
 REPEATS = 3
-
-
-class SameBatch(keras.utils.PyDataset):
-    """One batch, again and again."""
-
-    def __init__(self, batch: Patch, steps: int) -> None:
-        super().__init__()
-        self._batch, self._steps = batch, steps
-
-    def __len__(self) -> int:
-        """Number of batches."""
-        return self._steps
-
-    def __getitem__(self, index: int) -> Patch:
-        """The batch."""
-        return self._batch
 
 
 def main() -> None:
@@ -73,7 +58,8 @@ def report(settings: TrainingParams, channels: int, folder: Path, arguments: arg
     model = compiled(channels, settings)
     steps, batch_size, side = arguments.steps, settings.batch_size, settings.sampling.patch_px
     drawn = drawn_epoch(sampler, batch_size, steps, (1, 1), augment=True)
-    same = SameBatch(drawn[0], steps)
+    first = drawn[0]
+    same = DrawnEpoch(lambda _: first, steps, (1, 1))
     drawing = best_seconds(lambda: [drawn[index] for index in range(5)]) / 5
     model.fit(drawn, verbose=0, shuffle=False)  # compiles
     fixed, real = np.inf, np.inf
