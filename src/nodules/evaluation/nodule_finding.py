@@ -21,7 +21,7 @@ from nodules.evaluation.segmentation import (
 from nodules.imaging.candidates import Candidates, SegmentationSettings, outline
 from nodules.imaging.nodule_mask import draw_nodules
 from nodules.imaging.probability_map import Segmentation
-from nodules.imaging.proposals import CandidateParams, Proposals, Scorer, propose, score, unet_scorer
+from nodules.imaging.proposals import CandidateParams, Scorer, propose, score, unet_scorer
 from nodules.scans.luna import NoduleAnnotation
 
 WHOLE_SCAN_MM = 100.0  # a region lower than this is a stack of excerpts, not a chest: a newborn's lungs are as high
@@ -111,20 +111,20 @@ def evaluate_each(
     probabilities = score(segmentation, proposals, scorer)
     centres, diameters = [one.centre_world_xyz for one in nodules], [one.diameter_mm for one in nodules]
     reference = _Reference(draw_nodules(segmentation.scan, centres, diameters), centres, diameters)
+    proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
     found = [outline(segmentation, proposals, probabilities, chosen, params) for chosen in settings]
-    return [_compare(seriesuid, segmentation, reference, proposals, candidates) for candidates in found]
+    return [_compare(seriesuid, segmentation, reference, proposed, candidates) for candidates in found]
 
 
 def _compare(
     seriesuid: str,
     segmentation: Segmentation,
     reference: _Reference,
-    proposals: Proposals,
+    proposed: NDArray[np.bool_],
     candidates: Candidates,
 ) -> ScanResult:
     grid, labels = segmentation.scan, candidates.labels_zyx
     detections = reference.detections(candidates.table, "probability")
-    proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
     scores = score_nodules(reference.labels_zyx, reference.diameters_mm, labels)
     return ScanResult(
         seriesuid=seriesuid,

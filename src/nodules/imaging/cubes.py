@@ -20,7 +20,7 @@ class CubeParams:
     Attributes
     ----------
     side_mm : float
-        Length of an edge, voxel edges included. Beyond 2 x `candidates.CUBE_REACH_MM` the HU of a stored
+        Length of an edge, voxel edges included. Beyond 2 x `probability_map.CUBE_REACH_MM` the HU of a stored
         segmentation end.
     size_px : int
         Voxels along an edge.
