@@ -19,12 +19,20 @@ from nodules.scans import slice_store
 from nodules.scans.extraction import ExtractParams, extract_slices
 from nodules.scans.volume_files.reader import read_mask
 
-ALL_SLICES = ExtractParams(slices_per_nodule=3, nodule_free_slices=0)
+# An excerpt's outer slices lack one neighbour: such inputs do not occur in the test.
+MIDDLE_SLICES = ExtractParams(slices_per_nodule=1, nodule_free_slices=0)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How many synthetic scans are shown beside the real ones."""
+
+    synthetic_scans: int
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parameter file with the sections lung_roi, context, segmenter and one or more of training settings."""
+    """A parameter file with the sections lung_roi, context, mixture, segmenter and one or more of training settings."""
 
     file: Path
 
@@ -38,9 +46,14 @@ class Recipe:
         """Neighbouring slices."""
         return params.load("context", ContextParams, self.file)
 
+    @property
+    def mixture(self) -> Mixture:
+        """Synthetic scans beside the real ones."""
+        return params.load("mixture", Mixture, self.file)
+
     def of_excerpt(self, excerpt: Excerpt) -> SliceSet:
-        """The excerpt's slices on the network's grid."""
-        slices = extract_slices(excerpt.name, excerpt.scan, excerpt.nodules, ALL_SLICES, self.context, seed=0)
+        """The middle slices of the excerpt's nodules, with their neighbours, on the network's grid."""
+        slices = extract_slices(excerpt.name, excerpt.scan, excerpt.nodules, MIDDLE_SLICES, self.context, seed=0)
         return slice_set(slices, excerpt.lungs, self.roi, self.context)
 
     def of_pipeline(self, luna: Path) -> Iterator[SliceSet]:

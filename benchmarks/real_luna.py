@@ -1,10 +1,11 @@
 """Five-fold by patient on real LUNA16 slices: this project's recipe beside the tutorial's, whole slices, true discs.
 
 Run it after `make repro` as `python benchmarks/real_luna.py --data DATA/luna16_slices --out OUT`, DATA being the
-folder that NODULES_REAL_DATA names. One network first learns on the synthetic chests of the pipeline, and the networks
-of the folds start from it. Each is trained in a process of its own on one core, so the numbers do not depend on how
-many run at once; what is finished stays in OUT, and a second call goes on from there. With `--segmenter FOLDER` a
-network trained elsewhere is shown the same slices instead. Prints tables, writes pictures to OUT.
+folder that NODULES_REAL_DATA names. One network first learns on the synthetic chests of the pipeline; the networks of
+the folds start from it, and go on seeing some of these chests among the real slices. Each is trained in a process of
+its own on one core, so the numbers do not depend on how many run at once; what is finished stays in OUT, and a second
+call goes on from there. With `--segmenter FOLDER` a network trained elsewhere is shown the same slices instead. Prints
+tables, writes pictures to OUT.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,14 @@ RECIPE = Path(__file__).with_name("real_luna.yaml")
 SYNTHETIC = Path("data/luna16")
 SEED = 2017
 FOLDS = 5
-TUTORIAL_EPOCHS = 3
+TUTORIAL_EPOCHS = 2
 # Chosen for each fold on the slices of the other folds; the tutorial has nothing but a threshold.
 POINTS = [
     OperatingPoint(threshold, peak, area_mm2)
     for threshold, peak, area_mm2 in product(
-        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95), (0.0, 5.0, 8.0, 12.0)
+        (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
+        (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
+        (0.0, 5.0, 8.0, 12.0),
     )
 ]
 ONE_CORE = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -101,10 +104,12 @@ def main() -> None:
         return
     recipes = ["given"] if arguments.segmenter else ["tutorial", "millimetre"]
     jobs = {recipe: [Job(recipe, fold, arguments.data, arguments.out) for fold in range(FOLDS)] for recipe in recipes}
-    if not arguments.segmenter:
-        start = Job("start", 0, arguments.data, arguments.out)
-        _run_missing([start, *jobs["tutorial"]], arguments.processes)  # the folds need the one, not the others
-    _run_missing(jobs[recipes[-1]], arguments.processes)
+    if arguments.segmenter:
+        _run_missing(jobs["given"], arguments.processes)
+    else:
+        start, beside = Job("start", 0, arguments.data, arguments.out), FOLDS // 2
+        _run_missing([start, *jobs["tutorial"][:beside]], arguments.processes)  # the folds begin with `start`
+        _run_missing([*jobs["millimetre"], *jobs["tutorial"][beside:]], arguments.processes)
     for recipe in recipes:
         report(recipe, jobs[recipe], arguments.allowed, arguments.out)
 
@@ -122,6 +127,7 @@ def run(job: Job, segmenter: Path | None) -> None:
         recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), SEED).save(job.segmenter)
     elif job.recipe == "millimetre":
         slices = [recipe.of_excerpt(excerpt) for excerpt in job.excerpts(in_fold=False)]
+        slices += islice(recipe.of_pipeline(SYNTHETIC), recipe.mixture.synthetic_scans)
         recipe.train("unet", slices, SEED + job.fold, job.out / "start-0").save(job.segmenter)
     loaded = Segmenter.load(segmenter or job.segmenter)
     job.write({excerpt.name: predict(loaded, excerpt) for excerpt in job.excerpts(in_fold=True)})
