@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nodules.imaging.candidate_shape import sphericity, surface_mm2
+from nodules.imaging.candidate_shape import solid_share, sphericity, spiculation, surface_mm2
 
 GRIDS = [(1.0, 1.0, 1.0), (2.5, 1.0, 1.0), (1.25, 0.6, 0.7), (0.8, 1.1, 0.9)]
 
@@ -61,3 +61,70 @@ def test_few_voxels_count_as_round_and_nothing_as_well():
 
 def test_a_line_of_voxels_is_not_round():
     assert sphericity(np.ones((1, 1, 30), bool), (1.0, 1.0, 1.0)) < 0.7
+
+
+def places_mm(spacing, reach_mm=16.0) -> np.ndarray:
+    """Distances (3, Z, Y, X) from a point off the grid."""
+    axes = [np.arange(-reach_mm, reach_mm, step) + 0.27 * step for step in spacing]
+    return np.stack(np.meshgrid(*axes, indexing="ij"))
+
+
+def strands(spacing, number: int, noise_hu: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """HU of a ball of 12 mm in lung with strands of 2 mm to 6 mm outside it, and the ball's voxels."""
+    place = places_mm(spacing)
+    away = np.random.default_rng(5).standard_normal((number, 3))
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    radius = np.linalg.norm(place, axis=0)
+    hu = np.full(radius.shape, -850.0)
+    for direction in away:
+        along = np.tensordot(direction, place, axes=1)
+        across = np.sqrt(np.maximum(radius**2 - along**2, 0))
+        hu[(across <= 1.0) & (along > 0) & (along < 12.0)] = -450.0
+    ball = radius <= 6.0
+    hu[ball] = 30.0
+    return hu + np.random.default_rng(6).normal(0, noise_hu, hu.shape), ball
+
+
+def measured(spacing, number, noise_hu=0.0) -> float:
+    hu, ball = strands(spacing, number, noise_hu)
+    return spiculation(hu.astype(np.int16), ball, np.ones(ball.shape, bool), spacing)
+
+
+@pytest.mark.parametrize("spacing", GRIDS)
+def test_ball_with_strands_is_spiculated_on_every_grid(spacing):
+    assert measured(spacing, 0) == 0.0
+    # The strands take a good twentieth of the shell: its brightest twentieth is a strand's, its median lung's.
+    assert measured(spacing, 40) == pytest.approx(400 / 880, abs=0.01)
+
+
+@pytest.mark.parametrize("spacing", GRIDS)
+def test_noise_is_no_strand_and_hides_none(spacing):
+    assert measured(spacing, 0, noise_hu=60.0) < 0.03
+    assert measured(spacing, 90, noise_hu=60.0) == pytest.approx(400 / 880, abs=0.1)
+
+
+def test_one_vessel_is_no_spiculation():
+    assert measured(GRIDS[0], 1) == 0.0
+
+
+def test_spiculation_by_hand():
+    """100 voxels of shell: 10 at -400, 80 at -800, 10 at -850; nodule at 0: (400 - 50) / 800."""
+    spacing = (1.0, 1.0, 0.03)  # voxels 67 to 166 lie in the shell
+    shell = np.zeros((1, 1, 170), np.int16)
+    shell[0, 0, 67:167] = [-400] * 10 + [-800] * 80 + [-850] * 10
+    nodule = np.zeros(shell.shape, bool)
+    nodule[0, 0, 0] = True
+    assert spiculation(shell, nodule, np.ones(shell.shape, bool), spacing) == pytest.approx((400 - 50) / 800)
+
+
+def test_only_lung_around_counts_and_without_it_there_is_no_spiculation():
+    hu, ball = strands(GRIDS[0], 40)
+    lung = hu < -800
+    assert spiculation(hu.astype(np.int16), ball, lung, GRIDS[0]) == 0.0
+    assert spiculation(hu.astype(np.int16), ball, ball, GRIDS[0]) == 0.0
+    assert spiculation(np.full(hu.shape, -850, np.int16), ball, ~ball, GRIDS[0]) == 0.0
+
+
+def test_solid_share_counts_voxels_above_the_limit():
+    assert solid_share(np.array([-300.0, -299.0, 40.0, -700.0])) == 0.5
+    assert solid_share(np.full(5, -600.0)) == 0.0

@@ -58,6 +58,8 @@ def test_box_by_hand():
     assert (row["probability"], row["mean_probability"], row["max_probability"]) == (0.75, 0.75, 0.75)
     assert row["mean_hu"] == pytest.approx(40.0)
     assert row["sd_hu"] == pytest.approx(np.sqrt((2 * 10**2 + 20**2) / 3))
+    assert row["solid_share"] == 1.0
+    assert row["spiculation"] == 0.0
     assert row["lung"] == 2
     assert row["relative_height"] == pytest.approx(2 / 9)  # slice 3 between 1 and 10
     assert (row["relative_x"], row["relative_y"]) == pytest.approx((12.5 / 20, 7 / 16))
@@ -65,6 +67,19 @@ def test_box_by_hand():
     assert 0 < row["sphericity"] <= 1
     assert candidates.labels_zyx.dtype == np.int32
     np.testing.assert_array_equal(candidates.labels_zyx == row["label"], probability > 0)
+
+
+def test_strands_around_a_nodule_are_its_own_but_not_another_nodule() -> None:
+    """Bright lung beside a box is spiculation unless the network sees a nodule there."""
+    hu = np.full(SHAPE, -800, np.int16)
+    hu[:, :, 10:12] = -400  # 3 and 4.5 mm away
+    hu[4:8, 5:9, 4:8] = 0
+    box = (slice(4, 8), slice(5, 9), slice(4, 8), 0.9)
+    strand = (slice(None), slice(None), slice(10, 12), 0.9)
+    alone, apart = (found(probability=blob(*boxes), hu=hu).table for boxes in ([box], [box, strand]))
+    assert alone["spiculation"].tolist() == [0.5]  # (-400 + 800) / 800
+    of_box = apart.loc[apart["mean_hu"] == 0]
+    assert of_box["spiculation"].tolist() == [0.0]
 
 
 def test_centre_is_weighted_by_probability():

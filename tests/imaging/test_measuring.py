@@ -52,7 +52,11 @@ def test_by_hand():
         "lung_volume_l": 3.0,
         "emphysema_share": 0.25,
     }
-    assert measured == pytest.approx(wanted)
+    assert {name: measured[name] for name in wanted} == pytest.approx(wanted)
+    assert list(measured) == list(FEATURES)
+    of_nodule = {"diameter_mm": diameter_mm, "mean_hu": 25.0, "solid_share": 1.0, "side": 1.0, "probability": 0.75}
+    assert {name: measured[f"nodule1_{name}"] for name in of_nodule} == pytest.approx(of_nodule)
+    assert measured["nodule2_diameter_mm"] == 0.0
     row = candidates.table.iloc[0]
     assert (row["x_mm"], row["y_mm"], row["z_mm"], row["lung"]) == pytest.approx((3.5, 10.0, 95.0, 2))
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.candidate_shape import sphericity
+from nodules.imaging.candidate_shape import SHELL_MM, solid_share, sphericity, spiculation
 from nodules.imaging.lung_frame import LungFrame
 from nodules.imaging.probability_map import Segmentation
 from nodules.imaging.proposals import (
@@ -35,7 +35,9 @@ CANDIDATE_COLUMNS = [
     "max_probability",
     "mean_hu",
     "sd_hu",
+    "solid_share",
     "sphericity",
+    "spiculation",
     "pleura_mm",
     "lung",
     "relative_height",
@@ -75,9 +77,10 @@ class Candidates:
     table : DataFrame
         One row a candidate, most probable first, columns `CANDIDATE_COLUMNS`: label of its proposal, centre in world
         mm, volume-equivalent diameter, volume; probability from the scorer, mean and largest of the map; mean and SD
-        of HU; sphericity; distance to the lungs' surface (0 where it touches or leaves them); lung (1 right, 2 left, 0
-        between); height between the lungs' lowest (0) and highest (1) slice, and the place in their box from the
-        patient's right (0) to the left (1) and from front (0) to back (1).
+        of HU; share of solid voxels, sphericity and spiculation (`candidate_shape`); distance to the lungs' surface (0
+        where it touches or leaves them); lung (1 right, 2 left, 0 between); height between the lungs' lowest (0) and
+        highest (1) slice, and the place in their box from the patient's right (0) to the left (1) and from front (0) to
+        back (1).
     """
 
     labels_zyx: NDArray[np.int32]
@@ -129,7 +132,9 @@ def outline(
         voxels = _outlined(segmentation.probability_zyx[box], inside, corner, level, settings.dilation_mm, lungs)
         if len(voxels) and len(voxels) >= min_voxels:
             labels[tuple(voxels.T)] = label
-            rows.append({"label": label, "probability": probability} | _measure(voxels, segmentation, lungs))
+            margin = _spiculation(voxels, label, segmentation, proposals)
+            measured = _measure(voxels, segmentation, lungs)
+            rows.append({"label": label, "probability": probability, "spiculation": margin} | measured)
     table = pd.DataFrame(rows, columns=CANDIDATE_COLUMNS)
     table = table.sort_values(["probability", "volume_mm3", "label"], ascending=[False, False, True], ignore_index=True)
     return Candidates(labels, table)
@@ -183,6 +188,7 @@ def _measure(voxels: NDArray[np.int64], segmentation: Segmentation, lungs: LungF
         "max_probability": probability.max(),
         "mean_hu": hu.mean(),
         "sd_hu": hu.std(),
+        "solid_share": solid_share(hu),
         "sphericity": sphericity(mask, scan.spacing_zyx_mm),
         "pleura_mm": lungs.pleura_mm(voxels),
         "lung": int(np.argmax(sides)) + 1 if sides.any() else 0,
@@ -190,3 +196,16 @@ def _measure(voxels: NDArray[np.int64], segmentation: Segmentation, lungs: LungF
         "relative_x": lungs.relative_x(x),
         "relative_y": lungs.relative_y(y),
     }
+
+
+def _spiculation(voxels: NDArray[np.int64], label: int, segmentation: Segmentation, proposals: Proposals) -> float:
+    """Spiculation of one candidate by the lung around it; what belongs to another proposal is not its margin."""
+    scan = segmentation.scan
+    reach = np.ceil(SHELL_MM[1] / np.asarray(scan.spacing_zyx_mm)).astype(int)
+    first = np.maximum(voxels.min(axis=0) - reach, 0)
+    box = tuple(slice(a, b) for a, b in zip(first, voxels.max(axis=0) + reach + 1, strict=True))
+    nodule = np.zeros_like(proposals.labels_zyx[box], dtype=bool)
+    nodule[tuple((voxels - first).T)] = True
+    own = np.isin(proposals.labels_zyx[box], (0, label))
+    lung = (segmentation.lungs_zyx[box] > 0) & own
+    return spiculation(scan.voxels_zyx[box], nodule, lung, scan.spacing_zyx_mm)

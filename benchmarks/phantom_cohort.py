@@ -1,0 +1,45 @@
+"""Tables of features and labels of a cohort of phantoms, without images, and the best log-loss there can be.
+
+PYTHONPATH=src python benchmarks/phantom_cohort.py OUT --patients 400
+nodules classify OUT/features.csv OUT/labels.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nodules import params
+from nodules.scans.phantom.cohort import PhantomParams
+from nodules.scans.phantom.nodule_tables import patient_tables
+
+
+def main() -> None:
+    """Write features.csv and labels.csv, print the limit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--patients", type=int, default=400)
+    parser.add_argument("--first", type=int, default=0, help="number of the first patient in the cohort")
+    chosen = parser.parse_args()
+    indices = range(chosen.first, chosen.first + chosen.patients)
+    features, labels = patient_tables(indices, params.load("phantoms", PhantomParams))
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    features.to_csv(chosen.output / "features.csv")
+    labels.to_csv(chosen.output / "labels.csv", index=False)
+    drawn, expected = limits(labels)
+    print(f"{len(labels)} patients, {labels['cancer'].mean():.1%} with cancer, {features.shape[1]} features")
+    print(f"log-loss of the true probabilities: {drawn:.4f} on these labels, {expected:.4f} expected (Bayes limit)")
+
+
+def limits(labels: pd.DataFrame) -> tuple[float, float]:
+    """Log-loss of the true probabilities: on the labels as drawn, and expected over all draws."""
+    p, cancer = labels["true_probability"].to_numpy(), labels["cancer"].to_numpy()
+    drawn = -np.mean(np.where(cancer == 1, np.log(p), np.log(1 - p)))
+    return float(drawn), float(-np.mean(p * np.log(p) + (1 - p) * np.log(1 - p)))
+
+
+if __name__ == "__main__":
+    main()
