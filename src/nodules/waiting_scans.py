@@ -83,13 +83,21 @@ class WaitingScans:
 def work_folder(stage: str, decides_result: Any) -> Path:
     """Name the folder in which a stage keeps what must survive a kill; other settings or inputs have another one."""
     root = Path(os.environ.get("DVC_ROOT") or ".").resolve()
-    return root / ".work" / stage / identity((decides_result, _source_md5()))
+    return root / ".work" / stage / identity((decides_result, source_md5()))
 
 
 def identity(value: Any) -> str:
     """Short hash of a value and of size and time of every file that it names."""
     marks = [(str(path), _file_marks(path)) for path in _paths_in(value)]
     return md5(f"{joblib.hash(value)}{marks}".encode(), usedforsecurity=False).hexdigest()[:12]
+
+
+def source_md5() -> str:
+    """Hash the package's source: what other code would have found is not taken up."""
+    digest = md5(usedforsecurity=False)
+    for file in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{file.relative_to(PACKAGE)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _link_files(source: Path, target: Path, key: str) -> None:
@@ -124,10 +132,3 @@ def _file_marks(path: Path) -> list[tuple[str, int, int]]:
     files = [path, *beside] if not path.is_dir() else sorted(p for p in path.rglob("*") if p.is_file())
     found = [(file, file.stat()) for file in files if file.exists()]
     return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in found]
-
-
-def _source_md5() -> str:
-    digest = md5(usedforsecurity=False)
-    for file in sorted(PACKAGE.rglob("*.py")):
-        digest.update(f"{file.relative_to(PACKAGE)}\0".encode() + file.read_bytes())
-    return digest.hexdigest()

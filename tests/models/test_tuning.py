@@ -1,270 +1,254 @@
-"""Studies that are killed and resumed end as if they had not been."""
+"""The search for XGBoost's settings."""
 
-import os
-import subprocess
-import sys
-from dataclasses import replace
+from __future__ import annotations
 
+import pickle
+from dataclasses import asdict, replace
+
+import cloudpickle
 import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
-from nodules.models.classifier import ClassifierParams, RandomForestParams, XGBoostParams
-from nodules.models.tuning import (
-    SegmentationSearch,
-    XGBoostSearch,
-    fingerprint_of,
-    run_study,
-    study_figures,
-    suggest_segmentation,
-    suggest_xgboost,
-    trial_table,
-    xgboost_objective,
+from bowls import study_of, values_of
+from nodules.models import xgboost_objective as objective_module
+from nodules.models.classifier_params import (
+    ClassifierParams,
+    ExtraTreesParams,
+    LogisticParams,
+    RandomForestParams,
+    XGBoostParams,
 )
+from nodules.models.single_trial import TrialTask
+from nodules.models.study_charts import trial_table
+from nodules.models.tuning import XGBoostSearch, best_xgboost, fold_pruner, search_xgboost, xgboost_tuner
+from nodules.models.xgboost_objective import searched_settings, suggest_xgboost, xgboost_objective
 
 PUBLISHED = XGBoostParams(
     learning_rate=0.1,
     max_depth=3,
-    n_estimators=100,
+    n_estimators=30,
     subsample=1.0,
     colsample_bytree=1.0,
     min_child_weight=1.0,
     reg_lambda=1.0,
     scale_pos_weight=3.0,
+    seeds=3,
+)
+PARAMS = ClassifierParams(
+    folds=5,
+    repeats=1,
+    inner_folds=3,
+    max_features=50,
+    random_forest=RandomForestParams(5, 1),
+    extra_trees=ExtraTreesParams(5, 1),
+    logistic=LogisticParams((0.1,)),
+    xgboost=PUBLISHED,
 )
 SEARCH = XGBoostSearch(
-    trials=3,
+    trials=8,
     shuffles=2,
     learning_rate=(0.01, 0.3),
     max_depth=(1, 4),
-    n_estimators=(20, 100),
+    n_estimators=(10, 40),
     subsample=(0.5, 1.0),
     colsample_bytree=(0.3, 1.0),
     min_child_weight=(1.0, 20.0),
     reg_lambda=(1.0, 100.0),
     scale_pos_weight=(1.0, 3.0),
 )
-FIRST = {"x": 3.0, "y": 1.0}
 
 
-def bowl(trial):
-    """Smallest, 0, at x = 1, y = -2."""
-    return (trial.suggest_float("x", -5, 5) - 1) ** 2 + (trial.suggest_float("y", -5, 5) + 2) ** 2
+@pytest.fixture(scope="module")
+def patients() -> tuple[pd.DataFrame, pd.Series]:
+    """60 patients whose first feature says something, the others nothing."""
+    rng = np.random.default_rng(3)
+    ids = [f"p{number:02d}" for number in range(60)]
+    features = pd.DataFrame(rng.normal(size=(60, 3)), index=ids, columns=list("abc"))
+    return features, (features["a"] + rng.normal(size=60) > 0.5).astype(int)
 
 
-def study_of(objective=bowl, trials=15, **changes):
-    settings = {"name": "bowl", "direction": "minimize", "trials": trials, "seed": 7, "first_trials": [FIRST]}
-    return run_study(objective, **(settings | changes))
-
-
-def values_of(study):
-    return trial_table(study).round(12).to_dict("list")
-
-
-class TestRunStudy:
-    def test_published_settings_are_trial_0_and_the_best_is_no_worse(self):
-        study = study_of()
-        assert study.trials[0].params == FIRST
-        assert study.trials[0].value == 4 + 9
-        assert study.best_value < 13
-
-    def test_exactly_the_trials_asked_for(self):
-        study = study_of()
-        assert [trial.number for trial in study.trials] == list(range(15))
-        assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
-
-    def test_seed_decides(self):
-        assert values_of(study_of()) == values_of(study_of())
-        assert values_of(study_of()) != values_of(study_of(seed=8))
-
-    def test_trials_differ_from_each_other(self):
-        assert trial_table(study_of())["x"].nunique() == 15
-
-    def test_maximize(self):
-        study = study_of(lambda trial: -bowl(trial), direction="maximize")
-        assert study.best_value == max(trial.value for trial in study.trials)
-
-    def test_first_trial_outside_the_space_is_refused(self):
-        with pytest.warns(UserWarning, match="out of range"), pytest.raises(ValueError, match=r"x = 9\.0"):
-            study_of(first_trials=[{"x": 9.0}])
-
-    def test_refused_first_trial_is_refused_again(self, tmp_path):
-        for _ in range(2):
-            with (
-                pytest.warns(UserWarning, match="out of range"),
-                pytest.raises(ValueError, match="in the search space"),
-            ):
-                study_of(first_trials=[{"x": 9.0}], journal=tmp_path / "journal.log")
-
-    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-    def test_objective_without_a_number_is_refused(self, value):
-        with pytest.raises(ValueError, match="finite number"):
-            study_of(lambda trial: value + bowl(trial))
-
-    def test_first_trial_with_an_unknown_setting_is_refused(self):
-        with pytest.raises(ValueError, match="'z'"):
-            study_of(first_trials=[{"z": 1.0}])
-
-
-class TestJournal:
-    def test_finished_study_is_found_again_without_a_trial(self, tmp_path):
-        done = study_of(journal=tmp_path / "deep" / "journal.log")
-
-        def forbidden(trial):
-            raise RuntimeError("a finished study must not run again")
-
-        again = study_of(forbidden, journal=tmp_path / "deep" / "journal.log")
-        assert values_of(again) == values_of(done)
-
-    def test_more_trials_extend_and_fewer_cut(self, tmp_path):
-        journal = tmp_path / "journal.log"
-        study_of(trials=12, journal=journal)
-        assert values_of(study_of(trials=14, journal=journal)) == values_of(study_of(trials=14))
-        assert values_of(study_of(trials=5, journal=journal)) == values_of(study_of(trials=5))
-
-    def test_other_data_start_anew(self, tmp_path):
-        journal = tmp_path / "journal.log"
-        study_of(trials=3, journal=journal, fingerprint="old data")
-        study = study_of(lambda trial: 0 * bowl(trial), trials=3, journal=journal, fingerprint="new data")
-        assert [trial.value for trial in study.trials] == [0.0] * 3
-
-    @pytest.mark.parametrize("suggested", [0, 1, 2])
-    @pytest.mark.parametrize("finished", [0, 4, 12])
-    def test_trial_left_running_is_tried_again_with_the_same_values(self, tmp_path, finished, suggested):
-        class Killed(BaseException):
-            """Not an Exception, so that Optuna leaves the trial running as a kill does."""
-
-        calls = []
-
-        def dies(trial):
-            calls.append(trial.number)
-            if len(calls) == finished + 1:
-                for name in ("x", "y")[:suggested]:
-                    trial.suggest_float(name, -5, 5)
-                raise Killed
-            return bowl(trial)
-
-        journal = tmp_path / "journal.log"
-        with pytest.raises(Killed):
-            study_of(dies, journal=journal)
-        assert values_of(study_of(journal=journal)) == values_of(study_of())
-
-    def test_trial_left_waiting_is_not_tried_twice(self, tmp_path):
-        journal = tmp_path / "journal.log"
-        study_of(trials=1, journal=journal)
-        storage = JournalStorage(JournalFileBackend(str(journal)))
-        optuna.load_study(study_name=None, storage=storage).enqueue_trial(FIRST)
-        assert values_of(study_of(trials=4, journal=journal)) == values_of(study_of(trials=4))
-
-    def test_failed_objective_ends_the_study_and_a_later_run_takes_it_up(self, tmp_path):
-        def fails(trial):
-            raise RuntimeError("disk full")
-
-        with pytest.raises(RuntimeError, match="disk full"):
-            study_of(fails, journal=tmp_path / "journal.log")
-        assert values_of(study_of(journal=tmp_path / "journal.log")) == values_of(study_of())
-
-    def test_half_written_line_is_dropped(self, tmp_path):
-        journal = tmp_path / "journal.log"
-        study_of(trials=4, journal=journal)
-        with journal.open("a") as file:
-            file.write('{"op_code":4,"worker')
-        assert values_of(study_of(trials=6, journal=journal)) == values_of(study_of(trials=6))
-
-    def test_process_killed_in_its_sixth_trial(self, tmp_path):
-        journal = tmp_path / "journal.log"
-        program = """
-import os, signal, sys
-from pathlib import Path
-from nodules.models.tuning import run_study
-
-def objective(trial):
-    x, y = trial.suggest_float("x", -5, 5), trial.suggest_float("y", -5, 5)
-    if trial.number == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return (x - 1) ** 2 + (y + 2) ** 2
-
-run_study(objective, name="bowl", direction="minimize", trials=15, seed=7, first_trials=[{"x": 3.0, "y": 1.0}],
-          journal=Path(sys.argv[1]))
-"""
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        died = subprocess.run([sys.executable, "-c", program, str(journal)], env=environment, check=False)
-        assert died.returncode == -9
-        calls = []
-        study = study_of(lambda trial: calls.append(trial.number) or bowl(trial), journal=journal)
-        assert len(calls) == 10
-        assert values_of(study) == values_of(study_of())
-
-
-class TestTablesAndFigures:
-    def test_table_has_no_times(self):
-        assert list(trial_table(study_of(trials=2)).columns) == ["number", "value", "state", "x", "y"]
-
-    def test_figures(self):
-        from matplotlib import pyplot as plt
-
-        style = dict(plt.rcParams)
-        assert set(study_figures(study_of(trials=6))) == {"history", "slice", "importances"}
-        assert plt.get_fignums() == []
-        assert dict(plt.rcParams) == style
-
-    def test_no_importances_from_few_trials_one_setting_or_one_value(self):
-        assert set(study_figures(study_of(trials=3))) == {"history", "slice"}
-        assert set(study_figures(study_of(lambda trial: 0 * bowl(trial), trials=6))) == {"history", "slice"}
-        one = study_of(lambda trial: trial.suggest_float("x", 0, 1), trials=6, first_trials=[])
-        assert set(study_figures(one)) == {"history", "slice"}
-
-    def test_empty_study(self):
-        empty = optuna.create_study()
-        assert trial_table(empty).empty
-        assert study_figures(empty) == {}
-
-
-class TestSpaces:
-    def test_segmentation_keeps_to_its_ranges(self):
-        ranges = SegmentationSearch(
-            trials=5,
-            allowed_false_positives=1.0,
-            threshold=(0.3, 0.4),
-            dilation_mm=(0.0, 0.0),
-            min_probability=(0.6, 0.7),
-        )
+class TestSettings:
+    def test_best_params_rebuild_the_settings(self) -> None:
         drawn = []
-        study_of(lambda trial: drawn.append(suggest_segmentation(trial, ranges)) or 0.0, trials=5, first_trials=[])
-        assert all(0.3 <= one["threshold"] <= 0.4 and one["dilation_mm"] == 0 for one in drawn)
-        assert all(0.6 <= one["min_probability"] <= 0.7 for one in drawn)
-
-    def test_best_params_rebuild_the_settings(self):
-        drawn = []
-        first = [vars(PUBLISHED)]
         study = study_of(
-            lambda trial: drawn.append(suggest_xgboost(trial, SEARCH)) or 0.0, trials=2, first_trials=first
+            lambda trial: drawn.append(suggest_xgboost(trial, SEARCH, PUBLISHED)) or 0.0,
+            trials=2,
+            first_trials=[searched_settings(PUBLISHED)],
         )
         assert drawn[0] == PUBLISHED
-        assert [XGBoostParams(**trial.params) for trial in study.trials] == drawn
+        assert [replace(PUBLISHED, **trial.params) for trial in study.trials] == drawn
+        assert best_xgboost(study, PUBLISHED) == PUBLISHED
 
-    def test_xgboost_study_is_not_worse_than_the_published_settings(self):
-        rng = np.random.default_rng(3)
-        ids = [f"p{number}" for number in range(60)]
-        features = pd.DataFrame(rng.normal(size=(60, 3)), index=ids, columns=list("abc"))
-        labels = (features["a"] + rng.normal(size=60) > 0.5).astype(int)
-        params = ClassifierParams(3, RandomForestParams(5, 1), PUBLISHED)
-        objective = xgboost_objective(features, labels, params, SEARCH, seed=1)
-        study = study_of(objective, trials=SEARCH.trials, first_trials=[vars(PUBLISHED)])
+    def test_all_but_the_number_of_seeds_is_searched(self) -> None:
+        assert searched_settings(PUBLISHED) == {
+            name: value for name, value in asdict(PUBLISHED).items() if name != "seeds"
+        }
+
+
+class TestObjective:
+    def losses(self, features, labels, search=SEARCH, seed=1, **changes):
+        task = TrialTask(
+            xgboost_objective(features, labels, replace(PARAMS, **changes), search, seed),
+            "minimize",
+            0,
+            (searched_settings(PUBLISHED),),
+            optuna.pruners.NopPruner(),
+        )
+        return task.run(0, [])
+
+    def test_the_value_is_the_log_loss_of_all_held_out_patients(self, patients, monkeypatch) -> None:
+        """With a model that always says 0.25: -log(0.25) for cancer, -log(0.75) for the others."""
+        features, labels = patients
+
+        class Quarter:
+            def probabilities(self, values):
+                return np.full(len(values), 0.25)
+
+        monkeypatch.setattr(objective_module, "fit_variants", lambda *_: [Quarter()])
+        trial = self.losses(features, labels)
+        wanted = -(labels.mean() * np.log(0.25) + (1 - labels.mean()) * np.log(0.75))
+        assert trial.value == pytest.approx(wanted, abs=1e-12)
+        assert len(trial.intermediate_values) == 6  # two shuffles of three folds
+
+    def test_no_model_sees_whom_it_is_judged_by(self, patients, monkeypatch) -> None:
+        features, labels = patients
+        seen = []
+
+        def fit(family, values, truth, params, seed, threads):
+            assert params.xgboost.seeds == 1
+            seen.append({tuple(row) for row in values})
+
+            class Model:
+                def probabilities(self, held_out):
+                    assert not seen[-1] & {tuple(row) for row in held_out}
+                    assert len(seen[-1]) + len(held_out) == 60
+                    return np.full(len(held_out), 0.5)
+
+            return [Model()]
+
+        monkeypatch.setattr(objective_module, "fit_variants", fit)
+        assert self.losses(features, labels).value == pytest.approx(np.log(2))
+        assert len(seen) == 6
+
+    def test_columns_are_screened_by_the_training_patients_alone(self, patients, monkeypatch) -> None:
+        asked = []
+
+        def screen(values, truth, max_features):
+            asked.append((len(values), len(truth), max_features))
+            return np.array([0, 2])
+
+        monkeypatch.setattr(objective_module, "screen", screen)
+        self.losses(*patients)
+        assert asked == [(40, 40, 50)] * 6
+
+    def test_order_of_the_rows_does_not_matter(self, patients) -> None:
+        features, labels = patients
+        assert self.losses(features, labels).value == self.losses(features[::-1], labels[::-1]).value
+
+    def test_the_seed_divides_the_patients(self, patients) -> None:
+        assert self.losses(*patients).value == self.losses(*patients).value
+        assert self.losses(*patients).value != self.losses(*patients, seed=2).value
+
+    def test_one_class_is_refused(self, patients) -> None:
+        features, labels = patients
+        with pytest.raises(ValueError, match="at least 2 patients of each class"):
+            xgboost_objective(features, labels * 0, PARAMS, SEARCH, 1)
+
+    def test_other_patients_are_refused(self, patients) -> None:
+        features, labels = patients
+        with pytest.raises(ValueError, match="same patients"):
+            xgboost_objective(features, labels[1:], PARAMS, SEARCH, 1)
+
+    def test_missing_values_constant_and_empty_columns(self, patients) -> None:
+        features, labels = patients
+        odd = features.assign(empty=np.nan, constant=1.0, holes=features["a"].where(features["b"] > 0))
+        assert np.isfinite(self.losses(odd, labels).value)
+
+
+class TestSearch:
+    def test_it_is_not_worse_than_the_published_settings(self, patients) -> None:
+        study = search_xgboost(*patients, PARAMS, SEARCH, 1)
+        assert study.trials[0].params == searched_settings(PUBLISHED)
+        assert len(study.trials) == 8
         assert study.best_value <= study.trials[0].value
-        once = xgboost_objective(features, labels, params, replace(SEARCH, shuffles=1), seed=1)
-        assert study_of(once, trials=1, first_trials=[vars(PUBLISHED)]).trials[0].value != study.trials[0].value
+
+    def test_workers_and_journal_find_the_same(self, patients, tmp_path) -> None:
+        wanted = trial_table(search_xgboost(*patients, PARAMS, SEARCH, 1))
+        found = search_xgboost(*patients, PARAMS, SEARCH, 1, storage=tmp_path / "trials.log", workers=2)
+        pd.testing.assert_frame_equal(trial_table(found), wanted, check_exact=True)
+
+    def test_a_longer_search_goes_on_from_a_shorter_one(self, patients, tmp_path, monkeypatch) -> None:
+        journal = tmp_path / "trials.log"
+        search_xgboost(*patients, PARAMS, replace(SEARCH, trials=4), 1, storage=journal)
+        begun = []
+        suggest = objective_module.suggest_xgboost
+
+        def counted(trial, *rest):
+            begun.append(trial.number)
+            return suggest(trial, *rest)
+
+        monkeypatch.setattr(objective_module, "suggest_xgboost", counted)
+        search_xgboost(*patients, PARAMS, replace(SEARCH, trials=6, time_budget_s=600.0), 1, storage=journal)
+        assert begun == [4, 5]
+        features, labels = patients
+        search_xgboost(features * 2, labels, PARAMS, replace(SEARCH, trials=1), 1, storage=journal)
+        assert begun == [4, 5, 0]
+
+    def test_published_settings_outside_the_ranges_are_refused(self, patients) -> None:
+        outside = replace(PARAMS, xgboost=replace(PUBLISHED, max_depth=9))
+        with pytest.warns(UserWarning, match="out of range"), pytest.raises(ValueError, match="max_depth = 9"):
+            search_xgboost(*patients, outside, SEARCH, 1)
+
+    def test_time_budget(self, patients) -> None:
+        assert len(search_xgboost(*patients, PARAMS, replace(SEARCH, time_budget_s=1e-9), 1).trials) == 1
 
 
-class TestFingerprint:
-    def test_equal_parts_are_equal_and_any_change_shows(self):
-        table = pd.DataFrame({"a": [1.0, 2.0]}, index=["p", "q"])
-        fingerprint = fingerprint_of(table, table["a"], SEARCH)
-        assert fingerprint == fingerprint_of(table.copy(), table["a"].copy(), replace(SEARCH))
-        changed = [table * 2, table.rename(columns={"a": "b"}), table.rename(index={"p": "z"})]
-        others = {fingerprint_of(other, table["a"], SEARCH) for other in changed}
-        others.add(fingerprint_of(table, table["a"], replace(SEARCH, trials=4)))
-        assert len(others | {fingerprint}) == 5
+class TestTuner:
+    def test_it_is_the_search_and_keeps_the_seeds(self, patients) -> None:
+        search = replace(SEARCH, trials=4)
+        found = xgboost_tuner(search)(*patients, PARAMS, 1)
+        assert found == best_xgboost(search_xgboost(*patients, PARAMS, search, 1), PUBLISHED)
+        assert found.seeds == 3
+
+    def test_it_travels_to_another_process(self, patients) -> None:
+        search = replace(SEARCH, trials=1)
+        travelled = pickle.loads(cloudpickle.dumps(xgboost_tuner(search)))  # noqa: S301 - made here
+        assert travelled(*patients, PARAMS, 1) == PUBLISHED
+
+
+class TestPruner:
+    @staticmethod
+    def stepwise(losses):
+        def objective(trial):
+            trial.suggest_float("x", 0, 1)
+            for step, loss in enumerate(losses(trial.number)):
+                trial.report(loss, step)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+            return float(np.mean(losses(trial.number)))
+
+        return objective
+
+    def test_what_is_worse_in_each_of_five_folds_is_given_up_after_them(self) -> None:
+        folds = np.tile([0.3, 0.6, 0.4, 0.5, 0.45], 2)
+        objective = self.stepwise(lambda number: folds + 0.01 * (number > 0))
+        study = study_of(objective, trials=6, in_flight=1, first_trials=[], pruner=fold_pruner())
+        assert [trial.state.name for trial in study.trials] == ["COMPLETE"] + ["PRUNED"] * 5
+        assert {len(trial.intermediate_values) for trial in study.trials[1:]} == {5}
+
+    def test_what_is_worse_in_half_of_them_is_not(self) -> None:
+        folds = np.tile([0.3, 0.6, 0.4, 0.5, 0.45], 2)
+        alternating = 0.01 * (-1.0) ** np.arange(10)
+        objective = self.stepwise(lambda number: folds + alternating * (number > 0))
+        study = study_of(objective, trials=6, in_flight=1, first_trials=[], pruner=fold_pruner())
+        assert {trial.state.name for trial in study.trials} == {"COMPLETE"}
+
+    def test_the_best_of_a_pruned_search_is_a_whole_trial(self, patients) -> None:
+        search = replace(SEARCH, trials=12)
+        study = search_xgboost(*patients, PARAMS, search, 1)
+        table = trial_table(study)
+        assert study.best_trial.state.name == "COMPLETE"
+        assert study.best_value == table["value"].min()
+        assert values_of(study)["number"] == list(range(12))

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nodules.imaging import judged_proposals
 from nodules.imaging.candidates import SegmentationSettings, find_candidates
 from nodules.imaging.probability_map import Segmentation
-from nodules.imaging.proposals import CandidateParams
+from nodules.imaging.proposals import CandidateParams, unet_scorer
 from nodules.imaging.volume import Volume
 from nodules.scans import segmentation_store
 from nodules.stages import luna_part
@@ -78,14 +79,14 @@ def test_a_scored_part_asks_each_scan_once_for_all_settings(part: LunaPart) -> N
 
     scored = part.scored(PARAMS, scorer)
     assert asked == [2, 1]  # 1.3 has no proposals
-    assert [probabilities.tolist() for probabilities in scored.probabilities.values()] == [[0.3, 0.9], [0.3], []]
+    assert [judged.probabilities.tolist() for judged in scored.judged.values()] == [[0.3, 0.9], [0.3], []]
     for _ in range(2):
         every, few = scored.evaluate([SegmentationSettings(0.5, 2.0, lowest) for lowest in (0.0, 0.5)], PARAMS)
         assert [len(result.candidates) for result in every] == [2, 1, 0]
         assert [result.fates for result in few] == [["filtered"], ["filtered"], []]
         assert [result.false_positives for result in few] == [1, 0, 0]
     assert asked == [2, 1]
-    assert not part.probabilities
+    assert not part.judged
 
 
 def test_candidates_of_one_scan_have_the_known_probabilities(part: LunaPart) -> None:
@@ -97,9 +98,28 @@ def test_candidates_of_one_scan_have_the_known_probabilities(part: LunaPart) -> 
 
 
 def test_other_proposals_than_were_scored_are_refused(part: LunaPart) -> None:
-    known = part.scored(PARAMS, high_ones).probabilities | {"1.1": np.array([0.3])}
+    scored = part.scored(PARAMS, high_ones)
+    with pytest.raises(ValueError, match=r"was scored with .*min_diameter_mm=3\.0.* got .*min_diameter_mm=4\.0"):
+        scored.evaluate([SegmentationSettings(0.5, 2.0)], replace(PARAMS, min_diameter_mm=4.0))
+    segmentation = segmentation_store.load(part.maps["1.1"])
     with pytest.raises(ValueError, match="a scorer must give 2 probabilities"):
-        replace(part, probabilities=known).evaluate([SegmentationSettings(0.5, 2.0)], PARAMS)
+        find_candidates(segmentation, SegmentationSettings(0.5, 2.0), PARAMS, scored.scorer("1.2"))
+
+
+def test_a_scored_part_is_proposed_on_once(part: LunaPart, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = [SegmentationSettings(0.5, 2.0, 0.5), SegmentationSettings(0.3, 0.0)]
+    fresh = part.evaluate(settings, PARAMS)
+    scored = part.scored(PARAMS, unet_scorer)
+    monkeypatch.setattr(judged_proposals, "propose", None)
+    for results, wanted in zip(scored.evaluate(settings, PARAMS), fresh, strict=True):
+        for result, other in zip(results, wanted, strict=True):
+            pd.testing.assert_frame_equal(result.candidates, other.candidates)
+            assert (result.scores, result.fates, result.predicted_voxels, result.false_positives) == (
+                other.scores,
+                other.fates,
+                other.predicted_voxels,
+                other.false_positives,
+            )
 
 
 def test_rescorer_is_loaded_from_its_folder_where_it_scores(part: LunaPart, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,4 +134,4 @@ def test_rescorer_is_loaded_from_its_folder_where_it_scores(part: LunaPart, monk
     assert loaded == []
     scored = part.scored(PARAMS, scorer)
     assert set(loaded) == {Path("models/rescorer")}
-    assert scored.probabilities["1.1"].tolist() == [0.3, 0.9]
+    assert scored.judged["1.1"].probabilities.tolist() == [0.3, 0.9]

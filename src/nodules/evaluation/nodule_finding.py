@@ -19,9 +19,10 @@ from nodules.evaluation.segmentation import (
     summary,
 )
 from nodules.imaging.candidates import Candidates, SegmentationSettings, outline
+from nodules.imaging.judged_proposals import JudgedProposals, judge
 from nodules.imaging.nodule_mask import draw_nodules
 from nodules.imaging.probability_map import Segmentation
-from nodules.imaging.proposals import CandidateParams, Scorer, propose, score, unet_scorer
+from nodules.imaging.proposals import CandidateParams, Scorer, unet_scorer
 from nodules.scans.luna import NoduleAnnotation
 
 WHOLE_SCAN_MM = 100.0  # a region lower than this is a stack of excerpts, not a chest: a newborn's lungs are as high
@@ -107,12 +108,22 @@ def evaluate_each(
     scorer: Scorer = unet_scorer,
 ) -> list[ScanResult]:
     """The same for several settings; the scan is proposed on and scored once."""
-    proposals = propose(segmentation, params)
-    probabilities = score(segmentation, proposals, scorer)
+    return evaluate_judged(seriesuid, segmentation, nodules, settings, judge(segmentation, params, scorer))
+
+
+def evaluate_judged(
+    seriesuid: str,
+    segmentation: Segmentation,
+    nodules: Sequence[NoduleAnnotation],
+    settings: Sequence[SegmentationSettings],
+    judged: JudgedProposals,
+) -> list[ScanResult]:
+    """The same for proposals that are known already."""
+    proposals = judged.proposals()
     centres, diameters = [one.centre_world_xyz for one in nodules], [one.diameter_mm for one in nodules]
     reference = _Reference(draw_nodules(segmentation.scan, centres, diameters), centres, diameters)
     proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
-    found = [outline(segmentation, proposals, probabilities, chosen, params) for chosen in settings]
+    found = [outline(segmentation, proposals, judged.probabilities, chosen, judged.params) for chosen in settings]
     return [_compare(seriesuid, segmentation, reference, proposed, candidates) for candidates in found]
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.evaluation.nodule_finding import ScanResult, evaluate_each
+from nodules.evaluation.nodule_finding import ScanResult, evaluate_judged
 from nodules.imaging.candidates import SegmentationSettings
+from nodules.imaging.judged_proposals import JudgedProposals, judge
 from nodules.imaging.probability_map import Segmentation
-from nodules.imaging.proposals import CandidateParams, Scorer, propose, score, unet_scorer
+from nodules.imaging.proposals import CandidateParams, Scorer, unet_scorer
 from nodules.parallel import job_count
 from nodules.scans import segmentation_store
 from nodules.scans.luna import NoduleAnnotation, read_annotations
@@ -32,13 +33,13 @@ class LunaPart:
         Folder of each scan in `segmentation_store`.
     nodules : dict of str to list of NoduleAnnotation
         What is annotated in each scan.
-    probabilities : dict of str to ndarray
-        Of each scan's proposals, once `scored`.
+    judged : dict of str to JudgedProposals
+        What was proposed in each scan and its probability, once `scored`.
     """
 
     maps: dict[str, Path]
     nodules: dict[str, list[NoduleAnnotation]]
-    probabilities: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    judged: dict[str, JudgedProposals] = field(default_factory=dict)
 
     @classmethod
     def load(cls, part: str, luna_root: Path, split: Path, maps: Path) -> LunaPart:
@@ -58,20 +59,20 @@ class LunaPart:
         return cls(found, {uid: annotations.get(uid, []) for uid in found})
 
     def scored(self, candidates: CandidateParams, scorer: Scorer) -> LunaPart:
-        """Let the scorer judge every proposal, once for all that is asked later; what stays in memory is a number each.
+        """Propose, and let the scorer judge, once for all that is asked later; what stays in memory are the proposals.
 
         Parameters
         ----------
         scorer : Scorer
             Must travel to other processes: `by_rescorer`, not a network.
         """
-        tasks = (joblib.delayed(_score)(folder, candidates, scorer) for folder in self.maps.values())
-        scores = joblib.Parallel(n_jobs=job_count())(tasks)
-        return replace(self, probabilities=dict(zip(self.maps, scores, strict=True)))
+        tasks = (joblib.delayed(_judge)(folder, candidates, scorer) for folder in self.maps.values())
+        judged = joblib.Parallel(n_jobs=job_count())(tasks)
+        return replace(self, judged=dict(zip(self.maps, judged, strict=True)))
 
     def scorer(self, uid: str) -> Scorer:
         """The scan's known probabilities, or the U-Net's own where nothing was `scored`."""
-        return functools.partial(_known, self.probabilities[uid]) if self.probabilities else unet_scorer
+        return functools.partial(_known, self.judged[uid].probabilities) if self.judged else unet_scorer
 
     def evaluate(self, settings: Sequence[SegmentationSettings], candidates: CandidateParams) -> list[list[ScanResult]]:
         """Hold every scan against its annotations, once for each of the settings.
@@ -82,9 +83,17 @@ class LunaPart:
         -------
         list of list of ScanResult
             The results of all scans, for each of the settings.
+
+        Raises
+        ------
+        ValueError
+            If the part was `scored` with other candidates.
         """
+        others = [uid for uid, judged in self.judged.items() if judged.params != candidates]
+        if others:
+            raise ValueError(f"the part was scored with {self.judged[others[0]].params}, got {candidates}")
         tasks = (
-            joblib.delayed(_evaluate)(uid, folder, self.nodules[uid], settings, candidates, self.scorer(uid))
+            joblib.delayed(_evaluate)(uid, folder, self.nodules[uid], settings, candidates, self.judged.get(uid))
             for uid, folder in self.maps.items()
         )
         by_scan = joblib.Parallel(n_jobs=job_count())(tasks)
@@ -108,9 +117,8 @@ def _known(
     return probabilities
 
 
-def _score(folder: Path, candidates: CandidateParams, scorer: Scorer) -> NDArray[np.float64]:
-    segmentation = segmentation_store.load(folder)
-    return score(segmentation, propose(segmentation, candidates), scorer)
+def _judge(folder: Path, candidates: CandidateParams, scorer: Scorer) -> JudgedProposals:
+    return judge(segmentation_store.load(folder), candidates, scorer)
 
 
 def _evaluate(
@@ -119,6 +127,8 @@ def _evaluate(
     nodules: list[NoduleAnnotation],
     settings: Sequence[SegmentationSettings],
     candidates: CandidateParams,
-    scorer: Scorer,
+    judged: JudgedProposals | None,
 ) -> list[ScanResult]:
-    return evaluate_each(uid, segmentation_store.load(folder), nodules, settings, candidates, scorer)
+    segmentation = segmentation_store.load(folder)
+    judged = judged or judge(segmentation, candidates, unet_scorer)
+    return evaluate_judged(uid, segmentation, nodules, settings, judged)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,15 @@ from nodules import params, tracking
 from nodules.evaluation import nodule_finding
 from nodules.imaging.candidates import SegmentationSettings
 from nodules.imaging.proposals import CandidateParams
-from nodules.models import tuning
+from nodules.models.fingerprint import fingerprint_of
+from nodules.models.segmentation_search import SegmentationSearch, suggest_segmentation
+from nodules.models.study import run_study
+from nodules.models.study_charts import trial_table
 from nodules.stages.luna_part import LunaPart, by_rescorer
 from nodules.stages.settings import RunParams
 from nodules.stages.study_log import log_study
-from nodules.waiting_scans import work_folder
+from nodules.stages.trial_place import trial_place
+from nodules.waiting_scans import source_md5
 
 if TYPE_CHECKING:
     import optuna
@@ -26,34 +31,38 @@ FIRST_TRIAL = {"threshold": 0.5, "dilation_mm": 2.0, "min_probability": 0.5}
 
 def main(luna_root: Path, split: Path, maps: Path, rescorer: Path, tuned: Path, plot: Path) -> None:
     """Write the best settings, and all trials for a plot."""
-    run, search = params.load("run", RunParams), params.load("tune_segmentation", tuning.SegmentationSearch)
+    run, search = params.load("run", RunParams), params.load("tune_segmentation", SegmentationSearch)
     candidates = params.load("candidates", CandidateParams)
     validation = LunaPart.load("validation", luna_root, split, maps)
-    journal = work_folder("tune_segmentation", (maps, split, rescorer)) / "trials.log"
+    place = trial_place("tune_segmentation", [maps, split, rescorer])
+    ranges = replace(search, trials=1, time_budget_s=None)  # a longer search of the same ranges goes on with these
+    inputs = [luna_root / "annotations.csv", split, rescorer, *validation.maps.values()]
     with tracking.stage_run("tune_segmentation", search, [split, maps, rescorer]) as stage:
         validation = validation.scored(candidates, by_rescorer(rescorer))
-        study = tuning.run_study(
+        study = run_study(
             _objective(validation, search, candidates),
             name="tune_segmentation",
             direction="maximize",
             trials=search.trials,
             seed=run.seed,
             first_trials=[FIRST_TRIAL],
-            journal=journal,
-            fingerprint=tuning.fingerprint_of(search, candidates),
+            storage=place,
+            fingerprint=fingerprint_of(ranges, candidates, source_md5(), *inputs),
+            in_flight=1,  # a trial spreads its scans over all cores, so the sampler may know every trial before its own
+            time_budget_s=search.time_budget_s,
         )
         log_study(stage, study, "score")
         stage.log_metrics(study.best_params)
         tuned.write_text(json.dumps(study.best_params, indent=2) + "\n")
         plot.parent.mkdir(parents=True, exist_ok=True)
-        tuning.trial_table(study).to_csv(plot, index=False)
+        trial_table(study).to_csv(plot, index=False)
 
 
 def _objective(
-    validation: LunaPart, search: tuning.SegmentationSearch, candidates: CandidateParams
+    validation: LunaPart, search: SegmentationSearch, candidates: CandidateParams
 ) -> Callable[[optuna.Trial], float]:
     def objective(trial: optuna.Trial) -> float:
-        settings = SegmentationSettings(**tuning.suggest_segmentation(trial, search))
+        settings = SegmentationSettings(**suggest_segmentation(trial, search))
         (results,) = validation.evaluate([settings], candidates)
         return nodule_finding.tuning_score(results, search.allowed_false_positives)
 
