@@ -1,164 +1,91 @@
-"""Classifiers from patient features to a probability of cancer: out-of-fold, fitted, saved without pickle."""
+"""Classifiers from patient features to a calibrated probability of cancer: fitted, asked, judged out of fold."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import pandas as pd
-from annotated_types import Ge, Gt, Le
-from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import StratifiedKFold
-from skops import io as skops_io
-from xgboost import XGBClassifier
 
-ModelName = Literal["random_forest", "xgboost", "all_positive", "all_negative", "prior"]
-MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
+from nodules.models.calibration import Calibration, choose_and_judge
+from nodules.models.classifier_params import (
+    LEARNED,
+    MODEL_NAMES,
+    ClassifierParams,
+    ExtraTreesParams,
+    LearnedName,
+    LogisticParams,
+    ModelName,
+    RandomForestParams,
+    XGBoostParams,
+)
+from nodules.models.cross_fitting import Array, HeldOut, fit_families, held_out_predictions, mean_of, settled
+from nodules.models.estimators import FAMILIES, Estimator, families_of, fit_constant
+from nodules.models.labelled_table import LabelledTable, labelled_table, numbers, seed_of, usable_folds
 
-_DESCRIPTION, _BOOSTER, _FOREST = "classifier.json", "xgboost.json", "random_forest.skops"
-# What a saved Random Forest holds beyond the types skops knows to be harmless; anything else is refused at load.
-_FOREST_TYPES = ("sklearn.tree._tree.Tree",)
+__all__ = [
+    "LEARNED",
+    "MODEL_NAMES",
+    "Classifier",
+    "ClassifierParams",
+    "ExtraTreesParams",
+    "LearnedName",
+    "LogisticParams",
+    "ModelName",
+    "RandomForestParams",
+    "XGBoostParams",
+    "fit",
+    "out_of_fold",
+    "predict",
+    "usable_folds",
+]
 
-
-@dataclass(frozen=True)
-class RandomForestParams:
-    """Random Forest; the tutorial's has 100 trees and leaves of one patient."""
-
-    trees: Annotated[int, Gt(0)]
-    min_samples_leaf: Annotated[int, Gt(0)]
-
-
-@dataclass(frozen=True)
-class XGBoostParams:
-    """Boosted trees; the tutorial's raise `scale_pos_weight` to 3, which costs calibration."""
-
-    learning_rate: Annotated[float, Gt(0), Le(1)]
-    max_depth: Annotated[int, Gt(0)]
-    n_estimators: Annotated[int, Gt(0)]
-    subsample: Annotated[float, Gt(0), Le(1)]
-    colsample_bytree: Annotated[float, Gt(0), Le(1)]
-    min_child_weight: Annotated[float, Ge(0)]
-    reg_lambda: Annotated[float, Ge(0)]
-    scale_pos_weight: Annotated[float, Gt(0)]
-
-
-@dataclass(frozen=True)
-class ClassifierParams:
-    """Settings of every model and the number of folds they are judged by."""
-
-    folds: Annotated[int, Ge(2)]
-    random_forest: RandomForestParams
-    xgboost: XGBoostParams
-
-
-class ConstantModel:
-    """Gives every patient one probability: 1, 0, or the share of cancer among the patients it was fitted to."""
-
-    def __init__(self, probability: float | None = None) -> None:
-        self.probability = probability
-
-    def fit(self, values: NDArray[np.float64], labels: NDArray[np.int64]) -> ConstantModel:  # noqa: ARG002
-        """Keep the given probability, or take the share of positive labels where none was given."""
-        return ConstantModel(float(labels.mean()) if self.probability is None else self.probability)
-
-    def predict_proba(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probability of class 0 and of class 1 for each row, as scikit-learn's models give it."""
-        if self.probability is None:
-            raise ValueError("the prior model must be fitted before it predicts")
-        return np.tile([1 - self.probability, self.probability], (len(values), 1))
-
-
-Estimator: TypeAlias = RandomForestClassifier | XGBClassifier | ConstantModel
+_INNER, _FINAL, _CALIBRATION = range(3)
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A fitted model with the names of its features in the order it was fitted to."""
+    """A fitted model.
+
+    Attributes
+    ----------
+    name : str
+        One of `MODEL_NAMES`.
+    features : tuple of str
+        The columns it uses, in the order it was fitted to; none for the constant models.
+    members : dict of Estimator
+        Fitted models by family, whose mean is taken; one, but for ``average``. A constant model stands under its name.
+    calibration : Calibration, optional
+        Of the mean; None for the constant models.
+    """
 
     name: ModelName
-    estimator: Estimator
     features: tuple[str, ...]
+    members: dict[str, Estimator]
+    calibration: Calibration | None
+
+    def stated(self, values: Array) -> Array:
+        """Probabilities before calibration of rows of `features`, float64 (patients,)."""
+        return np.asarray(np.mean([member.probabilities(values) for member in self.members.values()], axis=0))
 
 
-def build(name: ModelName, params: ClassifierParams, seed: int, threads: int = 1) -> Estimator:
-    """Make an unfitted model; `threads` changes its speed only.
+@dataclass(frozen=True)
+class Candidacy:
+    """What the training patients say about one model before it is fitted to all of them.
 
-    Raises
-    ------
-    ValueError
-        If `name` is not one of `MODEL_NAMES`.
-    """
-    if name == "random_forest":
-        forest = params.random_forest
-        return RandomForestClassifier(
-            forest.trees, min_samples_leaf=forest.min_samples_leaf, random_state=seed, n_jobs=threads
-        )
-    if name == "xgboost":
-        return XGBClassifier(objective="binary:logistic", random_state=seed, n_jobs=threads, **vars(params.xgboost))
-    constants = {"all_positive": 1.0, "all_negative": 0.0, "prior": None}
-    if name not in constants:
-        raise ValueError(f"the model must be one of {', '.join(MODEL_NAMES)}, got {name!r}")
-    return ConstantModel(constants[name])
-
-
-def usable_folds(labels: pd.Series, folds: int) -> int:
-    """Lower `folds` to the patients of the rarer class, so that every class can appear in every fold.
-
-    Raises
-    ------
-    ValueError
-        If a class has fewer than two patients.
-    """
-    rarest = min(int((labels == label).sum()) for label in (0, 1))
-    if rarest < 2:
-        counts = {label: int((labels == label).sum()) for label in (0, 1)}
-        raise ValueError(f"cross-validation needs at least 2 patients of each class, got {counts}")
-    return min(folds, rarest)
-
-
-def out_of_fold(
-    name: ModelName,
-    features: pd.DataFrame,
-    labels: pd.Series,
-    params: ClassifierParams,
-    seed: int,
-    threads: int = 1,
-) -> pd.Series:
-    """Predict every patient by a model that was fitted without them.
-
-    Folds are shuffled by `seed` and stratified by label. The order of the rows does not matter.
-
-    Parameters
+    Attributes
     ----------
-    features : DataFrame
-        One row per patient, indexed by patient id; missing values may be NaN.
-    labels : Series of 0 and 1
-        The same patients.
-    params : ClassifierParams
-        `folds` is lowered to `usable_folds`.
-
-    Returns
-    -------
-    Series
-        ``probability`` of cancer in the order of `features`.
-
-    Raises
-    ------
-    ValueError
-        If a patient appears twice or in only one of the tables, a label is not 0 or 1, a feature is not a number, or a
-        class has fewer than two patients.
+    calibration : Calibration
+        Fitted to the held-out predictions.
+    calibrated : float64 (patients,)
+        Those predictions, calibrated.
+    log_loss : float
+        Of patients predicted and calibrated without themselves.
     """
-    values, truth, patients = _table(features, labels)
-    chances = np.empty(len(truth))
-    for train, held_out in _splits(truth, usable_folds(labels, params.folds), seed):
-        estimator = build(name, params, seed, threads).fit(values[train], truth[train])
-        chances[held_out] = _positive_column(estimator, values[held_out])
-    return pd.Series(chances, index=patients, name="probability").loc[features.index]
+
+    calibration: Calibration
+    calibrated: Array
+    log_loss: float
 
 
 def fit(
@@ -169,122 +96,128 @@ def fit(
     seed: int,
     threads: int = 1,
 ) -> Classifier:
-    """Fit one model to all patients; the tables are those of `out_of_fold`."""
-    values, truth, _ = _table(features, labels)
-    estimator = build(name, params, seed, threads).fit(values, truth)
-    return Classifier(name, estimator, tuple(features.columns))
+    """Fit one model to all patients, calibrated on predictions of theirs by models that did not see them.
+
+    Columns are screened, a penalty and a calibration are chosen within `params.inner_folds` folds of these patients.
+    The order of rows does not matter.
+
+    Parameters
+    ----------
+    features : DataFrame
+        One row per patient, indexed by patient id; missing values may be NaN.
+    labels : Series of 0 and 1
+        The same patients.
+
+    Raises
+    ------
+    ValueError
+        If `name` is not one of `MODEL_NAMES`, a patient appears twice or in only one of the tables, a label is not 0
+        or 1, or a feature is not a number.
+    """
+    families = families_of(name)
+    table = labelled_table(features, labels)
+    if not families:
+        return constant(name, table)
+    held_out = held_out_predictions(
+        families, table, params, seed_of(seed, _INNER), folds=params.inner_folds, threads=threads
+    )
+    params, held_out = settled(params, table, held_out)
+    chosen = candidacy(name, table, held_out, seed)
+    return fit_settled((name,), table, params, {name: chosen.calibration}, seed, threads)[name]
+
+
+def candidacy(name: ModelName, table: LabelledTable, held_out: HeldOut, seed: int) -> Candidacy:
+    """Calibrate a learned model on its held-out predictions; `held_out` has one variant per family."""
+    chances = mean_of(name, held_out)
+    calibration, loss = choose_and_judge(table.truth, chances, seed_of(seed, _CALIBRATION))
+    return Candidacy(calibration, calibration.of(chances), loss)
+
+
+def candidacies(
+    table: LabelledTable, params: ClassifierParams, seed: int, jobs: int = 1
+) -> tuple[ClassifierParams, dict[LearnedName, Candidacy]]:
+    """Judge all learned models among the patients of `table`; gives the settings with the penalty settled as well."""
+    held_out = held_out_predictions(FAMILIES, table, params, seed_of(seed, _INNER), folds=params.inner_folds, jobs=jobs)
+    params, held_out = settled(params, table, held_out)
+    return params, {name: candidacy(name, table, held_out, seed) for name in LEARNED}
+
+
+def fit_settled(
+    names: tuple[ModelName, ...],
+    table: LabelledTable,
+    params: ClassifierParams,
+    calibrations: dict[ModelName, Calibration],
+    seed: int,
+    threads: int = 1,
+) -> dict[ModelName, Classifier]:
+    """Fit learned models to all patients; `params` hold a single penalty."""
+    families = tuple(family for family in FAMILIES if any(family in families_of(name) for name in names))
+    columns, fitted = fit_families(families, table, params, seed_of(seed, _FINAL), threads)
+    used = tuple(table.columns[column] for column in columns)
+    return {
+        name: Classifier(name, used, {family: fitted[family][0] for family in families_of(name)}, calibrations[name])
+        for name in names
+    }
+
+
+def constant(name: ModelName, table: LabelledTable) -> Classifier:
+    """Fit a model that looks at no feature."""
+    return Classifier(name, (), {name: fit_constant(name, table.truth)}, None)
 
 
 def predict(classifier: Classifier, features: pd.DataFrame) -> pd.Series:
     """Probability of cancer of each row of `features`.
 
-    Columns are taken by name: their order is free and columns the model does not know are left aside.
+    Columns are taken by name: their order is free and columns the model does not use are left aside.
 
     Raises
     ------
     ValueError
-        If a column the model was fitted to is missing, appears twice or does not hold numbers.
+        If a column the model uses is missing, appears twice or does not hold numbers.
     """
-    missing = [name for name in classifier.features if name not in features.columns]
-    if missing:
-        raise ValueError(f"the {classifier.name} model needs the features {missing}, which the table lacks")
-    values = _numbers(features[list(classifier.features)])
-    chances = _positive_column(classifier.estimator, values) if len(values) else np.empty(0)
+    values = used_values(classifier, features)
+    chances = classifier.stated(values) if len(values) else np.empty(0)
+    if classifier.calibration is not None:
+        chances = classifier.calibration.of(chances)
     return pd.Series(chances, index=features.index, name="probability")
 
 
-def save(classifier: Classifier, folder: Path) -> None:
-    """Write `classifier.json` and, beside it, the trees: XGBoost's own JSON, or a Random Forest as a skops file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    description: dict[str, Any] = {
-        "model": classifier.name,
-        "classes": [0, 1],
-        "features": list(classifier.features),
-    }
-    if isinstance(classifier.estimator, ConstantModel):
-        description["probability"] = classifier.estimator.probability
-    elif isinstance(classifier.estimator, XGBClassifier):
-        classifier.estimator.save_model(folder / _BOOSTER)
-    else:
-        skops_io.dump(classifier.estimator, folder / _FOREST)
-    (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+def used_values(classifier: Classifier, features: pd.DataFrame) -> Array:
+    """Values of the columns a classifier uses, float64 (patients, features); raises what `predict` raises."""
+    missing = [name for name in classifier.features if name not in features.columns]
+    if missing:
+        raise ValueError(f"the {classifier.name} model needs the features {missing}, which the table lacks")
+    return numbers(features[list(classifier.features)])
 
 
-def load(folder: Path) -> Classifier:
-    """Read what `save` wrote; nothing in the files is executed.
+def out_of_fold(
+    name: ModelName,
+    features: pd.DataFrame,
+    labels: pd.Series,
+    params: ClassifierParams,
+    seed: int,
+    threads: int = 1,
+) -> pd.Series:
+    """Predict every patient, uncalibrated, by a model that was fitted without them.
+
+    Folds are shuffled by `seed` and stratified by label; `params.folds` is lowered to `usable_folds`. A penalty is
+    the best one over all folds. Tables and errors are those of `fit`.
+
+    Returns
+    -------
+    Series
+        ``probability`` of cancer in the order of `features`.
 
     Raises
     ------
     ValueError
-        If the description is not of a classifier, the trees do not fit it, or a type in the file is not trusted.
+        If a class has fewer than two patients.
     """
-    description = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
-    name, features = description.get("model"), description.get("features")
-    if name not in MODEL_NAMES or not isinstance(features, list) or description.get("classes") != [0, 1]:
-        raise ValueError(f"{folder / _DESCRIPTION} must name a model, its classes [0, 1] and features")
-    estimator = _load_estimator(name, folder, description)
-    width = getattr(estimator, "n_features_in_", len(features))
-    if width != len(features):
-        raise ValueError(
-            f"the model in {folder} was fitted to {width} features, but {_DESCRIPTION} names {len(features)}"
-        )
-    return Classifier(name, estimator, tuple(features))
-
-
-def _load_estimator(name: ModelName, folder: Path, description: dict[str, Any]) -> Estimator:
-    if name == "xgboost":
-        booster = XGBClassifier(n_jobs=1)
-        booster.load_model(folder / _BOOSTER)
-        return booster
-    if name == "random_forest":
-        return _load_forest(folder / _FOREST)
-    return ConstantModel(float(description["probability"]))
-
-
-def _load_forest(path: Path) -> RandomForestClassifier:
-    strangers = sorted(set(skops_io.get_untrusted_types(file=path)) - set(_FOREST_TYPES))
-    if strangers:
-        raise ValueError(f"{path} holds types that a Random Forest does not: {strangers}")
-    forest = skops_io.load(path, trusted=list(_FOREST_TYPES))
-    if not isinstance(forest, RandomForestClassifier):
-        raise ValueError(f"{path} must hold a RandomForestClassifier, got {type(forest).__name__}")
-    return forest
-
-
-def _splits(truth: NDArray[np.int64], folds: int, seed: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    return iter(StratifiedKFold(folds, shuffle=True, random_state=seed).split(np.zeros(len(truth)), truth))
-
-
-def _positive_column(estimator: Estimator, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    if isinstance(estimator, RandomForestClassifier):
-        # Threads add up the trees in the order they finish, which changes the last digit.
-        estimator.set_params(n_jobs=1)
-    return np.asarray(estimator.predict_proba(values)[:, 1], dtype=np.float64)
-
-
-def _table(features: pd.DataFrame, labels: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.int64], pd.Index]:
-    """Values, labels and patients, sorted by patient so that nothing depends on the order of the rows."""
-    for what, index in (("features", features.index), ("labels", labels.index)):
-        if not index.is_unique:
-            raise ValueError(f"every patient must appear once in the {what}, got {index[index.duplicated()][0]} twice")
-    strangers = features.index.symmetric_difference(labels.index)
-    if len(strangers):
-        raise ValueError(f"features and labels must hold the same patients, got {list(strangers[:3])} in only one")
-    if not labels.isin([0, 1]).all():
-        raise ValueError(f"labels must be 0 or 1, got {labels[~labels.isin([0, 1])].iloc[0]!r}")
-    ordered = features.sort_index()
-    return _numbers(ordered), labels.loc[ordered.index].to_numpy(dtype=np.int64), ordered.index
-
-
-def _numbers(features: pd.DataFrame) -> NDArray[np.float64]:
-    if not features.columns.is_unique:
-        raise ValueError(f"feature {features.columns[features.columns.duplicated()][0]!r} appears twice")
-    words = [name for name, kind in features.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-    if words:
-        raise ValueError(f"features must be numbers, got words or objects in {words[:3]}")
-    values = features.to_numpy(dtype=float, na_value=np.nan)
-    # Both models work in float32.
-    too_large = (np.abs(values) > np.finfo(np.float32).max).any(axis=0)
-    if too_large.any():
-        raise ValueError(f"features must be finite, got {features.columns[too_large][0]!r} with a value beyond float32")
-    return values
+    families = families_of(name)
+    table = labelled_table(features, labels)
+    usable_folds(table.truth, params.folds)
+    if not families:
+        raise ValueError(f"a model that learns has predictions out of fold, got {name!r}")
+    held_out = held_out_predictions(families, table, params, seed, folds=params.folds, threads=threads)
+    _, held_out = settled(params, table, held_out)
+    return pd.Series(mean_of(name, held_out), index=table.patients, name="probability").loc[features.index]

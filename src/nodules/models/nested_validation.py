@@ -1,0 +1,174 @@
+"""Nested, repeated cross-validation: everything that is chosen is chosen without the patients it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve
+
+from nodules.models.classifier import (
+    Candidacy,
+    Classifier,
+    candidacies,
+    constant,
+    fit_settled,
+    predict,
+)
+from nodules.models.classifier_params import LEARNED, MODEL_NAMES, ClassifierParams, LearnedName, XGBoostParams
+from nodules.models.labelled_table import LabelledTable, labelled_table, refuse_scans_entered_twice, seed_of, splits
+
+Tuner = Callable[[pd.DataFrame, pd.Series, ClassifierParams, int], XGBoostParams]
+"""Tunes XGBoost on the features and labels of the patients it is given."""
+
+# The model chosen among equally good ones is the first of these.
+_PREFERENCE: tuple[LearnedName, ...] = ("average", "logistic", "extra_trees", "xgboost", "random_forest")
+_SPLITS, _WORK = range(2)
+
+
+@dataclass(frozen=True)
+class NestedPredictions:
+    """Predictions of every patient by models that were chosen and fitted without them.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per patient and repeat: ``id``, ``repeat`` and ``fold`` (from 0), ``label``, one probability per
+        `MODEL_NAMES`, ``chosen`` (of the model chosen in that fold), ``chosen_model`` and ``threshold`` (the best F1
+        of the chosen model's inner predictions for that fold's training patients).
+    """
+
+    table: pd.DataFrame
+
+    def of_model(self, name: str) -> list[pd.Series]:
+        """One series of probabilities by patient id per repeat; `name` is one of `MODEL_NAMES` or ``chosen``."""
+        if name not in (*MODEL_NAMES, "chosen"):
+            raise ValueError(f"the model must be one of {', '.join(MODEL_NAMES)} or chosen, got {name!r}")
+        return [part.set_index("id")[name] for _, part in self.table.groupby("repeat")]
+
+
+@dataclass(frozen=True)
+class _OuterFold:
+    repeat: int
+    fold: int
+    train: NDArray[np.intp]
+    held_out: NDArray[np.intp]
+
+
+def validate(
+    features: pd.DataFrame,
+    labels: pd.Series,
+    params: ClassifierParams,
+    seed: int,
+    *,
+    tune: Tuner | None = None,
+    jobs: int = 1,
+    done: Callable[[], None] | None = None,
+) -> NestedPredictions:
+    """Predict every patient `params.repeats` times from outside their fold.
+
+    In each fold the columns, the settings of XGBoost (by `tune`), the penalty, the calibrations, the model and its
+    threshold are chosen among the other patients only. Folds run in `jobs` processes, of which the result does not
+    depend; `done` is called after each of them.
+
+    Parameters
+    ----------
+    features : DataFrame
+        One row per patient, indexed by patient id; missing values may be NaN.
+    labels : Series of 0 and 1
+        The same patients.
+
+    Raises
+    ------
+    ValueError
+        What `classifier.fit` refuses; a class with fewer than two patients; one scan under two patient ids.
+    """
+    table = labelled_table(features, labels)
+    refuse_scans_entered_twice(table)
+    outer = [
+        _OuterFold(repeat, fold, train, held_out)
+        for repeat in range(params.repeats)
+        for fold, (train, held_out) in enumerate(splits(table.truth, params.folds, seed_of(seed, _SPLITS, repeat)))
+    ]
+    parts = []
+    for part in joblib.Parallel(n_jobs=jobs, return_as="generator")(
+        joblib.delayed(_judge)(table, one, params, seed, tune) for one in outer
+    ):
+        parts.append(part)
+        if done is not None:
+            done()
+    return NestedPredictions(pd.concat(parts).sort_values(["repeat", "id"], kind="stable").reset_index(drop=True))
+
+
+def fit_chosen(
+    features: pd.DataFrame,
+    labels: pd.Series,
+    params: ClassifierParams,
+    seed: int,
+    *,
+    tune: Tuner | None = None,
+    jobs: int = 1,
+) -> tuple[Classifier, dict[LearnedName, float], float]:
+    """Choose and fit a model on all patients.
+
+    Returns
+    -------
+    Classifier, dict, float
+        The model with the lowest inner log-loss, the inner log-loss of every learned model, and the threshold of the
+        best F1 on the chosen model's inner predictions.
+    """
+    table = labelled_table(features, labels)
+    params = _tuned(table, params, seed, tune)
+    params, found = candidacies(table, params, seed, jobs)
+    name = best(found)
+    fitted = fit_settled((name,), table, params, {name: found[name].calibration}, seed, threads=jobs)[name]
+    threshold = best_f1_threshold(table.truth, found[name].calibrated)
+    return fitted, {learned: one.log_loss for learned, one in found.items()}, threshold
+
+
+def best(found: dict[LearnedName, Candidacy]) -> LearnedName:
+    """Give the model with the lowest inner log-loss."""
+    return min(_PREFERENCE, key=lambda name: found[name].log_loss)
+
+
+def best_f1_threshold(truth: NDArray[np.int64], chances: NDArray[np.float64]) -> float:
+    """Lowest probability to call cancer for the highest F1."""
+    precision, recall, thresholds = precision_recall_curve(truth, chances)
+    # 2PR / (P + R), and 0 where both are.
+    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    return float(thresholds[np.argmax(f1[:-1])])
+
+
+def _tuned(table: LabelledTable, params: ClassifierParams, seed: int, tune: Tuner | None) -> ClassifierParams:
+    if tune is None:
+        return params
+    features = pd.DataFrame(table.values, index=table.patients, columns=list(table.columns))
+    return replace(params, xgboost=tune(features, pd.Series(table.truth, index=table.patients), params, seed))
+
+
+def _judge(
+    table: LabelledTable, outer: _OuterFold, params: ClassifierParams, seed: int, tune: Tuner | None
+) -> pd.DataFrame:
+    """Rows of `NestedPredictions.table` for one outer fold."""
+    training, held_out = table.rows(outer.train), table.rows(outer.held_out)
+    seed = seed_of(seed, _WORK, outer.repeat, outer.fold)
+    params = _tuned(training, params, seed, tune)
+    params, found = candidacies(training, params, seed)
+    fitted = fit_settled(LEARNED, training, params, {name: one.calibration for name, one in found.items()}, seed)
+    classifiers = {name: fitted.get(name) or constant(name, training) for name in MODEL_NAMES}
+    features = pd.DataFrame(held_out.values, index=held_out.patients, columns=list(held_out.columns))
+    rows = pd.DataFrame({name: predict(classifiers[name], features) for name in MODEL_NAMES})
+    chosen = best(found)
+    rows = rows.assign(
+        chosen=rows[chosen],
+        chosen_model=chosen,
+        threshold=best_f1_threshold(training.truth, found[chosen].calibrated),
+    )
+    before = {"id": held_out.patients, "repeat": outer.repeat, "fold": outer.fold, "label": held_out.truth}
+    for position, (name, values) in enumerate(before.items()):
+        rows.insert(position, name, values)
+    return rows.reset_index(drop=True)
