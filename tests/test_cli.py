@@ -147,7 +147,13 @@ def test_refused_scan_as_json_is_a_verdict(model, tiny_pipeline, tmp_path):
     )
     assert predicted.exit_code == checked.exit_code == 1
     verdict = json.loads(checked.stdout)
-    assert json.loads(predicted.stdout) == {"probability": None, "nodules": [], "verdict": verdict, "features": {}}
+    assert json.loads(predicted.stdout) == {
+        "probability": None,
+        "nodules": [],
+        "verdict": verdict,
+        "features": {},
+        "explanation": [],
+    }
     assert (verdict["status"], verdict["facts"]) == ("unusable", {})
     assert "text.mha" in verdict["reasons"][0]
 
@@ -288,5 +294,5 @@ def test_ensemble_refuses_what_does_not_fit(folds, tmp_path):
 def test_help_names_the_commands():
     result = nodules("--help")
     assert result.exit_code == 0
-    for command in ("check", "ensemble", "froc", "lungs", "predict"):
+    for command in ("check", "classify", "ensemble", "froc", "lungs", "predict"):
         assert command in result.stdout

@@ -101,11 +101,12 @@ def load_all_sections(path: Path) -> None:
     from nodules.imaging.lung_mask import LungMaskParams
     from nodules.imaging.lung_roi import LungRoiParams
     from nodules.imaging.slice_context import ContextParams
-    from nodules.models.classifier import ClassifierParams
+    from nodules.models.classifier_params import ClassifierParams
     from nodules.models.rescorer_training import RescorerParams
+    from nodules.models.segmentation_search import SegmentationSearch
     from nodules.models.segmenter import SegmenterParams
     from nodules.models.training import TrainingParams
-    from nodules.models.tuning import SegmentationSearch, XGBoostSearch
+    from nodules.models.tuning import XGBoostSearch
     from nodules.scans.extraction import ExtractParams
     from nodules.scans.phantom.patient import PhantomParams
     from nodules.scans.reading import ReadingParams

@@ -347,6 +347,27 @@ def test_registered_model_loads_by_its_alias(client, tmp_path):
     assert loaded.predict([1.5, 2.0]) == [3.0, 4.0]
 
 
+def test_challenger_says_why_and_leaves_the_champion_where_it_is(client, tmp_path):
+    import mlflow
+
+    (tmp_path / "doubler.py").write_text(MODEL)
+    folder = tmp_path / "saved"
+    mlflow.pyfunc.save_model(str(folder), python_model=str(tmp_path / "doubler.py"), pip_requirements=["mlflow"])
+    with tracking.stage_run("package", {}) as run:
+        assert run.left_by("champion", "judged_on.csv", "gate") is None
+        first = run.register(folder, {}, "gate", "champion", "it is the first")
+        assert run.left_by("champion", "judged_on.csv", "gate") == (first, None)
+        run.log_text("id,label\na,1\n", "judged_on.csv")
+    with tracking.stage_run("package", {}) as later:
+        second = later.register(folder, {}, "gate", "challenger", "it is worse " * 60)
+        assert later.left_by("champion", "judged_on.csv", "gate") == (first, "id,label\na,1\n")
+    assert str(client.get_model_version_by_alias("gate", "champion").version) == first
+    version = client.get_model_version_by_alias("gate", "challenger")
+    assert str(version.version) == second
+    assert version.description == "it is worse " * 60
+    assert version.tags["alias.reason"] == version.description[:500]
+
+
 def test_absent_server_is_told_at_once(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with (

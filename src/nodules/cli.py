@@ -148,6 +148,49 @@ def froc(submission: Path, annotations: Path, excluded: Path | None, seriesuids:
 
 
 @main.command()
+@click.argument("features", type=click.Path(path_type=Path))
+@click.argument("labels", type=click.Path(path_type=Path))
+@click.option("--holdout", type=click.Path(path_type=Path), help="Labels of patients that take no part in anything.")
+@click.option(
+    "--trials",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Settings of XGBoost to try by Optuna, anew in each fold; 0 takes those of the parameter file.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; default classify-FEATURES.")
+@PARAMS
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object, and nothing else.")
+def classify(
+    features: Path,
+    labels: Path,
+    holdout: Path | None,
+    trials: int,
+    output: Path | None,
+    params_file: Path,
+    as_json: bool,
+) -> None:
+    """Choose, fit and judge classifiers of cancer on any table.
+
+    FEATURES is .csv, .csv.gz or .parquet: a patient id, then numbers. LABELS has the columns id and cancer. All models
+    are validated on the patients of LABELS (nested cross-validation), the best is fitted to all of them, and judged on
+    --holdout. Patients without a label in LABELS get a probability in submission.csv. MLflow keeps the run.
+    """
+    from nodules.stages import classify_table
+    from nodules.tracking import TrackingError
+
+    folder = output or Path(f"classify-{features.name.split('.')[0]}")
+    if not as_json:
+        click.echo(f"results go to {folder}", err=True)
+    try:
+        settings = classify_table.Settings.load(params_file, trials)
+        answer = classify_table.classify(features, labels, holdout, settings, folder)
+    except (ValueError, TrackingError) as error:  # each says what was wanted of the tables
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(answer) if as_json else "\n".join(classify_table.summary(answer)))
+
+
+@main.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to make.")
 @click.option("--flips", type=click.Choice(["1", "2", "4"]), help="In place of the folders' own segmenter.flips.")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "lung-cancer-diagnosis"
 PARENT_TAG = "mlflow.parentRunId"
+REASON_TAG = "alias.reason"
+LONGEST_TAG = 500
 LONGEST_PARAM = 6000  # MLflow refuses longer ones
 BATCH = 100  # params in one request
 
@@ -80,6 +82,10 @@ class StageRun:
         """Log a table as ``tables/<name>.csv``."""
         self.client.log_text(self.run_id, table.to_csv(index=False), f"tables/{name}.csv")
 
+    def log_text(self, text: str, name: str) -> None:
+        """Log a text as the artifact `name`; the tracker's pages show HTML as it is meant."""
+        self.client.log_text(self.run_id, text, name)
+
     def log_file(self, path: Path, folder: str | None = None) -> None:
         """Log one file, or all of a folder, below `folder` of the run's artifacts."""
         log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
@@ -133,6 +139,7 @@ class StageRun:
         metrics: Mapping[str, Any],
         name: str = MODEL_NAME,
         alias: str | None = "champion",
+        reason: str = "",
     ) -> str:
         """Store a saved MLflow model, register it and point the alias at it.
 
@@ -144,6 +151,8 @@ class StageRun:
             Quality of this model, kept with it.
         alias : str or None
             ``models:/<name>@<alias>`` loads this version from now on; None leaves the alias where it is.
+        reason : str
+            Why it got that alias: the version's description, and its tag ``alias.reason``.
 
         Returns
         -------
@@ -163,7 +172,32 @@ class StageRun:
         self.client.finalize_logged_model(model_id, "READY")
         self.client.log_outputs(self.run_id, [LoggedModelOutput(model_id, step=0)])
         self.client.log_batch(self.run_id, metrics=_metrics(metrics, 0, model_id))
-        return _new_version(self.client, name, model_id, self.run_id, alias)
+        version = _new_version(self.client, name, model_id, self.run_id, alias)
+        if reason:
+            self.client.update_model_version(name, version, reason)
+            self.client.set_model_version_tag(name, version, REASON_TAG, reason[:LONGEST_TAG])
+        return version
+
+    def left_by(self, alias: str, artifact: str, name: str = MODEL_NAME) -> tuple[str, str | None] | None:
+        """Find the registered version under an alias, and read a text that the run which registered it left.
+
+        Returns
+        -------
+        (str, str or None) or None
+            Version and text; no text if that run left none or its store cannot be reached; None without such a version.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            version = self.client.get_model_version_by_alias(name, alias)
+        except MlflowException:
+            return None
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                file = self.client.download_artifacts(str(version.run_id), artifact, folder)
+                return str(version.version), Path(file).read_text(encoding="utf-8")
+        except (MlflowException, OSError):
+            return str(version.version), None
 
 
 def _metrics(metrics: Mapping[str, Any], step: int, model_id: str | None = None) -> list[Metric]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nodules import provenance
-from nodules.tracked_run import PARENT_TAG, StageRun
+from nodules.tracked_run import LONGEST_TAG, PARENT_TAG, StageRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +26,6 @@ PROCESS_TAG = "process"
 EXECUTION_TAG = "pipeline.execution"
 FAILED_TAG = "pipeline.failed"
 KIND_TAG = "mlflow.experimentKind"  # else the UI opens with its pages for language models
-LONGEST_TAG = 500
 SYSTEM_SAMPLING_S = 5.0
 
 

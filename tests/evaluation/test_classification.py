@@ -12,6 +12,7 @@ from nodules.evaluation.classification import (
     classification_report_text,
     confusion_table,
     expected_calibration_error,
+    precision_recall_table,
     roc_table,
 )
 
@@ -46,6 +47,7 @@ class TestMetrics:
                 "skill": 1 - log_loss / prior,
                 "auc": 5 / 6,
                 "brier": (0.01 + 0.36 + 0.36 + 0.04 + 0.01) / 5,
+                "ece": (0.1 + 0.6 + 0.6 + 0.2 + 0.1) / 5,  # each alone in its bin
                 "f1": 0.5,
                 "precision": 0.5,
                 "recall": 0.5,
@@ -100,6 +102,28 @@ class TestTables:
 
     def test_roc_of_one_class_is_empty(self):
         assert roc_table([1, 1], [0.2, 0.3]).empty
+
+    def test_precision_recall_by_hand(self):
+        table = precision_recall_table([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1])
+        assert table["threshold"].tolist() == [0.9, 0.8, 0.7, 0.1]
+        assert table["recall"].tolist() == [0.5, 0.5, 1, 1]
+        assert table["precision"].tolist() == pytest.approx([1, 1 / 2, 2 / 3, 1 / 2])
+
+    def test_precision_recall_without_cancer_is_empty(self):
+        assert precision_recall_table([0, 0], [0.2, 0.3]).empty
+
+    def test_calibration_interval_is_wilsons(self):
+        """8 of 10: 0.490 to 0.943 by Wilson's formula; the same patients predicted twice know no more."""
+        labels = [1] * 8 + [0] * 2
+        once = calibration_table(labels, [0.75] * 10).iloc[0]
+        twice = calibration_table(labels * 2, [0.75] * 20, rows_per_patient=2).iloc[0]
+        assert (once["share_low"], once["share_high"]) == pytest.approx((0.490, 0.943), abs=5e-4)
+        assert twice.to_dict() == pytest.approx(once.to_dict())
+
+    def test_calibration_interval_stays_between_0_and_1(self):
+        row = calibration_table([1, 1], [0.9, 0.9]).iloc[0]
+        assert row["share_high"] == 1.0
+        assert row["share_low"] > 0.3
 
     def test_calibration_by_hand(self):
         table = calibration_table([0, 1, 1, 1], [0.1, 0.2, 0.95, 1.0], bins=4)

@@ -5,10 +5,7 @@ import pandas as pd
 import pytest
 
 from nodules.evaluation import figures
-from nodules.evaluation.classification import calibration_table, roc_table
 from nodules.evaluation.froc import froc_points
-
-LABELS, CHANCES = [1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]
 
 
 def draw(figure):
@@ -27,23 +24,6 @@ def test_training_curves_has_a_panel_per_metric():
     assert [legend_of(axes) for axes in panels] == [["training", "validation"], ["validation"]]
 
 
-def test_roc_names_the_area():
-    axes = draw(figures.roc({"forest": roc_table(LABELS, CHANCES), "one class": roc_table([1], [0.5])})).axes[0]
-    assert legend_of(axes) == ["forest (AUC 0.75)", "chance (AUC 0.50)"]
-
-
-def test_calibration_has_a_line_per_model():
-    axes = draw(figures.calibration({"forest": calibration_table(LABELS, CHANCES)})).axes[0]
-    assert legend_of(axes) == ["perfectly calibrated", "forest"]
-
-
-def test_model_comparison_puts_the_best_on_top_with_its_figures():
-    table = pd.DataFrame({"log_loss": [0.4, 28.0], "prior_log_loss": [0.48] * 2, "auc": [0.8, None]}, ["good", "bad"])
-    axes = draw(figures.model_comparison(table)).axes[0]
-    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["bad", "good"]
-    assert [text.get_text() for text in axes.texts] == ["28.000", "0.400  (AUC 0.80)"]
-
-
 def test_froc_and_size_response():
     points = pd.DataFrame({"false_positives_per_scan": [0.5, 1.0, np.nan], "sensitivity": [0.4, 0.6, 0.5]})
     assert legend_of(draw(figures.froc(points)).axes[0]) == ["mean 0.50"]
@@ -54,10 +34,7 @@ def test_froc_and_size_response():
 
 
 def test_empty_tables_are_drawn():
-    draw(figures.roc({}))
-    draw(figures.calibration({}))
     draw(figures.froc(froc_points([])))
-    draw(figures.model_comparison(pd.DataFrame({"log_loss": [], "prior_log_loss": []})))
     draw(figures.training_curves(pd.DataFrame({"epoch": []})))
 
 

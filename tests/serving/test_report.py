@@ -12,13 +12,20 @@ from nodules.imaging.volume import Volume
 from nodules.scans.verdict import Verdict
 from nodules.serving.report import report
 
+FEATURES = {f"feature{number:02d}": float(number) for number in range(14)} | {"unknown": float("nan")}
+MOVED = {f"feature{number:02d}": (number - 6) / 10 for number in range(14)} | {"unknown": 0.65, "base": -1.3}
+
 
 def answer(probability: np.ndarray) -> dict:
     scan = Volume(np.full(probability.shape, 35, np.int16), (2.0, 1.0, 1.5), (-30.0, 12.0, 100.0))
     lungs = np.full(probability.shape, 2, np.uint8)
     segmentation = Segmentation(scan, lungs, probability.astype(np.float32))
     candidates = find_candidates(segmentation, SegmentationSettings(0.5, 0.0), CandidateParams(3.0, 0.1, 0.3, 0.3))
-    return report(SimpleNamespace(probability=0.25, candidates=candidates.table, verdict=Verdict("ok"), features={}))
+    return report(
+        SimpleNamespace(
+            probability=0.25, candidates=candidates.table, verdict=Verdict("ok"), features=FEATURES, contributions=MOVED
+        )
+    )
 
 
 def test_a_nodule_by_hand():
@@ -45,3 +52,15 @@ def test_a_nodule_by_hand():
 
 def test_no_nodules():
     assert answer(np.zeros((20, 24, 30)))["nodules"] == []
+
+
+def test_explanation_names_what_moved_the_probability_most():
+    moved = json.loads(json.dumps(answer(np.zeros((20, 24, 30))), allow_nan=False))["explanation"]
+    assert len(moved) == 10
+    assert moved[0] == {"name": "feature13", "value": 13.0, "log_odds": 0.7}
+    assert moved[1] == {"name": "unknown", "value": None, "log_odds": 0.65}
+    assert [item["name"] for item in moved[2:4]] == ["feature00", "feature12"], "the same size either way: by name"
+    sizes = [abs(item["log_odds"]) for item in moved]
+    assert sizes == sorted(sizes, reverse=True)
+    assert "feature06" not in {item["name"] for item in moved}, "it moved nothing"
+    assert "base" not in {item["name"] for item in moved}

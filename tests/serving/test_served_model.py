@@ -129,6 +129,9 @@ def assert_same(answer: dict[str, Any], predicted: dict[str, Any]) -> None:
     for nodule, wanted in zip(answer["nodules"], predicted["nodules"], strict=True):
         assert nodule == pytest.approx(wanted, abs=1e-6)
     assert json.loads(answer["features"]) == pytest.approx(predicted["features"], abs=1e-6)
+    for moved, wanted in zip(answer["explanation"], predicted["explanation"], strict=True):
+        assert moved["name"] == wanted["name"]
+        assert moved["log_odds"] == pytest.approx(wanted["log_odds"], abs=1e-5)
     assert answer["verdict"] | {"facts": json.loads(answer["facts"])} == predicted["verdict"]
 
 
@@ -147,6 +150,7 @@ def test_broken_scan_does_not_take_the_good_one_with_it(server, case):
         assert message in answer["verdict"]["reasons"][0]
         assert answer.get("probability") is None
         assert answer["nodules"] == []
+        assert answer["explanation"] == []
 
 
 def test_only_broken_scans(server):

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from nodules.imaging.candidates import SegmentationSettings
-from nodules.models import classifier
+from nodules.models import classifier, classifier_files
+from nodules.models.classifier_params import LEARNED, MODEL_NAMES, XGBoostParams
 from nodules.models.diagnosis import Diagnoser
 from nodules.scans.dsb import patient_folders
 from nodules.scans.luna import series_files
@@ -22,7 +23,7 @@ from nodules.scans.scan import read_scan
 from nodules.serving.packaging import chain_folder
 from tiny_project import TinyProject
 
-MODELS = {"random_forest", "xgboost", "all_positive", "all_negative", "prior"}
+MODELS = set(MODEL_NAMES)
 
 
 def table(project: TinyProject, name: str) -> pd.DataFrame:
@@ -127,7 +128,11 @@ def test_metrics_of_the_rescorer(tiny_pipeline):
 
 def test_metrics_of_the_classifiers(tiny_pipeline):
     numbers = json.loads(tiny_pipeline.path("models/metrics/classifier.json").read_text())
-    assert numbers["chosen"] in {"random_forest", "xgboost"}
+    assert numbers["chosen"] in LEARNED
+    assert set(numbers["inner_log_loss"]) == set(LEARNED)
+    for name in ("log_loss", "skill", "auc", "brier", "ece", "f1_tuned"):
+        assert numbers["validated"][f"{name}_low"] <= numbers["validated"][f"{name}_high"]
+    assert numbers["models"]["prior"]["log_loss_low"] <= numbers["models"]["prior"]["log_loss"]
     assert set(numbers["models"]) == MODELS
     for metrics in numbers["models"].values():
         assert {"log_loss", "f1", "auc", "precision", "recall"} <= set(metrics)
@@ -149,7 +154,7 @@ def test_tuned_values_lie_in_their_ranges(tiny_pipeline):
     assert 0.2 <= tuned["threshold"] <= 0.8
     assert 0 <= tuned["dilation_mm"] <= 8
     boosted = json.loads(tiny_pipeline.path("models/tuned_classifier.json").read_text())
-    assert set(boosted) == set(classifier.XGBoostParams.__dataclass_fields__)
+    assert set(boosted) == set(XGBoostParams.__dataclass_fields__)
     for name in ("segmentation", "classifier"):
         assert len(table(tiny_pipeline, f"models/plots/{name}_trials.csv")) == 2
 
@@ -162,7 +167,7 @@ def diagnoser(tiny_pipeline) -> Diagnoser:
 def test_stages_and_packaged_chain_measure_alike(tiny_pipeline, diagnoser):
     rows = table(tiny_pipeline, "data/dsb/features/features.csv").set_index("id")
     listed = table(tiny_pipeline, "data/dsb/features/candidates.csv").set_index("id")
-    model = classifier.load(tiny_pipeline.path("models/classifier"))
+    model = classifier_files.load(tiny_pipeline.path("models/classifier"))
     busiest = rows["candidate_count"].sort_values().index if "candidate_count" in rows else rows.index
     for patient in (busiest[0], busiest[-1]):
         folder = tiny_pipeline.path(f"data/phantoms/dsb/{patient}")
@@ -172,6 +177,8 @@ def test_stages_and_packaged_chain_measure_alike(tiny_pipeline, diagnoser):
             assert value == pytest.approx(rows.loc[patient, name], abs=1e-9, rel=1e-9), f"{patient}: {name}"
         expected = classifier.predict(model, rows.loc[[patient]]).iloc[0]
         assert diagnosis.probability == pytest.approx(expected, abs=1e-9)
+        log_odds = np.log(diagnosis.probability / (1 - diagnosis.probability))
+        assert sum(diagnosis.contributions.values()) == pytest.approx(log_odds, abs=1e-6)
         pd.testing.assert_frame_equal(
             diagnosis.candidates.reset_index(drop=True),
             listed.loc[listed.index == patient].reset_index(drop=True),
@@ -194,7 +201,7 @@ def test_runs_are_tracked(tiny_pipeline):
     assert set(stages) == tracked
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     children = {stage: {names[k] for k, parent in parents.items() if parent == key} for stage, key in stages.items()}
-    assert children["train_classifier"] == MODELS
+    assert children["train_classifier"] == MODELS | {"chosen"}
     assert children["tune_segmentation"] == children["tune_classifier"] == {"trial 000", "trial 001"}
 
     def files(stage: str, folder: str) -> set[str]:
@@ -202,7 +209,9 @@ def test_runs_are_tracked(tiny_pipeline):
 
     assert "training_curves.png" in files("train_unet", "pictures")
     assert "nodules.png" in files("evaluate_unet", "pictures")
-    assert {"roc.png", "calibration.png", "models.png"} <= files("train_classifier", "pictures")
+    charts = ("roc", "precision_recall", "calibration", "confusion", "importance", "models")
+    assert {f"{name}.png" for name in charts} <= files("train_classifier", "pictures")
+    assert {"report.html", "out_of_fold.csv"} <= files("train_classifier", "")
     assert {"optuna_history.png", "optuna_slice.png"} <= files("tune_segmentation", "pictures")
     for stage, name in (("train_unet", "val_dice"), ("train_rescorer", "accuracy")):
         assert [point.step for point in client.get_metric_history(stages[stage], name)] == [1, 2]
@@ -213,8 +222,12 @@ def test_runs_are_tracked(tiny_pipeline):
             assert "log_loss" in runs[key].data.metrics
     assert runs[stages["train_unet"]].data.params["unet.network.filters"] == "4"
     assert runs[stages["train_rescorer"]].data.params["rescorer.cube.size_px"] == "8"
-    version = client.get_model_version_by_alias("lung-cancer-diagnosis", "champion")
+    validated = json.loads(tiny_pipeline.path("models/metrics/classifier.json").read_text())["validated"]
+    alias = "champion" if validated["skill_low"] > 0 else "challenger"
+    version = client.get_model_version_by_alias("lung-cancer-diagnosis", alias)
     assert version.run_id == stages["package"]
+    assert "skill" in version.description
+    assert version.tags["alias.reason"] == version.description
 
 
 def test_second_run_gives_the_same_bytes(tiny_pipeline, tiny_copy):

@@ -10,6 +10,7 @@ from sklearn import metrics
 # Probabilities are kept this far from 0 and 1 in the log-loss, as the tutorial's published figures were: a certain and
 # wrong answer costs 34.54.
 LOG_LOSS_CLIP = 1e-15
+BINS = 10  # of the calibration
 CLASS_NAMES = ("No Cancer", "Cancer")
 
 
@@ -28,7 +29,8 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, threshol
     Returns
     -------
     dict
-        ``log_loss`` (clipped at 1e-15), ``brier``, ``f1``, ``precision``, ``recall`` (0 where undefined),
+        ``log_loss`` (clipped at 1e-15), ``brier``, ``ece`` (`expected_calibration_error`), ``f1``, ``precision``,
+        ``recall`` (0 where undefined),
         ``positives``, ``patients`` and ``prior_log_loss``, the log-loss of giving every patient the share of cancer
         among these very labels. With both classes present also ``skill`` = 1 - log_loss / prior_log_loss and ``auc``.
 
@@ -44,6 +46,7 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, threshol
         "log_loss": _log_loss(truth, chance),
         "prior_log_loss": _log_loss(truth, prior),
         "brier": float(np.mean((chance - truth) ** 2)),
+        "ece": expected_calibration_error(truth, chance),
         "f1": float(metrics.f1_score(truth, called, zero_division=0)),
         "precision": float(metrics.precision_score(truth, called, zero_division=0)),
         "recall": float(metrics.recall_score(truth, called, zero_division=0)),
@@ -84,36 +87,71 @@ def roc_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(columns, (false_rate, true_rate, finite), strict=True)))
 
 
-def calibration_table(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> pd.DataFrame:
-    """Promised against observed share of cancer in equally wide bins of probability.
+def precision_recall_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+    """Corners of the precision-recall curve, the strictest threshold first.
 
     Returns
     -------
     DataFrame
-        ``low``, ``high`` (the last bin holds 1.0), ``patients``, ``mean_probability``, ``share_positive``; one row per
-        bin that has patients.
+        ``recall``, ``precision``, ``threshold`` (the smallest probability called cancer). No rows without a patient
+        who has cancer.
+    """
+    truth, chance = _paired(labels, probabilities)
+    columns = ["recall", "precision", "threshold"]
+    if not truth.any():
+        return pd.DataFrame({column: [] for column in columns}, dtype=float)
+    precision, recall, thresholds = metrics.precision_recall_curve(truth, chance)
+    # The last corner is a convention without a threshold, which nobody can choose.
+    corners = dict(zip(columns, (recall[:-1], precision[:-1], thresholds), strict=True))
+    return pd.DataFrame(corners).iloc[::-1].reset_index(drop=True)
+
+
+def calibration_table(
+    labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS, rows_per_patient: int = 1
+) -> pd.DataFrame:
+    """Promised against observed share of cancer in equally wide bins of probability.
+
+    Parameters
+    ----------
+    rows_per_patient : int
+        How often each patient was predicted; the interval is that of so many fewer patients.
+
+    Returns
+    -------
+    DataFrame
+        ``low``, ``high`` (the last bin holds 1.0), ``patients``, ``mean_probability``, ``share_positive`` and its 95 %
+        interval ``share_low``, ``share_high`` (Wilson 1927); one row per bin that has patients.
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
     truth, chance = _paired(labels, probabilities)
+    number = bin_numbers(chance, bins)
     edges = np.linspace(0.0, 1.0, bins + 1)
-    number = np.minimum(np.searchsorted(edges, chance, side="right") - 1, bins - 1)
     rows = []
     for index in np.unique(number):
         inside = number == index
+        share, patients = float(truth[inside].mean()), inside.sum() / rows_per_patient
+        low, high = _wilson(share, patients)
         rows.append(
             {
                 "low": edges[index],
                 "high": edges[index + 1],
-                "patients": int(inside.sum()),
+                "patients": patients,
                 "mean_probability": float(chance[inside].mean()),
-                "share_positive": float(truth[inside].mean()),
+                "share_positive": share,
+                "share_low": low,
+                "share_high": high,
             }
         )
     return pd.DataFrame(rows)
 
 
-def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> float:
+def bin_numbers(chance: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
+    """Number the equally wide bin of each probability, from 0; an edge belongs to the bin above it, 1.0 to the last."""
+    return np.minimum(np.searchsorted(np.linspace(0.0, 1.0, bins + 1), chance, side="right") - 1, bins - 1)
+
+
+def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:
     """Mean distance of promised and observed share over `calibration_table`, weighted by patients (Naeini 2015)."""
     table = calibration_table(labels, probabilities, bins)
     gaps = (table["mean_probability"] - table["share_positive"]).abs()
@@ -126,6 +164,13 @@ def confusion_table(labels: ArrayLike, probabilities: ArrayLike, threshold: floa
     names = np.asarray(CLASS_NAMES)
     index = labels.index if isinstance(labels, pd.Series) else None
     return pd.DataFrame({"actual": names[truth], "predicted": names[(chance >= threshold).astype(int)]}, index=index)
+
+
+def _wilson(share: float, patients: float, z: float = 1.96) -> tuple[float, float]:
+    centre = share + z**2 / (2 * patients)
+    reach = z * np.sqrt(share * (1 - share) / patients + z**2 / (4 * patients**2))
+    shrink = 1 + z**2 / patients
+    return max(float((centre - reach) / shrink), 0.0), min(float((centre + reach) / shrink), 1.0)
 
 
 def _log_loss(truth: NDArray[np.int64], chance: NDArray[np.float64]) -> float:

@@ -15,7 +15,8 @@ from nodules.imaging.lung_mask import LungMaskParams, find_lungs
 from nodules.imaging.lung_roi import to_scan_grid
 from nodules.imaging.measuring import measure_patient
 from nodules.imaging.volume import Volume
-from nodules.models import classifier
+from nodules.models import classifier, classifier_files
+from nodules.models.explanation import contributions
 from nodules.models.rescorer import Rescorer
 from nodules.models.segmented_scan import segment_region
 from nodules.models.segmenter import Segmenter
@@ -47,6 +48,9 @@ class Diagnosis:
         `Candidates.table`.
     features : mapping of str to float
         What the probability was computed from.
+    contributions : mapping of str to float
+        By how much each of them moved the log-odds of the probability, and under ``base`` where they started from;
+        they add up to the log-odds.
     lungs, nodules : Volume
         Labels on the scan's grid; a nodule's voxels hold its `label`.
     verdict : Verdict
@@ -56,6 +60,7 @@ class Diagnosis:
     probability: float
     candidates: pd.DataFrame
     features: Mapping[str, float]
+    contributions: Mapping[str, float]
     lungs: Volume
     nodules: Volume
     verdict: Verdict
@@ -93,12 +98,15 @@ class Diagnoser:
             self._settings.candidates,
             self._rescorer,
         )
-        probability = classifier.predict(self._classifier, pd.DataFrame([measured])).iloc[0]
+        row = pd.DataFrame([measured])
+        probability = classifier.predict(self._classifier, row).iloc[0]
+        moved = contributions(self._classifier, row).iloc[0]
         nodules = scan.segmentation.scan.with_voxels(candidates.labels_zyx)
         return Diagnosis(
             probability=float(probability),
             candidates=candidates.table,
             features=measured,
+            contributions={str(name): float(share) for name, share in moved.items()},
             lungs=scan.lungs,
             nodules=to_scan_grid(nodules, scan.lungs),
             verdict=judge(reading, self._settings.reading, lungs.quality.findings),
@@ -112,7 +120,7 @@ class Diagnoser:
             Segmenter.load(folder / "segmenter"),
             Rescorer.load(folder / "rescorer"),
             TypeAdapter(DiagnosisSettings).validate_python(settings),
-            classifier.load(folder / "classifier"),
+            classifier_files.load(folder / "classifier"),
         )
 
 

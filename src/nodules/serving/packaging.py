@@ -86,6 +86,13 @@ def _clean_copy(package_folder: Path, folder: Path) -> str:
 def _signature() -> ModelSignature:
     verdict = Object([Property("status", DataType.string), Property("reasons", Array(DataType.string))])
     nodule = Object([Property(name, DataType.long if name == "lung" else DataType.double) for name in NODULE_FIELDS])
+    moved = Object(
+        [
+            Property("name", DataType.string),
+            Property("value", DataType.double, required=False),
+            Property("log_odds", DataType.double),
+        ]
+    )
     return ModelSignature(
         inputs=Schema([ColSpec(DataType.string, "scan")]),
         outputs=Schema(
@@ -95,6 +102,7 @@ def _signature() -> ModelSignature:
                 ColSpec(verdict, "verdict"),
                 ColSpec(DataType.string, "facts"),
                 ColSpec(DataType.string, "features"),
+                ColSpec(Array(moved), "explanation"),
             ]
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ NODULE_FIELDS = (
     "lung",
 )
 
+EXPLAINED = 10  # features
+
 
 def report(diagnosis: Diagnosis) -> dict[str, Any]:
     """JSON-serialisable answer.
@@ -35,20 +38,37 @@ def report(diagnosis: Diagnosis) -> dict[str, Any]:
     dict
         probability of cancer; nodules, the most probable first, with world position (DICOM axes), size, probability of
         being a nodule, mean HU, sphericity (1 for a ball), distance to the lungs' surface and the lung (1 right, 2
-        left); the verdict on the scan (`scans.verdict`); the features behind the probability.
+        left); the verdict on the scan (`scans.verdict`); the features behind the probability; and the explanation: the
+        ten features that moved the probability most, each with its value (None if it could not be measured) and by how
+        much it raised or lowered the log-odds of cancer.
     """
     nodules = diagnosis.candidates[list(NODULE_FIELDS)].astype(float).round(6).to_dict(orient="records")
     return {
         "probability": diagnosis.probability,
         "nodules": [nodule | {"lung": int(nodule["lung"])} for nodule in nodules],
         "verdict": diagnosis.verdict.as_dict(),
-        "features": dict(diagnosis.features),
+        "features": {name: _finite(value) for name, value in diagnosis.features.items()},
+        "explanation": _explanation(diagnosis),
     }
 
 
 def refused(error: ScanError) -> dict[str, Any]:
     """The same for a scan that could not be read: no probability, no nodules, and the reason."""
-    return {"probability": None, "nodules": [], "verdict": refusal(error).as_dict(), "features": {}}
+    return {"probability": None, "nodules": [], "verdict": refusal(error).as_dict(), "features": {}, "explanation": []}
+
+
+def _explanation(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    moved = {name: share for name, share in diagnosis.contributions.items() if name in diagnosis.features and share}
+    strongest = sorted(moved, key=lambda name: (-abs(moved[name]), name))[:EXPLAINED]
+    return [
+        {"name": name, "value": _finite(diagnosis.features[name]), "log_odds": round(moved[name], 6)}
+        for name in strongest
+    ]
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if math.isfinite(value) else None
 
 
 def write_report(diagnosis: Diagnosis, scan: Volume, folder: Path) -> None:

@@ -1,30 +1,64 @@
-"""DVC stage: the whole chain as one model folder, registered where runs are tracked."""
+"""DVC stage: the whole chain as one model folder, registered where runs are tracked, as champion or as challenger."""
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from nodules import params, tracking
+from nodules.evaluation.promotion import Decision, decide
 from nodules.imaging.candidates import CandidateParams, SegmentationSettings
 from nodules.imaging.lung_mask import LungMaskParams
 from nodules.models.diagnosis import DiagnosisSettings
 from nodules.scans.reading import ReadingParams
 from nodules.serving.packaging import package
 
+PREDICTIONS = "judged_on.csv"  # what a later model is compared with
 
-def main(segmenter: Path, rescorer: Path, tuned: Path, classifier: Path, metrics: Path, output: Path) -> None:
-    """Write and register the model."""
+
+def main(
+    segmenter: Path,
+    rescorer: Path,
+    tuned: Path,
+    classifier: Path,
+    metrics: Path,
+    out_of_fold: Path,
+    output: Path,
+) -> None:
+    """Write the model, decide whether it may take the champion's place, and register it."""
     settings = DiagnosisSettings(
         reading=params.load("reading", ReadingParams),
         lung_mask=params.load("lung_mask", LungMaskParams),
         segmentation=SegmentationSettings(**json.loads(tuned.read_text())),
         candidates=params.load("candidates", CandidateParams),
     )
+    numbers = json.loads(metrics.read_text())
+    predictions = pd.read_csv(out_of_fold, dtype={"id": str}).rename(columns={"chosen": "probability"})
     with tracking.stage_run("package", settings, [segmenter, rescorer, tuned, classifier]) as stage:
         package(segmenter, rescorer, classifier, settings, output)
-        stage.register(output, json.loads(metrics.read_text())["models"])
+        decision = _decide(stage, numbers["validated"], predictions)
+        stage.log_text(predictions[["id", "repeat", "label", "probability"]].to_csv(index=False), PREDICTIONS)
+        version = stage.register(
+            output,
+            {"validated": numbers["validated"], "models": numbers["models"]},
+            alias=decision.alias,
+            reason=decision.reason,
+        )
+        sys.stdout.write(f"version {version} is {decision.alias}: {decision.reason}\n")
+
+
+def _decide(stage: tracking.StageRun, validated: dict[str, float], predictions: pd.DataFrame) -> Decision:
+    skill = validated.get("skill_low", float("nan")), validated.get("skill_high", float("nan"))
+    left = stage.left_by("champion", PREDICTIONS)
+    if left is None:
+        return decide(skill, predictions, None)
+    version, text = left
+    earlier = pd.read_csv(io.StringIO(text), dtype={"id": str}) if text else None
+    return decide(skill, predictions, earlier, f"version {version}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Data Science Bowl patients that have both features and a label."""
+"""Patients by their features, with a label or still without."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+
+from nodules.scans.dsb import read_labels, read_truth
+from nodules.scans.patient_tables import read_features
+from nodules.scans.scan_error import ScanError
 
 
 @dataclass(frozen=True)
@@ -15,30 +19,46 @@ class Patients:
     Attributes
     ----------
     features : DataFrame
-        Named features by patient id.
+        Named features by patient id, of those with a label.
     labels : Series
         1 for cancer.
     true_probability : Series or None
         By which a phantom's label was drawn.
+    unlabelled : DataFrame
+        Features of the patients without a label.
+    unmeasured : int
+        Labels of patients without features.
     """
 
     features: pd.DataFrame
     labels: pd.Series
     true_probability: pd.Series | None
+    unlabelled: pd.DataFrame
+    unmeasured: int
 
     @classmethod
     def load(cls, features: Path, labels: Path) -> Patients:
-        """Join the two tables; patients without a label wait for a later use.
+        """Join the two files.
 
         Raises
         ------
-        ValueError
-            If no patient is in both.
+        ScanError
+            If no patient is in both, or a table is not as `read_features` or `read_labels` want it.
         """
-        measured = pd.read_csv(features, dtype={"id": str}).set_index("id")
-        known = pd.read_csv(labels, dtype={"id": str}).set_index("id")
+        return cls.join(read_features(features), labels, features)
+
+    @classmethod
+    def join(cls, measured: pd.DataFrame, labels: Path, source: Path) -> Patients:
+        """Join features already read from `source` with a file of labels."""
+        known = read_labels(labels)
         both = measured.index.intersection(known.index).sort_values()
         if both.empty:
-            raise ValueError(f"no patient of {features} has a label in {labels}: the ids must be the same")
-        truth = known.loc[both, "true_probability"] if "true_probability" in known else None
-        return cls(measured.loc[both], known.loc[both, "cancer"].astype(int), truth)
+            raise ScanError(f"no patient of {source} has a label in {labels}: the ids must be the same")
+        truth = read_truth(labels).loc[both] if "true_probability" in pd.read_csv(labels, nrows=0).columns else None
+        return cls(
+            features=measured.loc[both],
+            labels=known.loc[both],
+            true_probability=truth,
+            unlabelled=measured.drop(both).sort_index(),
+            unmeasured=len(known.index.difference(measured.index)),
+        )

@@ -1,42 +1,50 @@
-"""DVC stage: Optuna chooses XGBoost's settings by the log-loss of patients outside the fold."""
+"""DVC stage: Optuna chooses XGBoost's settings for the final model by the log-loss of patients outside the fold."""
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from nodules import params, tracking
-from nodules.models import tuning
-from nodules.models.classifier import ClassifierParams
+from nodules.models.classifier_params import ClassifierParams
+from nodules.models.fingerprint import fingerprint_of
+from nodules.models.study_charts import trial_table
+from nodules.models.tuning import XGBoostSearch, best_xgboost, search_xgboost
+from nodules.parallel import job_count
 from nodules.stages.patients import Patients
 from nodules.stages.settings import RunParams
 from nodules.stages.study_log import log_study
-from nodules.waiting_scans import work_folder
+from nodules.stages.trial_place import trial_place
+from nodules.waiting_scans import source_md5
 
 
 def main(features: Path, labels: Path, tuned: Path, plot: Path) -> None:
-    """Write the best settings, and all trials for a plot."""
+    """Write the best settings, and all trials for a plot.
+
+    They have seen every patient: `train_classifier` searches anew in each fold to judge them.
+    """
     run, settings = params.load("run", RunParams), params.load("classifier", ClassifierParams)
-    search = params.load("tune_classifier", tuning.XGBoostSearch)
+    search = params.load("tune_classifier", XGBoostSearch)
     patients = Patients.load(features, labels)
+    ranges = replace(search, trials=1, time_budget_s=None)  # a longer search of the same ranges goes on with these
     with tracking.stage_run("tune_classifier", search, [features, labels]) as stage:
-        study = tuning.run_study(
-            tuning.xgboost_objective(patients.features, patients.labels, settings, search, run.seed),
-            name="tune_classifier",
-            direction="minimize",
-            trials=search.trials,
-            seed=run.seed,
-            first_trials=[asdict(settings.xgboost)],
-            journal=work_folder("tune_classifier", (features, labels)) / "trials.log",
-            fingerprint=tuning.fingerprint_of(search, settings, patients.features, patients.labels),
+        study = search_xgboost(
+            patients.features,
+            patients.labels,
+            settings,
+            search,
+            run.seed,
+            storage=trial_place("tune_classifier", [features, labels]),
+            fingerprint=fingerprint_of(ranges, settings, source_md5(), patients.features, patients.labels),
+            workers=job_count(),
         )
         log_study(stage, study, "log_loss")
         stage.log_metrics(study.best_params)
-        tuned.write_text(json.dumps(study.best_params, indent=2) + "\n")
+        tuned.write_text(json.dumps(asdict(best_xgboost(study, settings.xgboost)), indent=2) + "\n")
         plot.parent.mkdir(parents=True, exist_ok=True)
-        tuning.trial_table(study).to_csv(plot, index=False)
+        trial_table(study).to_csv(plot, index=False)
 
 
 if __name__ == "__main__":

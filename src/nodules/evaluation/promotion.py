@@ -1,0 +1,92 @@
+"""Whether a new model may take the place of the one in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from nodules.evaluation.classification import LOG_LOSS_CLIP
+
+Alias = Literal["champion", "challenger"]
+# The same id may mean another patient in another data set, such as phantoms of another seed.
+LEAST_AGREEING = 0.9
+PREDICTION_COLUMNS = ("id", "label", "probability")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The alias a model gets, and why, in a sentence or two."""
+
+    alias: Alias
+    reason: str
+
+
+def decide(
+    skill: tuple[float, float],
+    predictions: pd.DataFrame,
+    champion: pd.DataFrame | None,
+    champion_name: str | None = None,
+) -> Decision:
+    """Give the alias ``champion`` to a model that beats the prior and is not worse than the champion.
+
+    Parameters
+    ----------
+    skill : (low, high)
+        Interval of the new model's skill outside the folds; it beats the prior if all of it lies above 0.
+    predictions : DataFrame
+        ``id``, ``label``, ``probability`` of the new model outside the folds, one row per patient and repeat.
+    champion : DataFrame or None
+        The same of the model in use; None if there is no such model or it left no predictions.
+    champion_name : str or None
+        What to call that model in the reason; None if there is none.
+
+    Returns
+    -------
+    Decision
+        A champion without a patient in common is not compared with, and that is said.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    low, high = skill
+    if not low > 0:  # NaN is no skill either
+        return Decision(
+            "challenger",
+            f"its skill, {low:.3f} to {high:.3f} (95 %), does not lie above 0: it may be no better than "
+            "giving every patient the share of cancer.",
+        )
+    beats = f"Its skill, {low:.3f} to {high:.3f} (95 %), lies above 0."
+    if champion_name is None:
+        return Decision("champion", f"{beats} There is no earlier champion to compare with.")
+    if champion is None:
+        return Decision("champion", f"{beats} {champion_name} left no predictions to compare with.")
+    both = _in_common(predictions, champion)
+    if both.empty:
+        return Decision("champion", f"{beats} {champion_name} was judged on other patients, so they were not compared.")
+    new, old = float(both["loss_new"].mean()), float(both["loss_old"].mean())
+    compared = f"log-loss {new:.4f}, of {champion_name} {old:.4f}, on the same {len(both)} patients"
+    if new > old:
+        return Decision("challenger", f"it is worse than the champion: {compared}.")
+    return Decision("champion", f"{beats} It is not worse than the champion: {compared}.")
+
+
+def _in_common(predictions: pd.DataFrame, champion: pd.DataFrame) -> pd.DataFrame:
+    """Mean loss of both models for each patient that they share; none if their labels say that these are others."""
+    new, old = _losses(predictions), _losses(champion)
+    both = new.join(old, how="inner", lsuffix="_new", rsuffix="_old")
+    agree = both["label_new"] == both["label_old"]
+    return both[agree] if len(both) and agree.mean() >= LEAST_AGREEING else both.iloc[:0]
+
+
+def _losses(predictions: pd.DataFrame) -> pd.DataFrame:
+    if missing := [name for name in PREDICTION_COLUMNS if name not in predictions.columns]:
+        raise ValueError(f"predictions must have the columns {', '.join(PREDICTION_COLUMNS)}; {missing} are missing")
+    chance = predictions["probability"].clip(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
+    loss = -np.log(chance.where(predictions["label"] == 1, 1 - chance))
+    table = pd.DataFrame({"id": predictions["id"].astype(str), "label": predictions["label"], "loss": loss})
+    return table.groupby("id").agg(label=("label", "first"), loss=("loss", "mean"))

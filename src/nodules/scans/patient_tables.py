@@ -1,0 +1,113 @@
+"""Tables of features: one row per patient, columns of whatever name."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.errors import ParserWarning
+
+from nodules.scans.scan_error import ScanError
+
+ENDINGS = (".csv", ".csv.gz", ".parquet")
+_SHOWN = 3
+
+
+def read_features(path: Path) -> pd.DataFrame:
+    """Read a table of features.
+
+    Parameters
+    ----------
+    path : Path
+        ``.csv``, ``.csv.gz`` or ``.parquet``. The first column is the patient id, whatever it is called (in parquet a
+        stored index is the first column); all others are numbers, with empty cells where nothing is known.
+
+    Returns
+    -------
+    DataFrame
+        float64, indexed by ``id`` (text), in the file's order.
+
+    Raises
+    ------
+    ScanError
+        If the file is missing or no such table, it has no rows or no features, an id or a column's name comes twice or
+        is empty, or a cell holds words or an infinite number.
+    """
+    table = _read(path)
+    _refuse_repeated([str(name) for name in table.columns], f"{path}: column")
+    if table.shape[1] < 2 or table.empty:
+        raise ScanError(f"{path}: wanted a patient id and features for at least one patient, got {_size(table)}")
+    ids = _ids(table.iloc[:, 0], path)
+    return _numbers(table.iloc[:, 1:], path).set_axis(ids, axis=0)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.name.lower().endswith(ENDINGS):
+        raise ScanError(f"{path}: features are a table that ends in {', '.join(ENDINGS)}")
+    if not path.is_file():
+        raise ScanError(f"{path}: no such file; wanted a table of features")
+    try:
+        return _read_parquet(path) if path.name.lower().endswith(".parquet") else _read_csv(path)
+    except (ValueError, OSError, EOFError, ParserWarning) as error:
+        raise ScanError(f"{path}: cannot be read as a table: {str(error).splitlines()[0]}") from error
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    # pandas would rename a repeated column, and take the first column for an index where rows are longer than the head
+    names = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8-sig").iloc[0].fillna("").str.strip()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ParserWarning)  # a row with more cells than the head would lose them
+        table = pd.read_csv(
+            path,
+            header=0,
+            names=range(len(names)),
+            index_col=False,
+            dtype={0: str},
+            low_memory=False,
+            encoding="utf-8-sig",
+        )
+    return table.set_axis(names, axis=1)
+
+
+def _ids(column: pd.Series, path: Path) -> pd.Index:
+    whole = column.astype("Int64") if pd.api.types.is_integer_dtype(column) else column
+    ids = whole.astype("string").str.strip()
+    if ids.isna().any() or (ids == "").any():
+        raise ScanError(f"{path}: row {int(np.argmax(ids.isna() | (ids == ''))) + 1} has no patient id")
+    _refuse_repeated(ids.tolist(), f"{path}: patient")
+    return pd.Index(ids.astype(str), name="id")
+
+
+def _refuse_repeated(names: list[str], what: str) -> None:
+    listed = pd.Series(names, dtype=object)
+    if repeated := listed[listed.duplicated()].unique().tolist():
+        more = f" and {len(repeated) - _SHOWN} more" if len(repeated) > _SHOWN else ""
+        raise ScanError(f"{what} {', '.join(map(repr, repeated[:_SHOWN]))}{more} comes more than once")
+
+
+def _numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    for name in table.columns:
+        column = table[name]
+        # An all-empty column is read as objects.
+        if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
+            words = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
+            got = repr(words.iloc[0]) if len(words) else f"a column of type {column.dtype}"
+            raise ScanError(f"{path}: features must be numbers, got {got} in {str(name)!r}")
+    values = table.apply(pd.to_numeric).to_numpy(dtype=float, na_value=np.nan)
+    infinite = np.isinf(values).any(axis=0)
+    if infinite.any():
+        raise ScanError(
+            f"{path}: features must be finite, got an infinite value in {str(table.columns[infinite][0])!r}"
+        )
+    return pd.DataFrame(values, columns=[str(name) for name in table.columns])
+
+
+def _size(table: pd.DataFrame) -> str:
+    return f"{len(table)} rows and {table.shape[1]} columns"
