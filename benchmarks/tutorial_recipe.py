@@ -15,19 +15,23 @@ import keras
 import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
-from skimage.transform import resize
 
 from excerpts import Excerpt
 from kmeans_lungs import kmeans_lungs
-from nodules.imaging.nodule_mask import draw_nodules
+from nodules.imaging.tutorial.defects import TutorialDefects
+from nodules.imaging.tutorial.grey_values import grey_values
+from nodules.imaging.tutorial.node_mask import node_mask
+from nodules.imaging.tutorial.nodule_slices import NoduleSlice
+from nodules.imaging.tutorial.renormalising import renormalise, scale_of, stretch_range
+from nodules.imaging.tutorial.resizing import resize_image, resize_mask
+from nodules.imaging.tutorial.roi_box import RoiBox, square_around
 
 SIZE_PX = 256
 FILTERS = 16
 DEPTH = 4
 LEARNING_RATE = 1.0e-4
 BATCH = 2
-BACKGROUND_SD = 1.2
-MIN_SIDE_PX = 5
+DISCS = TutorialDefects(diameter_taken_for_radius=True)
 
 
 @dataclass(frozen=True)
@@ -38,31 +42,23 @@ class Roi:
     ----------
     image_yx : (SIZE_PX, SIZE_PX) ndarray of float32
         Grey values of the square around the lungs, each slice on its own scale.
-    box_yx : tuple of 2 slice
+    box : RoiBox
         Where the square lies in the slice, cut at the slice's edge, which stretches it.
     """
 
     image_yx: NDArray[np.float32]
-    box_yx: tuple[slice, slice]
+    box: RoiBox
 
 
 def region(plane_hu: NDArray[np.int16]) -> Roi | None:
     """Mask, renormalise, crop and resize one slice; None where no lungs are found."""
-    lungs = kmeans_lungs(plane_hu, starts=1)
-    if not lungs.any():
+    lungs = kmeans_lungs(plane_hu, starts=1)  # one start, as scikit-learn has it today, may miss the best clusters
+    box = square_around(lungs, down_right=True)
+    if box is None:
         return None
-    image = plane_hu * lungs.astype(np.float64)
-    mean, deviation = image[lungs].mean(), image[lungs].std()
-    image[image == image.min()] = mean - BACKGROUND_SD * deviation
-    image = (image - mean) / deviation
-    rows, columns = np.flatnonzero(lungs.any(axis=1)), np.flatnonzero(lungs.any(axis=0))
-    side = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-    if side < MIN_SIDE_PX:
-        return None
-    box = (slice(int(rows[0]), int(rows[0] + side)), slice(int(columns[0]), int(columns[0] + side)))
-    cut = image[box]
-    cut = (cut - cut.mean()) / np.ptp(cut)
-    return Roi(resize(cut, (SIZE_PX, SIZE_PX)).astype(np.float32), box)
+    grey = grey_values(plane_hu)
+    image = renormalise(grey, lungs, scale_of(grey[lungs]), from_darkest=True)
+    return Roi(resize_image(stretch_range(box.crop(image, outside=0.0)), SIZE_PX), box)
 
 
 def training_set(excerpts: Sequence[Excerpt]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -70,12 +66,13 @@ def training_set(excerpts: Sequence[Excerpt]) -> tuple[NDArray[np.float32], NDAr
     images, masks = [], []
     for excerpt in excerpts:
         nodule = excerpt.nodules[0]
-        discs = draw_nodules(excerpt.scan, [nodule.centre_world_xyz], [2 * nodule.diameter_mm])
-        for plane, disc in zip(excerpt.scan.voxels_zyx, discs, strict=True):
+        for z, plane in enumerate(excerpt.scan.voxels_zyx):
             if (roi := region(plane)) is not None:
+                own = NoduleSlice(z, (0,))
+                disc = node_mask(excerpt.scan, own, [nodule.centre_world_xyz], [nodule.diameter_mm], DISCS)
                 images.append(roi.image_yx)
-                masks.append(resize(disc[roi.box_yx] > 0, (SIZE_PX, SIZE_PX), order=0))
-    return np.stack(images)[..., None], np.stack(masks)[..., None].astype(np.float32)
+                masks.append(resize_mask(roi.box.crop(disc, outside=False), SIZE_PX))
+    return np.stack(images)[..., None], np.stack(masks)[..., None]
 
 
 def train(images: NDArray[np.float32], masks: NDArray[np.float32], epochs: int, seed: int) -> keras.Model:
@@ -90,12 +87,12 @@ def train(images: NDArray[np.float32], masks: NDArray[np.float32], epochs: int, 
 
 def predict(network: keras.Model, plane_hu: NDArray[np.int16]) -> NDArray[np.float32]:
     """Probability on the slice's own pixels, 0 outside the square around the lungs."""
-    probability = np.zeros(plane_hu.shape, dtype=np.float32)
+    rows, columns = plane_hu.shape
     roi = region(plane_hu)
-    if roi is not None:
-        answer = ops.convert_to_numpy(network.predict_on_batch(roi.image_yx[None, ..., None]))[0, ..., 0]
-        probability[roi.box_yx] = resize(answer, probability[roi.box_yx].shape)
-    return probability
+    if roi is None:
+        return np.zeros((rows, columns), dtype=np.float32)
+    answer = ops.convert_to_numpy(network.predict_on_batch(roi.image_yx[None, ..., None]))[0, ..., 0]
+    return roi.box.restore(answer, (rows, columns))
 
 
 def _network() -> keras.Model:
