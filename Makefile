@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test env lock params serve serve-check ui clean
+.PHONY: help repro test docs env lock params serve serve-check ui clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ test: .venv/ready ## linter, type checker, tests
 	mypy
 	pytest -n 2 --dist loadfile
 
+docs: .venv/ready ## the pages of docs/ as a site in build/docs; a warning is an error
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo "open build/docs/index.html"
+
 env: .venv/ready ## only the environment
 
 serve: .venv/ready ## answer scans on port 5001
@@ -32,8 +36,8 @@ ui: .venv/ready ## compare runs in the browser on port 5000
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
 
 lock: .venv/ready ## renew requirements.lock and requirements-gpu.lock from pyproject.toml
-	$(LOCK) --group dev -o requirements.lock
-	$(LOCK) --group dev --extra gpu -o requirements-gpu.lock
+	$(LOCK) --group dev --extra docs -o requirements.lock
+	$(LOCK) --group dev --extra docs --extra gpu -o requirements-gpu.lock
 
 params: .venv/ready ## compose params.yaml from conf/
 	python -c "from dvc.utils.hydra import compose_and_dump as c; c('params.yaml', '$(CURDIR)/conf', None, 'config', '$(CURDIR)', [])"
