@@ -9,7 +9,7 @@ import pytest
 from labelled_cohorts import QUICK, cohort, skill, telling_cohort
 from nodules.models import classifier, cross_fitting, nested_validation
 from nodules.models.classifier_params import LEARNED, MODEL_NAMES
-from nodules.models.nested_validation import best_f1_threshold, fit_chosen, validate
+from nodules.models.nested_validation import best_f1_threshold, fit_models, validate
 
 SMALL = replace(
     QUICK,
@@ -163,33 +163,37 @@ class TestScansEnteredTwice:
             assert len(validate(table, labels, SMALL, 1).table) == 40
 
 
-class TestFitChosen:
-    def test_lowest_inner_loss_is_fitted_to_everybody(self):
+class TestFitModels:
+    def test_lowest_inner_loss_is_chosen_and_all_are_fitted_to_everybody(self):
         features, labels = telling_cohort()
-        fitted, losses, threshold = fit_chosen(features, labels, SMALL, 1)
+        fitted = fit_models(features, labels, SMALL, 1)
+        losses = fitted.inner_log_loss
         assert set(losses) == set(LEARNED)
-        assert fitted.name == min(losses, key=losses.get)
-        assert 0 < threshold < 1
-        alone = classifier.fit(fitted.name, features, labels, SMALL, 1)
-        assert skill(labels, classifier.predict(fitted, features)) > 0.15
-        if fitted.name != "average":
-            pd.testing.assert_series_equal(classifier.predict(fitted, features), classifier.predict(alone, features))
+        assert fitted.chosen == min(losses, key=losses.get)
+        assert 0 < fitted.threshold < 1
+        assert skill(labels, classifier.predict(fitted.classifiers[fitted.chosen], features)) > 0.15
+        for name in ("random_forest", "logistic", "prior"):
+            alone = classifier.fit(name, features, labels, SMALL, 1)
+            pd.testing.assert_series_equal(
+                classifier.predict(fitted.classifiers[name], features), classifier.predict(alone, features)
+            )
 
     def test_processes_do_not_matter(self):
         features, labels = telling_cohort(patients=60)
-        one, two = (fit_chosen(features, labels, SMALL, 1, jobs=jobs) for jobs in (1, 2))
-        assert one[1:] == two[1:]
-        pd.testing.assert_series_equal(
-            classifier.predict(one[0], features), classifier.predict(two[0], features), check_exact=True
-        )
+        one, two = (fit_models(features, labels, SMALL, 1, jobs=jobs) for jobs in (1, 2))
+        assert (one.chosen, one.inner_log_loss, one.threshold) == (two.chosen, two.inner_log_loss, two.threshold)
+        for name in MODEL_NAMES:
+            first, second = (classifier.predict(fitted.classifiers[name], features) for fitted in (one, two))
+            pd.testing.assert_series_equal(first, second, check_exact=True)
 
     def test_tuned_settings_are_used(self):
         features, labels = telling_cohort(patients=60)
-        depth = replace(SMALL.xgboost, n_estimators=1, learning_rate=0.001)
-        _, tuned, _ = fit_chosen(features, labels, SMALL, 1, tune=lambda *_: depth)
-        _, plain, _ = fit_chosen(features, labels, SMALL, 1)
-        assert tuned["xgboost"] != plain["xgboost"]
-        assert tuned["random_forest"] == plain["random_forest"]
+        slow = replace(SMALL.xgboost, n_estimators=1, learning_rate=0.001)
+        tuned = fit_models(features, labels, SMALL, 1, tune=lambda *_: slow)
+        plain = fit_models(features, labels, SMALL, 1)
+        assert tuned.settings.xgboost == slow
+        assert tuned.inner_log_loss["xgboost"] != plain.inner_log_loss["xgboost"]
+        assert tuned.inner_log_loss["random_forest"] == plain.inner_log_loss["random_forest"]
 
 
 def test_threshold_of_the_best_f1():

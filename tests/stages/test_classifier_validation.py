@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from feature_tables import patients, write_quick_params
 from nodules import params
 from nodules.evaluation.classification_intervals import by_model
 from nodules.models.classifier_params import ClassifierParams
+from nodules.models.nested_validation import fit_models
 from nodules.stages import classifier_charts
 from nodules.stages.classifier_validation import CHOSEN, Validated, importance, limits, tutorial_tables, validate
 from nodules.stages.patients import Patients
@@ -54,7 +57,8 @@ def test_features_that_say_nothing_have_charts_and_no_importance(settings, tmp_p
     labels = pd.Series([0, 1] * 12, [f"p{number:02d}" for number in range(24)])
     blank = cohort(pd.DataFrame({"count": 0.0, "size": 0.0}, index=labels.index), labels)
     validated = validate(blank, settings, 1)
-    table = importance(blank, validated, "extra_trees", settings, 1)
+    fitted = replace(fit_models(blank.features, labels, settings, 1), chosen="extra_trees")
+    table = importance(blank, validated, fitted, 1)
     assert skill(validated)["skill"] == pytest.approx(0, abs=0.05)
     assert not table["log_loss_increase"].any()
     classifier_charts.write_tables(validated, table, tmp_path / "plots")
@@ -82,7 +86,8 @@ def test_tutorials_tables_count_every_patient_once(settings):
 def test_importance_ranks_what_the_labels_hang_on(settings):
     features, labels = patients(150)
     validated = validate(cohort(features, labels), settings, 1)
-    table = importance(cohort(features, labels), validated, "logistic", settings, 1)
+    fitted = replace(fit_models(features, labels, settings, 1), chosen="logistic")
+    table = importance(cohort(features, labels), validated, fitted, 1)
     assert table["feature"].iloc[0] == "size"
     assert table["log_loss_increase"].iloc[0] > 0.05
     assert table["log_loss_increase"].iloc[1:].abs().max() < 0.03

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,7 +147,7 @@ def fit_settled(
     names: tuple[ModelName, ...],
     table: LabelledTable,
     params: ClassifierParams,
-    calibrations: dict[ModelName, Calibration],
+    calibrations: Mapping[ModelName, Calibration | None],
     seed: int,
     threads: int = 1,
 ) -> dict[ModelName, Classifier]:

@@ -19,7 +19,14 @@ from nodules.models.classifier import (
     fit_settled,
     predict,
 )
-from nodules.models.classifier_params import LEARNED, MODEL_NAMES, ClassifierParams, LearnedName, XGBoostParams
+from nodules.models.classifier_params import (
+    LEARNED,
+    MODEL_NAMES,
+    ClassifierParams,
+    LearnedName,
+    ModelName,
+    XGBoostParams,
+)
 from nodules.models.labelled_table import LabelledTable, labelled_table, refuse_scans_entered_twice, seed_of, splits
 
 Tuner = Callable[[pd.DataFrame, pd.Series, ClassifierParams, int], XGBoostParams]
@@ -49,6 +56,31 @@ class NestedPredictions:
         if name not in (*MODEL_NAMES, "chosen"):
             raise ValueError(f"the model must be one of {', '.join(MODEL_NAMES)} or chosen, got {name!r}")
         return [part.set_index("id")[name] for _, part in self.table.groupby("repeat")]
+
+
+@dataclass(frozen=True)
+class FittedModels:
+    """All models fitted to the same patients, and what these patients said about each beforehand.
+
+    Attributes
+    ----------
+    classifiers : dict of Classifier
+        One per `MODEL_NAMES`.
+    chosen : str
+        The learned model with the lowest inner log-loss.
+    inner_log_loss : dict of float
+        Of every learned model, on patients predicted and calibrated without themselves.
+    threshold : float
+        Probability with the best F1 on the chosen model's inner predictions.
+    settings : ClassifierParams
+        With XGBoost's settings and the penalty as these patients chose them.
+    """
+
+    classifiers: dict[ModelName, Classifier]
+    chosen: LearnedName
+    inner_log_loss: dict[LearnedName, float]
+    threshold: float
+    settings: ClassifierParams
 
 
 @dataclass(frozen=True)
@@ -104,7 +136,7 @@ def validate(
     return NestedPredictions(pd.concat(parts).sort_values(["repeat", "id"], kind="stable").reset_index(drop=True))
 
 
-def fit_chosen(
+def fit_models(
     features: pd.DataFrame,
     labels: pd.Series,
     params: ClassifierParams,
@@ -112,22 +144,9 @@ def fit_chosen(
     *,
     tune: Tuner | None = None,
     jobs: int = 1,
-) -> tuple[Classifier, dict[LearnedName, float], float]:
-    """Choose and fit a model on all patients.
-
-    Returns
-    -------
-    Classifier, dict, float
-        The model with the lowest inner log-loss, the inner log-loss of every learned model, and the threshold of the
-        best F1 on the chosen model's inner predictions.
-    """
-    table = labelled_table(features, labels)
-    params = _tuned(table, params, seed, tune)
-    params, found = candidacies(table, params, seed, jobs)
-    name = best(found)
-    fitted = fit_settled((name,), table, params, {name: found[name].calibration}, seed, threads=jobs)[name]
-    threshold = best_f1_threshold(table.truth, found[name].calibrated)
-    return fitted, {learned: one.log_loss for learned, one in found.items()}, threshold
+) -> FittedModels:
+    """Fit every model to all patients, and choose one by their inner predictions."""
+    return _fitted(labelled_table(features, labels), params, seed, tune, jobs)
 
 
 def best(found: dict[LearnedName, Candidacy]) -> LearnedName:
@@ -150,24 +169,31 @@ def _tuned(table: LabelledTable, params: ClassifierParams, seed: int, tune: Tune
     return replace(params, xgboost=tune(features, pd.Series(table.truth, index=table.patients), params, seed))
 
 
+def _fitted(
+    table: LabelledTable, params: ClassifierParams, seed: int, tune: Tuner | None, jobs: int = 1
+) -> FittedModels:
+    params = _tuned(table, params, seed, tune)
+    params, found = candidacies(table, params, seed, jobs)
+    learned = fit_settled(LEARNED, table, params, {name: one.calibration for name, one in found.items()}, seed, jobs)
+    chosen = best(found)
+    return FittedModels(
+        classifiers={name: learned.get(name) or constant(name, table) for name in MODEL_NAMES},
+        chosen=chosen,
+        inner_log_loss={name: one.log_loss for name, one in found.items()},
+        threshold=best_f1_threshold(table.truth, found[chosen].calibrated),
+        settings=params,
+    )
+
+
 def _judge(
     table: LabelledTable, outer: _OuterFold, params: ClassifierParams, seed: int, tune: Tuner | None
 ) -> pd.DataFrame:
     """Rows of `NestedPredictions.table` for one outer fold."""
     training, held_out = table.rows(outer.train), table.rows(outer.held_out)
-    seed = seed_of(seed, _WORK, outer.repeat, outer.fold)
-    params = _tuned(training, params, seed, tune)
-    params, found = candidacies(training, params, seed)
-    fitted = fit_settled(LEARNED, training, params, {name: one.calibration for name, one in found.items()}, seed)
-    classifiers = {name: fitted.get(name) or constant(name, training) for name in MODEL_NAMES}
+    fitted = _fitted(training, params, seed_of(seed, _WORK, outer.repeat, outer.fold), tune)
     features = pd.DataFrame(held_out.values, index=held_out.patients, columns=list(held_out.columns))
-    rows = pd.DataFrame({name: predict(classifiers[name], features) for name in MODEL_NAMES})
-    chosen = best(found)
-    rows = rows.assign(
-        chosen=rows[chosen],
-        chosen_model=chosen,
-        threshold=best_f1_threshold(training.truth, found[chosen].calibrated),
-    )
+    rows = pd.DataFrame({name: predict(fitted.classifiers[name], features) for name in MODEL_NAMES})
+    rows = rows.assign(chosen=rows[fitted.chosen], chosen_model=fitted.chosen, threshold=fitted.threshold)
     before = {"id": held_out.patients, "repeat": outer.repeat, "fold": outer.fold, "label": held_out.truth}
     for position, (name, values) in enumerate(before.items()):
         rows.insert(position, name, values)

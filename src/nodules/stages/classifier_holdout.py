@@ -10,9 +10,7 @@ import pandas as pd
 
 from nodules.evaluation.classification_intervals import Predicted, judge
 from nodules.models import classifier
-from nodules.models.classifier import Classifier
-from nodules.models.classifier_params import MODEL_NAMES, ClassifierParams
-from nodules.parallel import job_count
+from nodules.models.nested_validation import FittedModels
 from nodules.scans.scan_error import ScanError
 from nodules.stages.patients import Patients
 
@@ -36,19 +34,11 @@ def unseen_by(unseen: Patients, seen: Patients, file: Path) -> Patients:
     return unseen
 
 
-def judge_holdout(
-    unseen: Patients, patients: Patients, model: Classifier, threshold: float, final: ClassifierParams, seed: int
-) -> Holdout:
-    """Fit every model to all labelled patients, and look at the holdout."""
-    others = {
-        name: classifier.fit(name, patients.features, patients.labels, final, seed, job_count())
-        for name in MODEL_NAMES
-        if name != model.name
-    }
-    fitted: dict[str, Classifier] = {name: others.get(name, model) for name in MODEL_NAMES}
-    chances = {name: classifier.predict(one, unseen.features) for name, one in fitted.items()}
-    predicted = {name: Predicted(chance.to_numpy()[:, None]) for name, chance in chances.items()}
-    own = predicted[model.name].probabilities
-    predicted[model.name] = Predicted(own, np.full_like(own, threshold))
+def judge_holdout(unseen: Patients, fitted: FittedModels, seed: int) -> Holdout:
+    """Ask every model, fitted to all labelled patients, about the holdout."""
+    chances = {name: classifier.predict(one, unseen.features) for name, one in fitted.classifiers.items()}
+    predicted: dict[str, Predicted] = {name: Predicted(chance.to_numpy()[:, None]) for name, chance in chances.items()}
+    own = predicted[fitted.chosen].probabilities
+    predicted[fitted.chosen] = Predicted(own, np.full_like(own, fitted.threshold))
     table = pd.DataFrame({"label": unseen.labels} | chances).rename_axis("id").reset_index()
     return Holdout(table, judge(unseen.labels.to_numpy(), predicted, seed=seed), unseen.unmeasured)

@@ -15,7 +15,9 @@ from nodules import parallel
 from nodules.evaluation import classification
 from nodules.evaluation.classification_intervals import from_table, judge
 from nodules.models import classifier, explanation, nested_validation
-from nodules.models.classifier_params import MODEL_NAMES, ClassifierParams, ModelName
+from nodules.models.classifier_params import MODEL_NAMES, ClassifierParams
+from nodules.models.labelled_table import labelled_table
+from nodules.models.nested_validation import FittedModels
 from nodules.stages.patients import Patients
 
 CHOSEN = "chosen"  # the column of the model that each fold chose for itself
@@ -94,10 +96,10 @@ def counts(patients: Patients) -> dict[str, int]:
     }
 
 
-def importance(
-    patients: Patients, validated: Validated, name: ModelName, params: ClassifierParams, seed: int
-) -> pd.DataFrame:
+def importance(patients: Patients, validated: Validated, fitted: FittedModels, seed: int) -> pd.DataFrame:
     """Rise of the log-loss when one feature is shuffled, by models that do not know the patients it is shuffled among.
+
+    These are of the chosen kind; penalty and calibration are those that all patients chose.
 
     Returns
     -------
@@ -107,8 +109,7 @@ def importance(
     folds = validated.first_repeat["fold"]
     tasks = [folds.index[folds == fold] for fold in sorted(folds.unique())]
     tables = joblib.Parallel(n_jobs=parallel.job_count())(
-        joblib.delayed(_importance_on)(held_out, patients.features, patients.labels, name, params, seed)
-        for held_out in tasks
+        joblib.delayed(_importance_on)(held_out, patients.features, patients.labels, fitted, seed) for held_out in tasks
     )
     found = pd.concat([table.set_index("feature")["log_loss_increase"] for table in tables], axis=1).fillna(0.0)
     weights = np.array([len(held_out) for held_out in tasks]) / len(folds)
@@ -120,10 +121,12 @@ def importance(
 
 
 def _importance_on(
-    held_out: pd.Index, features: pd.DataFrame, labels: pd.Series, name: ModelName, params: ClassifierParams, seed: int
+    held_out: pd.Index, features: pd.DataFrame, labels: pd.Series, fitted: FittedModels, seed: int
 ) -> pd.DataFrame:
-    rest = labels.index.difference(held_out)
-    model = classifier.fit(name, features.loc[rest], labels.loc[rest], params, seed)
+    rest, name = labels.index.difference(held_out), fitted.chosen
+    table = labelled_table(features.loc[rest], labels.loc[rest])
+    calibrations = {name: one.calibration for name, one in fitted.classifiers.items()}
+    model = classifier.fit_settled((name,), table, fitted.settings, calibrations, seed)[name]
     return explanation.permutation_importance(model, features.loc[held_out], labels.loc[held_out], seed, SHUFFLES)
 
 

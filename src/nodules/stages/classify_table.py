@@ -86,13 +86,13 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
         stage.log_params({"features_table": features.name, "labels_table": labels.name})
         tune = xgboost_tuner(settings.search) if settings.search else None
         validated = classifier_validation.validate(patients, settings.classifier, settings.seed, tune)
-        final = _tuned(settings, patients, tune)
-        model, inner, threshold = nested_validation.fit_chosen(
-            patients.features, patients.labels, final, settings.seed, jobs=job_count()
+        fitted = nested_validation.fit_models(
+            patients.features, patients.labels, settings.classifier, settings.seed, tune=tune, jobs=job_count()
         )
-        judged = judge_holdout(unseen, patients, model, threshold, final, settings.seed) if unseen else None
-        importance = classifier_validation.importance(patients, validated, model.name, final, settings.seed)
-        answer = _answer(patients, validated, judged, model, threshold) | {"inner_log_loss": dict(inner)}
+        judged = judge_holdout(unseen, fitted, settings.seed) if unseen else None
+        importance = classifier_validation.importance(patients, validated, fitted, settings.seed)
+        answer = _answer(patients, validated, judged, fitted)
+        model = fitted.classifiers[fitted.chosen]
         written = _write(output, patients, validated, judged, model, importance)
         _log(stage, settings, patients, validated, judged, model, importance, output)
         return answer | {"output": str(output), "files": written}
@@ -129,17 +129,11 @@ def _rows(title: str, models: dict[str, dict[str, float]], marked: str) -> Itera
         yield f"* {MODEL_WORDS[marked]}; F1 at the threshold chosen without these patients {tuned:.4f}"
 
 
-def _tuned(settings: Settings, patients: Patients, tune: nested_validation.Tuner | None) -> ClassifierParams:
-    if tune is None:
-        return settings.classifier
-    found = tune(patients.features, patients.labels, settings.classifier, settings.seed)
-    return replace(settings.classifier, xgboost=found)
-
-
 def _answer(
-    patients: Patients, validated: Validated, holdout: Holdout | None, model: Classifier, threshold: float
+    patients: Patients, validated: Validated, holdout: Holdout | None, fitted: nested_validation.FittedModels
 ) -> dict[str, Any]:
-    answer: dict[str, Any] = {"chosen": model.name, "threshold": threshold}
+    answer: dict[str, Any] = {"chosen": fitted.chosen, "threshold": fitted.threshold}
+    answer["inner_log_loss"] = dict(fitted.inner_log_loss)
     answer |= classifier_validation.counts(patients) | classifier_validation.limits(patients)
     answer |= {"validation": by_model(validated.judged), "holdout": None}
     if holdout is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from nodules import params, tracking
 from nodules.evaluation.classification_intervals import by_model
 from nodules.models import classifier_files, nested_validation
 from nodules.models.classifier_params import MODEL_NAMES, ClassifierParams, XGBoostParams
+from nodules.models.nested_validation import FittedModels
 from nodules.models.tuning import XGBoostSearch, xgboost_tuner
 from nodules.parallel import job_count
 from nodules.stages import classifier_charts, classifier_report, classifier_validation
@@ -40,32 +40,28 @@ def main(features: Path, labels: Path, tuned: Path, output: Path, metrics: Path,
     with tracking.stage_run("train_classifier", settings, [features, labels, tuned]) as stage:
         validated = classifier_validation.validate(patients, settings, run.seed, tune=xgboost_tuner(search))
         final = replace(settings, xgboost=XGBoostParams(**json.loads(tuned.read_text())))
-        model, inner, threshold = nested_validation.fit_chosen(
-            patients.features, patients.labels, final, run.seed, jobs=job_count()
-        )
-        importance = classifier_validation.importance(patients, validated, model.name, final, run.seed)
-        write_metrics(metrics, _summary(patients, validated, model.name, inner, threshold))
+        fitted = nested_validation.fit_models(patients.features, patients.labels, final, run.seed, jobs=job_count())
+        importance = classifier_validation.importance(patients, validated, fitted, run.seed)
+        write_metrics(metrics, _summary(patients, validated, fitted))
         classifier_charts.write_tables(validated, importance, plots)
-        _log(stage, patients, validated, settings, model.name, importance)
+        _log(stage, patients, validated, settings, fitted.chosen, importance)
         stage.log_file(plots / "out_of_fold.csv")
-        classifier_files.save(model, output)
+        classifier_files.save(fitted.classifiers[fitted.chosen], output)
 
 
-def _summary(
-    patients: Patients, validated: Validated, chosen: str, inner: Mapping[Any, float], threshold: float
-) -> dict[str, Any]:
+def _summary(patients: Patients, validated: Validated, fitted: FittedModels) -> dict[str, Any]:
     """What `dvc metrics` shows: the model chosen in each fold in full, the others in short."""
     figures = by_model(validated.judged)
     models = {name: _short(figures[name], intervals=name in WITH_INTERVALS) for name in MODEL_NAMES}
     limits, counts = classifier_validation.limits(patients), classifier_validation.counts(patients)
     return {
-        "chosen": chosen,
-        "threshold": threshold,
+        "chosen": fitted.chosen,
+        "threshold": fitted.threshold,
         **limits,
         **counts,
         "validated": {name: value for name, value in figures[CHOSEN].items() if not name.startswith("prior_")},
         "models": models,
-        "inner_log_loss": dict(inner),
+        "inner_log_loss": dict(fitted.inner_log_loss),
     }
 
 
