@@ -8,8 +8,10 @@ import pytest
 
 from labelled_cohorts import QUICK, cohort, skill, telling_cohort
 from nodules.models import classifier, cross_fitting, nested_validation
+from nodules.models.calibration import Calibration
+from nodules.models.classifier import Candidacy
 from nodules.models.classifier_params import LEARNED, MODEL_NAMES
-from nodules.models.nested_validation import best_f1_threshold, fit_models, validate
+from nodules.models.nested_validation import best, best_f1_threshold, fit_models, validate
 
 SMALL = replace(
     QUICK,
@@ -164,12 +166,11 @@ class TestScansEnteredTwice:
 
 
 class TestFitModels:
-    def test_lowest_inner_loss_is_chosen_and_all_are_fitted_to_everybody(self):
+    def test_all_are_fitted_to_everybody(self):
         features, labels = telling_cohort()
         fitted = fit_models(features, labels, SMALL, 1)
         losses = fitted.inner_log_loss
         assert set(losses) == set(LEARNED)
-        assert fitted.chosen == min(losses, key=losses.get)
         assert 0 < fitted.threshold < 1
         assert skill(labels, classifier.predict(fitted.classifiers[fitted.chosen], features)) > 0.15
         for name in ("random_forest", "logistic", "prior"):
@@ -194,6 +195,28 @@ class TestFitModels:
         assert tuned.settings.xgboost == slow
         assert tuned.inner_log_loss["xgboost"] != plain.inner_log_loss["xgboost"]
         assert tuned.inner_log_loss["random_forest"] == plain.inner_log_loss["random_forest"]
+
+
+class TestBest:
+    def candidacies(self, **losses: list[float]) -> dict[str, Candidacy]:
+        nothing = Calibration("none", 0.01)
+        return {name: Candidacy(nothing, np.full(4, 0.5), np.array(values)) for name, values in losses.items()}
+
+    def test_a_gain_within_chance_is_none(self):
+        # gains 0.9, -0.6, 0.9, -0.6: mean 0.15, standard deviation sqrt(0.75), standard error 0.43
+        found = self.candidacies(average=[1.0, 1.0, 1.0, 1.0], xgboost=[0.1, 1.6, 0.1, 1.6])
+        assert found["xgboost"].log_loss == pytest.approx(0.85)
+        assert best(found) == "average"
+
+    def test_a_gain_beyond_chance_counts(self):
+        # gains 0.2, 0.1, 0.2, 0.1: mean 0.15, standard deviation sqrt(0.01 / 3), standard error 0.029
+        found = self.candidacies(
+            average=[1.0, 1.0, 1.0, 1.0], logistic=[0.95, 0.95, 0.95, 0.95], xgboost=[0.8, 0.9, 0.8, 0.9]
+        )
+        assert best(found) == "xgboost"
+
+    def test_equals_leave_the_average(self):
+        assert best(self.candidacies(logistic=[0.5] * 4, average=[0.5] * 4)) == "average"
 
 
 def test_threshold_of_the_best_f1():

@@ -121,8 +121,8 @@ def choose(labels: pd.Series, probabilities: pd.Series, seed: int) -> Calibratio
     return choose_and_judge(labels.to_numpy(np.int64), probabilities.loc[labels.index].to_numpy(float), seed)[0]
 
 
-def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tuple[Calibration, float]:
-    """Choose as `choose` does, and give the log-loss of patients calibrated without themselves."""
+def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tuple[Calibration, Array]:
+    """Choose as `choose` does, and give the loss of each patient, calibrated without itself."""
     chosen: CalibrationKind = "none"
     losses = _losses(truth, fit_kind("none", truth, chances).of(chances))
     if min(truth.sum(), (1 - truth).sum()) >= _FEWEST_OF_A_CLASS:
@@ -131,7 +131,7 @@ def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tup
             gains = losses - others
             if gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)):
                 chosen, losses = kind, others
-    return fit_kind(chosen, truth, chances), float(losses.mean())
+    return fit_kind(chosen, truth, chances), losses
 
 
 def fit_kind(kind: CalibrationKind, truth: NDArray[np.int64], chances: Array) -> Calibration:

@@ -80,13 +80,18 @@ class Candidacy:
         Fitted to the held-out predictions.
     calibrated : float64 (patients,)
         Those predictions, calibrated.
-    log_loss : float
-        Of patients predicted and calibrated without themselves.
+    losses : float64 (patients,)
+        Minus the log of the probability of what came true, for each patient predicted and calibrated without itself.
     """
 
     calibration: Calibration
     calibrated: Array
-    log_loss: float
+    losses: Array
+
+    @property
+    def log_loss(self) -> float:
+        """Mean of the losses."""
+        return float(self.losses.mean())
 
 
 def fit(
@@ -130,8 +135,8 @@ def fit(
 def candidacy(name: ModelName, table: LabelledTable, held_out: HeldOut, seed: int) -> Candidacy:
     """Calibrate a learned model on its held-out predictions; `held_out` has one variant per family."""
     chances = mean_of(name, held_out)
-    calibration, loss = choose_and_judge(table.truth, chances, seed_of(seed, _CALIBRATION))
-    return Candidacy(calibration, calibration.of(chances), loss)
+    calibration, losses = choose_and_judge(table.truth, chances, seed_of(seed, _CALIBRATION))
+    return Candidacy(calibration, calibration.of(chances), losses)
 
 
 def candidacies(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import joblib
@@ -32,8 +32,6 @@ from nodules.models.labelled_table import LabelledTable, labelled_table, refuse_
 Tuner = Callable[[pd.DataFrame, pd.Series, ClassifierParams, int], XGBoostParams]
 """Tunes XGBoost on the features and labels of the patients it is given."""
 
-# The model chosen among equally good ones is the first of these.
-_PREFERENCE: tuple[LearnedName, ...] = ("average", "logistic", "extra_trees", "xgboost", "random_forest")
 _SPLITS, _WORK = range(2)
 
 
@@ -67,7 +65,7 @@ class FittedModels:
     classifiers : dict of Classifier
         One per `MODEL_NAMES`.
     chosen : str
-        The learned model with the lowest inner log-loss.
+        The learned model to use, see `best`.
     inner_log_loss : dict of float
         Of every learned model, on patients predicted and calibrated without themselves.
     threshold : float
@@ -149,9 +147,16 @@ def fit_models(
     return _fitted(labelled_table(features, labels), params, seed, tune, jobs)
 
 
-def best(found: dict[LearnedName, Candidacy]) -> LearnedName:
-    """Give the model with the lowest inner log-loss."""
-    return min(_PREFERENCE, key=lambda name: found[name].log_loss)
+def best(found: Mapping[LearnedName, Candidacy]) -> LearnedName:
+    """Give the average, unless a single model beats it by more than one standard error of the gain.
+
+    Of the same patients' losses the standard error is small where models differ in earnest; with few patients the
+    lowest of five losses is mostly luck.
+    """
+    gains = {name: found["average"].losses - one.losses for name, one in found.items()}
+    beyond_chance = {name: gain.mean() - gain.std(ddof=1) / np.sqrt(len(gain)) for name, gain in gains.items()}
+    rival = max(beyond_chance, key=lambda name: beyond_chance[name])
+    return rival if beyond_chance[rival] > 0 else "average"
 
 
 def best_f1_threshold(truth: NDArray[np.int64], chances: NDArray[np.float64]) -> float:
