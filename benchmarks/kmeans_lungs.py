@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import label, regionprops
+from skimage.measure import label
 from skimage.morphology import dilation, erosion
 from sklearn.cluster import KMeans
 
-MIDDLE = (100 / 512, 400 / 512)
-LARGEST_BOX, FIRST_ROW, LAST_ROW = 475 / 512, 40 / 512, 472 / 512
-ERODED_PX, DILATED_PX = 4, 10
+from nodules.imaging.tutorial.footprints import DILATED_PX, ERODED_PX
+from nodules.imaging.tutorial.lung_threshold import MIDDLE
+from nodules.imaging.tutorial.region_cuts import lung_regions
+
 STARTS = 10  # scikit-learn's default when the tutorial was written; today it is 1
 
 
@@ -47,16 +48,5 @@ def kmeans_lungs(plane_hu: NDArray[Any], starts: int = STARTS) -> NDArray[np.boo
     clusters = KMeans(n_clusters=2, n_init=starts, random_state=0).fit(plane[rows, columns].reshape(-1, 1))
     dark = plane < clusters.cluster_centers_.mean()
     regions = label(dilation(erosion(dark, np.ones((ERODED_PX,) * 2)), np.ones((DILATED_PX,) * 2)))
-    lungs = np.isin(regions, [region.label for region in regionprops(regions) if _fits(region.bbox, plane.shape)])
+    lungs = np.isin(regions, lung_regions(regions))
     return np.asarray(dilation(lungs, np.ones((DILATED_PX,) * 2)))
-
-
-def _fits(box: tuple[int, int, int, int], shape_yx: tuple[int, ...]) -> bool:
-    top, left, bottom, right = box
-    height, width = shape_yx
-    return (
-        bottom - top < LARGEST_BOX * height
-        and right - left < LARGEST_BOX * width
-        and top > FIRST_ROW * height
-        and bottom < LAST_ROW * height
-    )
