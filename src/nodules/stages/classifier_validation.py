@@ -15,7 +15,8 @@ from nodules import parallel
 from nodules.evaluation import classification
 from nodules.evaluation.classification_intervals import from_table, judge
 from nodules.models import classifier, explanation, nested_validation
-from nodules.models.classifier_params import MODEL_NAMES, ClassifierParams
+from nodules.models.calibration import Calibration
+from nodules.models.classifier_params import MODEL_NAMES, ClassifierParams, ModelName
 from nodules.models.labelled_table import labelled_table
 from nodules.models.nested_validation import FittedModels
 from nodules.stages.patients import Patients
@@ -108,8 +109,14 @@ def importance(patients: Patients, validated: Validated, fitted: FittedModels, s
     """
     folds = validated.first_repeat["fold"]
     tasks = [folds.index[folds == fold] for fold in sorted(folds.unique())]
+    calibration = fitted.classifiers[
+        fitted.chosen
+    ].calibration  # alone: the models are large
     tables = joblib.Parallel(n_jobs=parallel.job_count())(
-        joblib.delayed(_importance_on)(held_out, patients.features, patients.labels, fitted, seed) for held_out in tasks
+        joblib.delayed(_importance_on)(
+            held_out, patients.features, patients.labels, fitted.chosen, fitted.settings, calibration, seed
+        )
+        for held_out in tasks
     )
     found = pd.concat([table.set_index("feature")["log_loss_increase"] for table in tables], axis=1).fillna(0.0)
     weights = np.array([len(held_out) for held_out in tasks]) / len(folds)
@@ -121,12 +128,17 @@ def importance(patients: Patients, validated: Validated, fitted: FittedModels, s
 
 
 def _importance_on(
-    held_out: pd.Index, features: pd.DataFrame, labels: pd.Series, fitted: FittedModels, seed: int
+    held_out: pd.Index,
+    features: pd.DataFrame,
+    labels: pd.Series,
+    name: ModelName,
+    settings: ClassifierParams,
+    calibration: Calibration | None,
+    seed: int,
 ) -> pd.DataFrame:
-    rest, name = labels.index.difference(held_out), fitted.chosen
+    rest = labels.index.difference(held_out)
     table = labelled_table(features.loc[rest], labels.loc[rest])
-    calibrations = {name: one.calibration for name, one in fitted.classifiers.items()}
-    model = classifier.fit_settled((name,), table, fitted.settings, calibrations, seed)[name]
+    model = classifier.fit_settled((name,), table, settings, {name: calibration}, seed)[name]
     return explanation.permutation_importance(model, features.loc[held_out], labels.loc[held_out], seed, SHUFFLES)
 
 
