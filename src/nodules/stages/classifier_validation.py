@@ -109,9 +109,7 @@ def importance(patients: Patients, validated: Validated, fitted: FittedModels, s
     """
     folds = validated.first_repeat["fold"]
     tasks = [folds.index[folds == fold] for fold in sorted(folds.unique())]
-    calibration = fitted.classifiers[
-        fitted.chosen
-    ].calibration  # alone: the models are large
+    calibration = fitted.classifiers[fitted.chosen].calibration  # alone: the models are large
     tables = joblib.Parallel(n_jobs=parallel.job_count())(
         joblib.delayed(_importance_on)(
             held_out, patients.features, patients.labels, fitted.chosen, fitted.settings, calibration, seed
