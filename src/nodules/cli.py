@@ -214,6 +214,14 @@ def ensemble(folders: tuple[Path, ...], output: Path, flips: str | None) -> None
     click.echo(f"{len(joined.networks)} networks: {output}")
 
 
+@main.command()
+def summary() -> None:
+    """Key numbers of the last run, the registered model, and what to open next; to be run in the project's folder."""
+    from nodules.stages import closing_table
+
+    click.echo("\n".join(closing_table.lines()))
+
+
 def _read_with_lungs(
     scan: Path, series_uid: str | None, params_file: Path
 ) -> tuple[Reading, LungSegmentation, Verdict]:

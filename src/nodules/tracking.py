@@ -41,6 +41,11 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{provenance.project_root() / 'mlflow.db'}"
 
 
+def experiment_name() -> str:
+    """Return MLFLOW_EXPERIMENT_NAME, or else this project's own name for its runs."""
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+
+
 @contextmanager
 def stage_run(
     stage: str, settings: Any, inputs: Sequence[Path] = (), lock: Path = provenance.LOCK_PATH
@@ -84,16 +89,22 @@ def stage_run(
 
 def _connect() -> tuple[MlflowClient, str]:
     """Return a client and the experiment's id, or fail within seconds."""
+    with answering_store() as client:
+        return client, _experiment_id(client, experiment_name())
+
+
+@contextmanager
+def answering_store() -> Iterator[MlflowClient]:
+    """Give a client of the tracking store; one that does not answer within seconds is a TrackingError."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # patients' data are near: send nothing to anybody
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of this machine; nothing to wait for
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     uri = tracking_uri()
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     try:
         with _impatient():
-            client = MlflowClient(uri)
-            return client, _experiment_id(client, name)
+            yield MlflowClient(uri)
     except (MlflowException, OSError) as error:
         raise TrackingError(
             f"MLflow does not answer at {uri} ({str(error).splitlines()[0]}). Start that server, or point "

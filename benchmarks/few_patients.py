@@ -1,0 +1,84 @@
+"""How many columns classifiers of few patients should keep: fitted to some, judged on many others.
+
+PYTHONPATH=src:benchmarks python benchmarks/few_patients.py phantoms --patients 56 --seeds 1 2 3
+PYTHONPATH=src:benchmarks python benchmarks/few_patients.py FEATURES.csv.gz LABELS.csv --patients 60 --seeds 1 2 3
+
+Phantoms are judged on 500 of another seed by the expected log-loss, for their true probabilities are known; patients of
+a table on all those of it that were not drawn to be fitted to. Fewer trees than in params.yaml, one XGBoost a model.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nodules import params
+from nodules.models import nested_validation
+from nodules.models.classifier import predict
+from nodules.models.classifier_params import LEARNED, ClassifierParams
+from nodules.scans.phantom.cohort import PhantomParams
+from nodules.scans.phantom.nodule_tables import patient_tables
+from nodules.stages.patients import Patients
+
+JUDGES, JUDGES_SEED, TREES = 500, 99, 100
+Cohort = tuple[pd.DataFrame, pd.Series]
+
+
+def main() -> None:
+    """Print one CSV row per draw of patients and number of columns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="+", help="the word phantoms, or a table of features and one of labels")
+    parser.add_argument("--patients", type=int, default=56)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--columns", type=int, nargs="+", default=[5, 10, 20, 40, 80, 160, 320, 1000])
+    chosen = parser.parse_args()
+    print("seed", "positives", "columns", *LEARNED, "chosen", sep=",")
+    for seed in chosen.seeds:
+        few, others = drawn(chosen.tables, chosen.patients, seed)
+        for columns in chosen.columns:
+            losses = ",".join(f"{loss:.4f}" for loss in judged(few, others, columns, seed))
+            print(f"{seed},{int(few[1].sum())},{columns},{losses}", flush=True)
+
+
+def drawn(tables: list[str], patients: int, seed: int) -> tuple[Cohort, Cohort]:
+    """Features and labels to fit to; features and probabilities (of a table: the labels) to be judged by."""
+    if tables == ["phantoms"]:
+        few = _phantoms(patients, seed)
+        others = _phantoms(JUDGES, JUDGES_SEED)
+        return (few[0], few[1]["cancer"].astype(int)), (others[0], others[1]["true_probability"])
+    everybody = Patients.load(Path(tables[0]), Path(tables[1]))
+    order = np.random.default_rng(seed).permutation(len(everybody.labels))
+    few_rows, other_rows = order[:patients], order[patients:]
+    features, labels = everybody.features, everybody.labels
+    return (features.iloc[few_rows], labels.iloc[few_rows]), (features.iloc[other_rows], labels.iloc[other_rows])
+
+
+def judged(few: Cohort, others: Cohort, columns: int, seed: int) -> list[float]:
+    """Expected log-loss of every learned model, and of the one that the few choose."""
+    settings = params.load("classifier", ClassifierParams)
+    settings = replace(
+        settings,
+        max_features=columns,
+        random_forest=replace(settings.random_forest, trees=TREES),
+        extra_trees=replace(settings.extra_trees, trees=TREES),
+        xgboost=replace(settings.xgboost, seeds=1),
+    )
+    fitted = nested_validation.fit_models(*few, settings, seed)
+    truth, losses = others[1].to_numpy(float), {}
+    for name in LEARNED:
+        chances = np.clip(predict(fitted.classifiers[name], others[0]).to_numpy(), 1e-6, 1 - 1e-6)
+        losses[name] = -float(np.mean(truth * np.log(chances) + (1 - truth) * np.log(1 - chances)))
+    return [*losses.values(), losses[fitted.chosen]]
+
+
+def _phantoms(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    features, labels = patient_tables(range(patients), replace(params.load("phantoms", PhantomParams), seed=seed))
+    return features, labels.set_index("id")
+
+
+if __name__ == "__main__":
+    main()
