@@ -12,6 +12,7 @@ from nodules.models.calibration import Calibration
 from nodules.models.classifier import Candidacy
 from nodules.models.classifier_params import LEARNED, MODEL_NAMES
 from nodules.models.nested_validation import best, best_f1_threshold, fit_models, validate
+from nodules.models.tuning import XGBoostSearch, xgboost_tuner
 
 SMALL = replace(
     QUICK,
@@ -140,6 +141,39 @@ class TestWhoSeesWhom:
             assert params == SMALL
         assert len({seed for *_, seed in given}) == 3
         assert all(params.xgboost == wanted for params in used)
+
+
+class TestFewPatients:
+    # Held out are 1 of 2 or 3 patients in 3 folds and more, 1 of 2 and 2 of 3 or 4 in 2 folds. A search divides the
+    # others once more and so wants 2 of each class.
+    @pytest.mark.parametrize(("folds", "tuned", "wanted"), [(2, False, 2), (5, False, 2), (2, True, 4), (5, True, 3)])
+    def test_as_many_of_each_class_as_the_message_wants_are_enough(self, folds, tuned, wanted):
+        params = replace(SMALL, folds=folds)
+        search = XGBoostSearch(1, 1, (0.1, 0.2), (1, 2), (5, 20), (0.5, 1.0), (0.5, 1.0), (1, 2), (1, 2), (1.0, 1.0))
+        tune = xgboost_tuner(search) if tuned else None
+        for inverted in (False, True):
+            features, labels = cohort(patients=15, positives=wanted - 1)
+            few = 1 - labels if inverted else labels
+            with pytest.raises(
+                ValueError, match=rf"with {folds} folds.* at least {wanted} .* got 15 patients, {few.sum()} "
+            ):
+                validate(features, few, params, 1, tune=tune)
+            features, labels = cohort(patients=15, positives=wanted)
+            table = validate(features, 1 - labels if inverted else labels, params, 1, tune=tune).table
+            assert sorted(table["id"]) == sorted(features.index)
+
+    def test_folds_are_lowered_to_the_rarer_class(self):
+        labels = pd.Series([1] * 4 + [0] * 9)
+        wide = replace(SMALL, folds=10)
+        assert nested_validation.outer_folds(labels, wide, tuned=True) == 4
+        assert nested_validation.outer_folds(1 - labels, wide, tuned=False) == 4
+        assert nested_validation.outer_folds(labels, SMALL, tuned=True) == SMALL.folds
+
+    def test_the_search_is_named_where_it_is_the_reason(self):
+        two = np.array([1, 1, 0, 0, 0])
+        assert nested_validation.outer_folds(two, SMALL, tuned=False) == 2
+        with pytest.raises(ValueError, match="and a search for XGBoost's settings inside each"):
+            nested_validation.outer_folds(two, SMALL, tuned=True)
 
 
 class TestScansEnteredTwice:

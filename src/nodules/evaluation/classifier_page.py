@@ -34,8 +34,9 @@ COLUMNS = {
     "f1_tuned": "F1, own threshold",
 }
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:68em;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}td,th{padding:.3em .6em;text-align:right;
-border-bottom:1px solid #ddd;white-space:nowrap}td:first-child,th:first-child{text-align:left}p,li{max-width:52em}
+table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}td,th{padding:.3em .4em;text-align:right;
+border-bottom:1px solid #ddd}td{vertical-align:top}th{vertical-align:bottom}td small{white-space:nowrap}
+td:first-child,th:first-child{text-align:left}p,li{max-width:52em}
 small{color:#666;display:block}tr.chosen{font-weight:600;background:#eef4fb}figure{display:inline-block;margin:.5em;
 vertical-align:top;max-width:100%}img{max-width:100%;height:auto}figcaption{font-size:13px;color:#555;
 max-width:34em}"""

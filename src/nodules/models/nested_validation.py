@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -115,9 +117,11 @@ def validate(
     Raises
     ------
     ValueError
-        What `classifier.fit` refuses; a class with fewer than two patients; one scan under two patient ids.
+        What `classifier.fit` refuses; a class with fewer patients than `outer_folds` wants; one scan under two
+        patient ids.
     """
     table = labelled_table(features, labels)
+    outer_folds(table.truth, params, tuned=tune is not None)
     refuse_scans_entered_twice(table)
     outer = [
         _OuterFold(repeat, fold, train, held_out)
@@ -132,6 +136,28 @@ def validate(
         if done is not None:
             done()
     return NestedPredictions(pd.concat(parts).sort_values(["repeat", "id"], kind="stable").reset_index(drop=True))
+
+
+def outer_folds(labels: pd.Series | NDArray[np.int64], params: ClassifierParams, *, tuned: bool) -> int:
+    """Number of folds in a repeat: `params.folds`, or the patients of the rarer class if these are fewer.
+
+    The patients outside a fold must hold both classes; `tuned` inside it, they are divided once more, which takes two
+    of each.
+
+    Raises
+    ------
+    ValueError
+        If a class of all patients is too small for that. It says how many the settings want.
+    """
+    ill = int(np.sum(np.asarray(labels) == 1))
+    rarer, wanted = min(ill, len(labels) - ill), _fewest_of_a_class(params.folds, left_over=2 if tuned else 1)
+    if rarer < wanted:
+        inside = " and a search for XGBoost's settings inside each" if tuned else ""
+        raise ValueError(
+            f"nested validation with {params.folds} folds{inside} needs at least {wanted} patients of each class, "
+            f"got {len(labels)} patients, {ill} of them with cancer"
+        )
+    return min(params.folds, rarer)
 
 
 def fit_models(
@@ -165,6 +191,11 @@ def best_f1_threshold(truth: NDArray[np.int64], chances: NDArray[np.float64]) ->
     # 2PR / (P + R), and 0 where both are.
     f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
     return float(thresholds[np.argmax(f1[:-1])])
+
+
+def _fewest_of_a_class(folds: int, left_over: int) -> int:
+    """Smallest class of which `left_over` patients remain when the largest of its folds is held out."""
+    return next(count for count in itertools.count(2) if count - math.ceil(count / min(folds, count)) >= left_over)
 
 
 def _tuned(table: LabelledTable, params: ClassifierParams, seed: int, tune: Tuner | None) -> ClassifierParams:

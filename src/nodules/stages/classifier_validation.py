@@ -56,7 +56,7 @@ def validate(
     patients: Patients, params: ClassifierParams, seed: int, tune: nested_validation.Tuner | None = None
 ) -> Validated:
     """Validate all models with a bar of progress; the answer does not depend on the number of processes."""
-    folds = classifier.usable_folds(patients.labels, params.folds) * params.repeats
+    folds = nested_validation.outer_folds(patients.labels, params, tuned=tune is not None) * params.repeats
     seconds = 0.5 if sys.stderr.isatty() else 60.0  # a log gets a line a minute
     with tqdm(total=folds, desc="classifiers", unit="fold", mininterval=seconds) as bar:
 
