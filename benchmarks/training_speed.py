@@ -8,7 +8,9 @@ memory-mapped files as in training. It prints
   the difference is what training waits for its data;
 - FLOP a second of the network's convolutions (2 for each multiplication with a weight; a training step counts as three
   forward passes: the answer, the gradient of the input and that of the weights), as a share of what the same machine
-  reaches in a large product of matrices of the same precision.
+  reaches in a large product of matrices of the same precision;
+- how large the scans are on disk, and how much memory the process takes beside its maps of files, which the system
+  drops whenever it needs the room (`--scans 888` is LUNA16).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import psutil
 
 from nodules import params
 from nodules.imaging.slice_context import ContextParams
@@ -30,7 +33,7 @@ from nodules.models.epochs import DrawnEpoch
 from nodules.models.sampling import PatchSampler, SliceSet
 from nodules.models.training import TrainingParams, compiled, drawn_epoch
 
-SCANS, SLICES, HEIGHT, WIDTH = 20, 16, 260, 340  # a lung region at 1 mm a pixel
+SLICES, HEIGHT, WIDTH = 16, 260, 340  # a lung region at 1 mm a pixel
 WINDOW_HU = (-1000.0, 400.0)
 REPEATS = 3
 
@@ -42,6 +45,7 @@ def main() -> None:
     parser.add_argument("--filters", type=int)
     parser.add_argument("--patch-px", type=int)
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--scans", type=int, default=20)
     parser.add_argument("--steps", type=int, default=20, help="training steps in one measurement")
     parser.add_argument("--matrix", type=int, default=4096, help="side of the matrices whose product is timed")
     arguments = parser.parse_args()
@@ -54,7 +58,7 @@ def main() -> None:
 
 def report(settings: TrainingParams, channels: int, folder: Path, arguments: argparse.Namespace) -> None:
     """Print the setting, the speeds and the shares."""
-    sampler = PatchSampler(made_up_scans(folder, channels), settings.sampling, WINDOW_HU)
+    sampler = PatchSampler(made_up_scans(folder, arguments.scans, channels), settings.sampling, WINDOW_HU)
     model = compiled(channels, settings)
     steps, batch_size, side = arguments.steps, settings.batch_size, settings.sampling.patch_px
     drawn = drawn_epoch(sampler, batch_size, steps, (1, 1), augment=True)
@@ -83,12 +87,16 @@ def report(settings: TrainingParams, channels: int, folder: Path, arguments: arg
     print(f"| FLOP/s of the network in training | {achieved:.3g} |")
     print(f"| FLOP/s of a product of {arguments.matrix} x {arguments.matrix} matrices | {peak:.3g} |")
     print(f"| share of it that training reaches | {achieved / peak:.1%} |")
+    on_disk = sum(file.stat().st_size for file in folder.rglob("*.npy"))
+    memory = psutil.Process().memory_info()
+    print(f"| GiB of scans on disk ({arguments.scans}) | {on_disk / 2**30:.1f} |")
+    print(f"| GiB of memory, maps of files not counted | {(memory.rss - memory.shared) / 2**30:.1f} |")
 
 
-def made_up_scans(folder: Path, channels: int) -> list[SliceSet]:
+def made_up_scans(folder: Path, scans: int, channels: int) -> list[SliceSet]:
     """Noise with one nodule a scan, through files."""
     random, sets = np.random.default_rng(1), []
-    for number in range(SCANS):
+    for number in range(scans):
         hu = random.integers(-1000, 400, (SLICES, HEIGHT, WIDTH, channels), dtype=np.int16)
         everywhere = np.ones(hu.shape[:3], dtype=bool)
         nodules = np.zeros(hu.shape[:3], dtype=np.uint8)
