@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 from numpy.typing import NDArray
 
 from excerpts import Excerpt
@@ -25,6 +25,8 @@ from nodules.imaging.tutorial.nodule_slices import NoduleSlice
 from nodules.imaging.tutorial.renormalising import renormalise, scale_of, stretch_range
 from nodules.imaging.tutorial.resizing import resize_image, resize_mask
 from nodules.imaging.tutorial.roi_box import RoiBox, square_around
+from nodules.models.tutorial.losses import negative_dice_of_batch
+from nodules.models.tutorial.network import build
 
 SIZE_PX = 256
 FILTERS = 16
@@ -78,8 +80,8 @@ def training_set(excerpts: Sequence[Excerpt]) -> tuple[NDArray[np.float32], NDAr
 def train(images: NDArray[np.float32], masks: NDArray[np.float32], epochs: int, seed: int) -> keras.Model:
     """Fit the network of the tutorial's shape."""
     keras.utils.set_random_seed(seed)
-    network = _network()
-    network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss=_batch_dice_loss)
+    network = build(SIZE_PX, FILTERS, DEPTH)
+    network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss=negative_dice_of_batch)
     standardised = (images - images.mean()) / images.std()
     network.fit(standardised, masks, batch_size=BATCH, epochs=epochs, shuffle=True, verbose=2)
     return network
@@ -93,28 +95,3 @@ def predict(network: keras.Model, plane_hu: NDArray[np.int16]) -> NDArray[np.flo
         return np.zeros((rows, columns), dtype=np.float32)
     answer = ops.convert_to_numpy(network.predict_on_batch(roi.image_yx[None, ..., None]))[0, ..., 0]
     return roi.box.restore(answer, (rows, columns))
-
-
-def _network() -> keras.Model:
-    image = keras.Input((SIZE_PX, SIZE_PX, 1))
-    x, skips = image, []
-    for level in range(DEPTH):
-        x = _two_convolutions(x, FILTERS * 2**level)
-        skips.append(x)
-        x = layers.MaxPooling2D()(x)
-    x = _two_convolutions(x, FILTERS * 2**DEPTH)
-    for level in reversed(range(DEPTH)):
-        x = layers.Concatenate()([layers.UpSampling2D()(x), skips[level]])
-        x = _two_convolutions(x, FILTERS * 2**level)
-    return keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(x))
-
-
-def _two_convolutions(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
-    for _ in range(2):
-        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
-    return x
-
-
-def _batch_dice_loss(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-    overlap = ops.sum(y_true * y_pred)
-    return -(2.0 * overlap + 1.0) / (ops.sum(y_true) + ops.sum(y_pred) + 1.0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 MIN_PIXELS = 4
-STRATA_MM = {"all": (0.0, np.inf), "< 6 mm": (0.0, 6.0), "6-10 mm": (6.0, 10.0), ">= 10 mm": (10.0, np.inf)}
+STRATA_MM = {"< 6 mm": (0.0, 6.0), "6-10 mm": (6.0, 10.0), ">= 10 mm": (10.0, np.inf)}
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
@@ -36,7 +36,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Slice:
-    """A middle slice on the scan's own pixels.
+    """A slice on the scan's own pixels.
 
     Attributes
     ----------
@@ -45,11 +45,11 @@ class Slice:
     probability_yx : (Y, X) ndarray of float
         The network's answer.
     truth_yx : (Y, X) ndarray of int
-        1 the nodule that the slice was chosen for, 2 .. any others.
+        1 the nodule that the slice was chosen for, 2 .. any others; 0 where there is none.
     lungs_yx : (Y, X) ndarray of bool
         Where false positives are counted.
     pixel_mm2, diameter_mm : float
-        Area of a pixel; diameter of nodule 1.
+        Area of a pixel; diameter of nodule 1, NaN where the slice does not show it.
     """
 
     hu_yx: NDArray[np.int16]
@@ -79,7 +79,8 @@ class Parts:
     @classmethod
     def of(cls, probability_yx: NDArray[np.float32], threshold: float) -> Parts:
         """Find and measure the parts."""
-        labels, count = ndimage.label(probability_yx >= threshold, EIGHT_NEIGHBOURS)
+        found, count = ndimage.label(probability_yx >= threshold, EIGHT_NEIGHBOURS)
+        labels = np.asarray(found, dtype=np.int32)
         peak = np.asarray(ndimage.maximum(probability_yx, labels, np.arange(1, count + 1)), dtype=float)
         return cls(labels, np.bincount(labels.ravel(), minlength=count + 1)[1:], peak)
 
@@ -116,16 +117,27 @@ def mask(probability_yx: NDArray[np.float32], pixel_mm2: float, point: Operating
 
 
 def score(image: Slice, point: OperatingPoint) -> dict[str, float]:
-    """Dice of the whole slice against all its nodules, whether nodule 1 is hit, false positives inside the lungs."""
+    """Dice of the whole slice against all its nodules, and how nodule 1 fares.
+
+    Returns
+    -------
+    dict of str to float
+        `dice` of the slice, NaN where it shows no nodule; `hit`, whether a part touches nodule 1, and `nodule_dice`,
+        of those parts against nodule 1, both NaN where the slice does not show it; `false_positives`, parts in the
+        lungs that touch no nodule; `diameter_mm` of nodule 1.
+    """
     return _score(image, point, _Placed.of(image, point.threshold))
 
 
 def _score(image: Slice, point: OperatingPoint, placed: _Placed) -> dict[str, float]:
     kept = placed.parts.count(image.pixel_mm2, point)
-    found, truth = placed.parts.pixels[kept].sum(), np.count_nonzero(image.truth_yx)
+    truth, own_truth = np.count_nonzero(image.truth_yx), np.count_nonzero(image.truth_yx == 1)
+    own = kept & (placed.on_own > 0)
+    found, own_found = (int(placed.parts.pixels[chosen].sum()) for chosen in (kept, own))
     return {
-        "dice": 2.0 * placed.on_nodules[kept].sum() / (found + truth),
-        "hit": float(placed.on_own[kept].any()),
+        "dice": 2.0 * placed.on_nodules[kept].sum() / (found + truth) if truth else np.nan,
+        "hit": float(own.any()) if own_truth else np.nan,
+        "nodule_dice": 2.0 * placed.on_own[own].sum() / (own_found + own_truth) if own_truth else np.nan,
         "false_positives": float(np.count_nonzero(kept & (placed.on_nodules == 0) & placed.in_lungs)),
         "diameter_mm": image.diameter_mm,
     }
@@ -137,8 +149,16 @@ def scores(images: Iterable[Slice], point: OperatingPoint) -> pd.DataFrame:
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means over all slices and by diameter: slices, dice, median, hit, dice_of_hits, false_positives."""
-    strata = {
+    """Means over all slices and by diameter; what a slice has no number for, it does not count in.
+
+    Returns
+    -------
+    DataFrame
+        `slices`; mean and `median` of `dice` of whole slices; `hit`, the share of nodules; `dice_of_hits`, the mean
+        Dice of the hit nodules, each with the parts that touch it; `false_positives` a slice. One row for all slices,
+        one a stratum.
+    """
+    strata = {"all": rows} | {
         name: rows[(rows["diameter_mm"] >= low) & (rows["diameter_mm"] < high)]
         for name, (low, high) in STRATA_MM.items()
     }
@@ -149,7 +169,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
                 "dice": part["dice"].mean(),
                 "median": part["dice"].median(),
                 "hit": part["hit"].mean(),
-                "dice_of_hits": part["dice"][part["hit"] > 0].mean(),
+                "dice_of_hits": part["nodule_dice"][part["hit"] > 0].mean(),
                 "false_positives": part["false_positives"].mean(),
             }
             for name, part in strata.items()
@@ -165,14 +185,15 @@ def choose(images: Sequence[Slice], points: Iterable[OperatingPoint], allowed_fa
     means = {}
     for point in points:
         rows = [_score(image, point, one) for image, one in zip(images, placed[point.threshold], strict=True)]
-        means[point] = np.mean([[row["dice"], row["false_positives"]] for row in rows], axis=0)
+        means[point] = np.nanmean([[row["dice"], row["false_positives"]] for row in rows], axis=0)
     limit = max(allowed_false_positives, min(wrong for _, wrong in means.values()))
     return max((point for point in points if means[point][1] <= limit), key=lambda point: means[point][0])
 
 
 def interval(rows: pd.DataFrame, patients: Sequence[str], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean Dice, drawing patients."""
-    by_patient = [part["dice"].to_numpy() for _, part in rows.groupby(np.asarray(patients))]
+    """95 % bootstrap interval of the mean Dice, drawing patients; slices without nodules have no part in it."""
+    shown = rows["dice"].notna().to_numpy()
+    by_patient = [dice.to_numpy() for _, dice in rows["dice"][shown].groupby(np.asarray(patients)[shown])]
     random = np.random.default_rng(seed)
     means = [
         np.concatenate([by_patient[k] for k in random.integers(len(by_patient), size=len(by_patient))]).mean()

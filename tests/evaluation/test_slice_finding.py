@@ -1,10 +1,10 @@
-"""The scoring of benchmarks/real_luna.py on hand-made slices."""
+"""Hits, false positives and Dice of hand-made slices."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from slice_scores import OperatingPoint, Slice, choose, interval, mask, score, scores, table
+from nodules.evaluation.slice_finding import OperatingPoint, Slice, choose, interval, mask, score, scores, table
 
 ANY = OperatingPoint(threshold=0.5, peak=0.5, min_mm2=0.0)
 
@@ -36,14 +36,44 @@ def test_dice_hit_and_false_positives_by_hand():
     result = score(image(found, truth, lungs), ANY)
     assert result["dice"] == pytest.approx(2 * 4 / (9 + 4 + 4 + 9 + 4))
     assert result["hit"] == 1.0
+    assert result["nodule_dice"] == pytest.approx(2 * 4 / (9 + 9))
     assert result["false_positives"] == 1.0
 
 
 def test_another_nodule_of_the_slice_is_neither_hit_nor_false():
     truth = squares((1, 1, 3, 1), (8, 10, 2, 2))
     result = score(image(squares((8, 10, 2, 0.9)), truth), ANY)
-    assert (result["hit"], result["false_positives"]) == (0.0, 0.0)
+    assert (result["hit"], result["nodule_dice"], result["false_positives"]) == (0.0, 0.0, 0.0)
     assert result["dice"] == pytest.approx(2 * 4 / (4 + 9 + 4))
+
+
+def test_the_dice_of_a_hit_is_that_of_the_parts_on_it():
+    """Two parts touch the nodule, a third and another nodule's answer do not and leave its Dice alone."""
+    truth = squares((1, 1, 4, 1), (8, 10, 2, 2))
+    found = squares((0, 0, 2, 0.9), (4, 4, 2, 0.9), (8, 2, 2, 0.9), (8, 10, 2, 0.9))
+    result = score(image(found, truth), ANY)
+    assert result["nodule_dice"] == pytest.approx(2 * (1 + 1) / (8 + 16))
+    assert result["dice"] == pytest.approx(2 * (1 + 1 + 4) / (16 + 16 + 4))
+    assert result["false_positives"] == 1.0
+
+
+def test_a_slice_without_nodules_counts_in_false_positives_only():
+    empty = image(squares((1, 1, 3, 0.9)), diameter_mm=np.nan)
+    result = score(empty, ANY)
+    assert result["false_positives"] == 1.0
+    assert np.isnan([result["dice"], result["hit"], result["nodule_dice"]]).all()
+    found = image(squares((1, 1, 3, 0.9)), squares((1, 1, 3, 1)))
+    means = table(scores([empty, found], ANY))
+    assert means.loc["all"].tolist() == [2, 1.0, 1.0, 1.0, 1.0, 0.5]
+    assert means.loc["6-10 mm"].tolist() == [1, 1.0, 1.0, 1.0, 1.0, 0.0]
+    assert choose([empty, found], [ANY, OperatingPoint(0.95, 0.95, 0.0)], allowed_false_positives=0.5) == ANY
+
+
+def test_a_slice_beside_its_nodule_is_neither_hit_nor_missed():
+    """The nodule that the slice was chosen for ends short of it; another one is there."""
+    result = score(image(squares((8, 10, 2, 0.9)), squares((8, 10, 2, 2)), diameter_mm=np.nan), ANY)
+    assert np.isnan([result["hit"], result["nodule_dice"]]).all()
+    assert (result["dice"], result["false_positives"]) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -67,13 +97,14 @@ def test_means_by_diameter():
         {
             "dice": [0.0, 0.5, 1.0, 0.9],
             "hit": [0.0, 1.0, 1.0, 1.0],
+            "nodule_dice": [0.0, 0.6, 1.0, 0.95],
             "false_positives": [1.0, 0.0, 0.0, 1.0],
             "diameter_mm": [5.0, 5.9, 6.0, 10.0],
         }
     )
     means = table(rows)
-    assert means.loc["all"].tolist() == pytest.approx([4, 0.6, 0.7, 0.75, 0.8, 0.5])
-    assert means.loc["< 6 mm", ["slices", "dice", "hit", "dice_of_hits"]].tolist() == [2, 0.25, 0.5, 0.5]
+    assert means.loc["all"].tolist() == pytest.approx([4, 0.6, 0.7, 0.75, (0.6 + 1.0 + 0.95) / 3, 0.5])
+    assert means.loc["< 6 mm", ["slices", "dice", "hit", "dice_of_hits"]].tolist() == [2, 0.25, 0.5, 0.6]
     assert means.loc["6-10 mm", "dice"] == 1.0
     assert means.loc[">= 10 mm", "slices"] == 1
 
@@ -95,3 +126,5 @@ def test_interval_holds_the_mean_and_has_no_width_for_one_patient():
     low, high = interval(rows, ["a", "b", "c"])
     assert low < rows["dice"].mean() < high
     assert interval(rows, ["a", "a", "a"]) == pytest.approx((rows["dice"].mean(),) * 2)
+    with_empty = pd.concat([rows, rows.assign(dice=np.nan)], ignore_index=True)
+    assert interval(with_empty, ["a", "b", "c", "a", "d", "d"]) == (low, high)
