@@ -4,7 +4,7 @@ Run it after `make repro` as `python benchmarks/real_luna.py --data DATA/luna16_
 folder that NODULES_REAL_DATA names. One network first learns on the synthetic chests of the pipeline; the networks of
 the folds start from it, and go on seeing some of these chests among the real slices. Each is trained in a process of
 its own with a fixed number of threads, so the numbers do not depend on how many run at once; what is finished stays in
-OUT, and a second call goes on from there. With `--segmenter FOLDER` a network trained elsewhere is shown the same slices
+OUT, and a second call goes on from there. With `--segmenter FOLDER` a network trained elsewhere sees the same slices
 instead. Prints tables, writes pictures to OUT.
 """
 
