@@ -79,20 +79,65 @@ def test_every_stage_module_is_a_stage() -> None:
 
 
 def test_params_yaml_is_the_composed_default(tmp_path: Path) -> None:
-    from dvc.utils.hydra import compose_and_dump
-
-    composed = tmp_path / "params.yaml"
-    compose_and_dump(composed, str(PROJECT / "conf"), None, "config", str(tmp_path), [])
-    assert (PROJECT / "params.yaml").read_text() == composed.read_text(), "run `make params`"
+    assert (PROJECT / "params.yaml").read_text() == composed(tmp_path).read_text(), "run `make params`"
 
 
+@pytest.mark.parametrize("method", ["millimetre", "tutorial", "tutorial_as_published"])
 @pytest.mark.parametrize("overrides", [["dataset=real"], ["size=full"], ["dataset=real", "size=full"]])
-def test_every_profile_is_read_without_complaint(tmp_path: Path, overrides: list[str]) -> None:
+def test_every_profile_is_read_without_complaint(tmp_path: Path, overrides: list[str], method: str) -> None:
+    load_all_sections(composed(tmp_path, *overrides, f"method={method}"))
+
+
+def composed(folder: Path, *overrides: str) -> Path:
     from dvc.utils.hydra import compose_and_dump
 
-    composed = tmp_path / "params.yaml"
-    compose_and_dump(composed, str(PROJECT / "conf"), None, "config", str(tmp_path), overrides)
-    load_all_sections(composed)
+    path = folder / "params.yaml"
+    compose_and_dump(path, str(PROJECT / "conf"), None, "config", str(folder), list(overrides))
+    return path
+
+
+def test_the_tutorial_at_full_size_has_the_published_values(tmp_path: Path) -> None:
+    from nodules import params
+    from nodules.stages.tutorial_section import TutorialSection
+
+    section = params.load("tutorial", TutorialSection, composed(tmp_path, "method=tutorial", "size=full"))
+    assert (section.steps.nodules, section.steps.size_px) == ("largest", 512)
+    unet, classifiers = section.unet, section.classifiers
+    assert (unet.filters, unet.depth, unet.learning_rate, unet.batch_size, unet.epochs) == (32, 4, 1e-5, 2, 20)
+    assert (classifiers.folds, classifiers.trees, classifiers.scale_pos_weight) == (3, 100, 3.0)
+
+
+@pytest.mark.parametrize(("method", "on"), [("tutorial", False), ("tutorial_as_published", True)])
+def test_every_defect_of_the_tutorial_is_named_and_switched(tmp_path: Path, method: str, on: bool) -> None:
+    from nodules.imaging.tutorial.defects import TutorialDefects
+    from nodules.models.tutorial.settings import TutorialClassifierDefects, TutorialUnetDefects
+
+    section = YAML(typ="safe").load(composed(tmp_path, f"method={method}").read_text())["tutorial"]
+    assert section["recipes"] == [method.removeprefix("tutorial_")]
+    for part, kind in (
+        ("steps", TutorialDefects),
+        ("unet", TutorialUnetDefects),
+        ("classifiers", TutorialClassifierDefects),
+    ):
+        assert section[part]["defects"] == dict.fromkeys(kind.__dataclass_fields__, on), part
+
+
+def test_the_methods_differ_in_the_tutorial_alone(tmp_path: Path) -> None:
+    """So nothing of the default pipeline is made again when another method is asked for."""
+    default, *others = (
+        YAML(typ="safe").load(composed(tmp_path, f"method={method}").read_text())
+        for method in ("millimetre", "tutorial", "tutorial_as_published")
+    )
+    for other in others:
+        assert {name for name in other if other[name] != default.get(name)} == {"tutorial"}
+    assert not [name for name in STAGES if "tutorial" not in name and "tutorial" in str(STAGES[name].get("params"))]
+
+
+def test_declared_parameters_are_there(tmp_path: Path) -> None:
+    sections = YAML(typ="safe").load(composed(tmp_path, "method=tutorial").read_text())
+    for stage in STAGES.values():
+        for name in stage.get("params", []):
+            functools.reduce(lambda section, key: section[key], name.split("."), sections)
 
 
 def load_all_sections(path: Path) -> None:
@@ -112,6 +157,7 @@ def load_all_sections(path: Path) -> None:
     from nodules.scans.reading import ReadingParams
     from nodules.scans.split import SplitParams
     from nodules.stages.settings import DatasetParams, RunParams
+    from nodules.stages.tutorial_section import TutorialSection
 
     sections = {
         "run": RunParams,
@@ -130,8 +176,12 @@ def load_all_sections(path: Path) -> None:
         "tune_segmentation": SegmentationSearch,
         "classifier": ClassifierParams,
         "tune_classifier": XGBoostSearch,
+        "tutorial": TutorialSection,
     }
-    assert set(YAML(typ="safe").load(path.read_text())) == set(sections)
+    written = YAML(typ="safe").load(path.read_text())
+    assert set(written) == set(sections)
+    if not written["tutorial"]["recipes"]:  # no stage reads it, and method=tutorial fills it
+        del sections["tutorial"]
     for name, kind in sections.items():
         params.load(name, kind, path)
 
@@ -151,16 +201,26 @@ def test_defaults_of_mlproject_are_those_of_params_yaml() -> None:
 
 
 def test_a_real_data_set_has_no_phantom_stage(tmp_path: Path) -> None:
-    from dvc.utils.hydra import compose_and_dump
-
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    (tmp_path / "dvc.yaml").write_text((PROJECT / "dvc.yaml").read_text())
-    compose_and_dump(tmp_path / "params.yaml", str(PROJECT / "conf"), None, "config", str(tmp_path), ["dataset=real"])
-    dvc = [sys.executable, "-m", "dvc"]
-    subprocess.run([*dvc, "init", "-q"], cwd=tmp_path, check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"})
-    listed = subprocess.run(
-        [*dvc, "stage", "list", "--names-only"], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    names = listed.stdout.split()
+    names = listed_stages(tmp_path, "dataset=real")
     assert not [name for name in names if name.startswith("phantoms")]
     assert [name for name in names if name.startswith("extract_luna")] == [f"extract_luna@{n}" for n in range(10)]
+
+
+@pytest.mark.parametrize("recipe", ["tutorial", "as_published", None])
+def test_a_method_that_names_a_recipe_has_its_four_stages(tmp_path: Path, recipe: str | None) -> None:
+    methods = {"tutorial": "tutorial", "as_published": "tutorial_as_published", None: "millimetre"}
+    names = listed_stages(tmp_path, f"method={methods[recipe]}")
+    kinds = ("slices", "unet", "dsb", "classifiers") if recipe else ()
+    assert [name for name in names if name.startswith("tutorial")] == [f"tutorial_{kind}@{recipe}" for kind in kinds]
+
+
+def listed_stages(folder: Path, *overrides: str) -> list[str]:
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    (folder / "dvc.yaml").write_text((PROJECT / "dvc.yaml").read_text())
+    composed(folder, *overrides)
+    dvc = [sys.executable, "-m", "dvc"]
+    subprocess.run([*dvc, "init", "-q"], cwd=folder, check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"})
+    listed = subprocess.run(
+        [*dvc, "stage", "list", "--names-only"], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return listed.stdout.split()

@@ -66,6 +66,16 @@ OVERRIDES = [
     "tune_classifier.shuffles=1",
 ]
 
+# At 4 mm a pixel the tutorial's fixed footprints leave little of the lungs; the stages must not mind.
+TUTORIAL_OVERRIDES = [
+    "tutorial.steps.size_px=32",
+    "tutorial.unet.filters=2",
+    "tutorial.unet.depth=2",
+    "tutorial.unet.epochs=2",
+    "tutorial.unet.batch_size=8",
+    "tutorial.classifiers.trees=5",
+]
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -122,6 +132,14 @@ def build(folder: Path) -> TinyProject:
     for stage in project.stages:
         project.run(stage.name)
     return project
+
+
+def under_method(project: TinyProject, folder: Path, *overrides: str) -> TinyProject:
+    """The same files under other parameters, `method=...` among them; its own stages have not run yet."""
+    project.copy(folder)
+    seed = project.params("phantoms", PhantomParams).seed
+    _compose(folder, [*OVERRIDES, f"phantoms.seed={seed}", *TUTORIAL_OVERRIDES, *overrides])
+    return opened(folder)
 
 
 def opened(folder: Path) -> TinyProject:

@@ -14,7 +14,7 @@ from nodules.imaging.tutorial.lung_steps import find_lung_steps
 from nodules.imaging.tutorial.nine_features import NINE_FEATURES, nine_features
 from nodules.imaging.tutorial.node_mask import node_mask
 from nodules.imaging.tutorial.nodule_slices import NoduleSlice, nodule_slices
-from nodules.imaging.tutorial.prepared_scan import prepare
+from nodules.imaging.tutorial.prepared_scan import find_lungs, prepare
 from nodules.imaging.tutorial.renormalising import GreyScale, pooled, scale_of
 from nodules.imaging.tutorial.roi_box import RoiBox, square_about, square_around
 from nodules.imaging.tutorial.settings import TutorialParams
@@ -146,6 +146,20 @@ class TestScan:
         first, second = (prepare(chest(other), RIGHT) for other in (plane, metal))
         np.testing.assert_array_equal(first.lungs_zyx, second.lungs_zyx)
         np.testing.assert_allclose(first.image(0), second.image(0))
+
+    def test_lungs_that_were_found_before_are_taken_as_they_are(self) -> None:
+        scan = chest(chest_slice(), chest_slice(seed=1))
+        lungs = find_lungs(scan, RIGHT)
+        lungs[0] = False
+
+        prepared = prepare(scan, RIGHT, lungs)
+
+        assert prepared.found == (False, True)
+        np.testing.assert_array_equal(prepared.image(1), prepare(chest(chest_slice(seed=1)), RIGHT).image(0))
+        with pytest.raises(ValueError, match="of the scan's shape"):
+            prepare(scan, RIGHT, lungs[1:])
+        with pytest.raises(ValueError, match="must be bool"):
+            prepare(scan, RIGHT, lungs.astype(np.uint8))
 
     def test_image_and_mask_show_the_nodule_at_the_same_place_and_back_again(self) -> None:
         scan = chest(*(chest_slice(seed=seed) for seed in range(3)))

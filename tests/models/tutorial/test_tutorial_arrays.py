@@ -16,7 +16,14 @@ from tutorial_slices import chest, chest_slice, tutorial_params
 
 STEPS = tutorial_params(size_px=32)
 UNET = TutorialUnetParams(
-    filters=2, depth=1, learning_rate=0.01, batch_size=2, epochs=1, nodule_free_slices=2, test_share=0.2
+    filters=2,
+    depth=1,
+    normalisation="none",
+    learning_rate=0.01,
+    batch_size=2,
+    epochs=1,
+    nodule_free_slices=2,
+    test_share=0.2,
 )
 Z_MM, NODULE_Z, LUNGLESS_Z = 2.5, 4, (0, 9)
 

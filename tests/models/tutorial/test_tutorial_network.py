@@ -18,7 +18,7 @@ def test_the_published_network_has_the_published_size() -> None:
     assert network.count_params() == 7_846_081
     assert network.output_shape == (None, 512, 512, 1)
     assert not [layer for layer in network.layers if "Normalization" in type(layer).__name__]
-    assert shape_of(network) == {"size_px": 512, "filters": 32, "depth": 4}
+    assert shape_of(network) == {"size_px": 512, "filters": 32, "depth": 4, "normalisation": "none"}
 
 
 def test_weights_counted_level_by_level() -> None:
@@ -40,6 +40,15 @@ def test_initial_weights_are_those_of_the_page() -> None:
     assert np.abs(kernel).max() <= np.sqrt(6 / 45)
     assert not bias.any()
     assert not network.get_layer("nodule").get_weights()[1].any()
+
+
+def test_a_normalised_network_begins_with_a_small_answer_and_four_more_numbers_a_filter() -> None:
+    """Scale, shift, mean and variance for each of 2 + 2 + 4 + 4 + 2 + 2 filters; sigmoid(-3) = 0.047."""
+    network = build(16, 2, 1, "batch")
+    assert network.count_params() == build(16, 2, 1).count_params() + 4 * 16
+    answer = keras.ops.convert_to_numpy(network.predict_on_batch(np.zeros((1, 16, 16, 1), dtype=np.float32)))
+    np.testing.assert_allclose(answer, 0.0474259, rtol=1e-5)
+    assert shape_of(network)["normalisation"] == "batch"
 
 
 def test_sides_that_the_poolings_do_not_divide_are_refused() -> None:

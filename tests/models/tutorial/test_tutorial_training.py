@@ -14,7 +14,14 @@ from nodules.models.tutorial.training import train
 from nodules.models.tutorial.unet import TutorialUnet
 
 PARAMS = TutorialUnetParams(
-    filters=4, depth=1, learning_rate=0.02, batch_size=2, epochs=8, nodule_free_slices=1, test_share=0.2
+    filters=4,
+    depth=1,
+    normalisation="none",
+    learning_rate=0.02,
+    batch_size=2,
+    epochs=8,
+    nodule_free_slices=1,
+    test_share=0.2,
 )
 BACKGROUND = 5.0
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]

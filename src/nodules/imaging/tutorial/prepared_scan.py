@@ -95,7 +95,12 @@ class PreparedScan:
         return self.boxes[z].pixel_mm((y_mm, x_mm), self.params.size_px)
 
 
-def prepare(scan: Volume, params: TutorialParams) -> PreparedScan:
+def find_lungs(scan: Volume, params: TutorialParams) -> NDArray[np.bool_]:
+    """Lungs (Z, Y, X) bool, found in each slice by itself."""
+    return np.stack([find_lung_steps(plane, params).lungs_yx for plane in scan.voxels_zyx])
+
+
+def prepare(scan: Volume, params: TutorialParams, lungs_zyx: NDArray[np.bool_] | None = None) -> PreparedScan:
     """Find the lungs of every slice, and the square and grey scale of the scan.
 
     Parameters
@@ -104,9 +109,21 @@ def prepare(scan: Volume, params: TutorialParams) -> PreparedScan:
         HU.
     params : TutorialParams
         With the defects to be shown.
+    lungs_zyx : (Z, Y, X) ndarray of bool, optional
+        What `find_lungs` has found before: that takes longer than all the rest, and many settings share it.
+
+    Raises
+    ------
+    ValueError
+        If the lungs are not of the scan's shape.
     """
     defects = params.defects
-    lungs_zyx = np.stack([find_lung_steps(plane, params).lungs_yx for plane in scan.voxels_zyx])
+    if lungs_zyx is None:
+        lungs_zyx = find_lungs(scan, params)
+    if lungs_zyx.shape != scan.shape_zyx or lungs_zyx.dtype != bool:
+        raise ValueError(
+            f"lungs must be bool of the scan's shape {scan.shape_zyx}, got {lungs_zyx.dtype} of {lungs_zyx.shape}"
+        )
     squares = [square_around(lungs, down_right=defects.crop_down_right) for lungs in lungs_zyx]
     found = tuple(square is not None for square in squares)
     scales = [scale_of(_grey(scan, z, params)[lungs]) if lungs.any() else None for z, lungs in enumerate(lungs_zyx)]

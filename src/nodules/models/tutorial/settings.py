@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
@@ -53,6 +53,8 @@ class TutorialUnetParams:
     ----------
     filters, depth : int
         Of the first level, and number of poolings. The tutorial's are 32 and 4.
+    normalisation : {"none", "batch"}
+        After each convolution. The tutorial has none; then a short training ends with blank answers.
     learning_rate : float
         Adam's, constant. The tutorial's is 1e-5.
     batch_size, epochs : int
@@ -67,6 +69,7 @@ class TutorialUnetParams:
 
     filters: Annotated[int, Gt(0)]
     depth: Annotated[int, Ge(1)]
+    normalisation: Literal["none", "batch"]
     learning_rate: Annotated[float, Gt(0)]
     batch_size: Annotated[int, Gt(0)]
     epochs: Annotated[int, Gt(0)]

@@ -73,7 +73,7 @@ def train(
             best, weights = numbers[criterion], model.get_weights()
         if log_epoch:
             log_epoch(epoch, numbers)
-    network = build(images.shape[1], params.filters, params.depth)  # without the optimiser, three times its size
+    network = _network(images.shape[1], params)  # without the optimiser, three times its size
     network.set_weights(weights)
     standardised = not params.defects.test_images_not_standardised
     return TutorialUnet(network, mean, deviation, standardised), pd.DataFrame(history)
@@ -105,11 +105,15 @@ class _Batches(keras.utils.PyDataset):
 
 
 def _compiled(size_px: int, params: TutorialUnetParams) -> keras.Model:
-    model = build(size_px, params.filters, params.depth)
+    model = _network(size_px, params)
     model.compile(
         optimizer=keras.optimizers.Adam(params.learning_rate), loss=loss_of(params.defects), metrics=[PooledDice()]
     )
     return model
+
+
+def _network(size_px: int, params: TutorialUnetParams) -> keras.Model:
+    return build(size_px, params.filters, params.depth, params.normalisation)
 
 
 def _one_epoch(model: keras.Model, training: _Batches, validation: _Batches) -> dict[str, float]:

@@ -94,7 +94,7 @@ class TutorialUnet:
             raise ValueError(f"{folder} holds no network of the tutorial: wanted {SETTINGS_FILE} in it, got none")
         written = json.loads((folder / SETTINGS_FILE).read_text())
         devices.share_gpus()
-        network = build(*(written.pop(name) for name in ("size_px", "filters", "depth")))
+        network = build(*(written.pop(name) for name in ("size_px", "filters", "depth", "normalisation")))
         network.load_weights(folder / WEIGHTS_FILE)
         return cls(network, **written)
 

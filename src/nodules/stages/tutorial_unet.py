@@ -1,0 +1,118 @@
+"""DVC stage: train the tutorial's U-Net, and judge it by its own numbers and by honest ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nodules import params, tracking
+from nodules.evaluation.figures import training_curves
+from nodules.evaluation.slice_finding import OperatingPoint
+from nodules.imaging.overlay import save_figure
+from nodules.models.tutorial import training
+from nodules.models.tutorial.training_arrays import ScanArrays, parts
+from nodules.stages import tutorial_judging
+from nodules.stages.metrics_file import write_metrics
+from nodules.stages.settings import RunParams
+from nodules.stages.tutorial_section import TutorialSection
+
+
+def main(
+    recipe: str,
+    slices: Path,
+    split: Path,
+    output: Path,
+    metrics: Path,
+    history: Path,
+    test_slices: Path,
+    pictures: Path,
+    test_masks: Path,
+) -> None:
+    """Write the network, metrics, curves, one row a judged slice, pictures, and the answers to the recipe's test."""
+    run, section = params.load("run", RunParams), params.load("tutorial", TutorialSection)
+    part_of = pd.read_csv(split, dtype={"seriesuid": str}).set_index("seriesuid")["part"].to_dict()
+    point = OperatingPoint(section.steps.min_probability, peak=section.steps.min_probability, min_mm2=0.0)
+    used = {"steps": section.steps, "unet": section.unet}
+    with tracking.stage_run(f"tutorial_unet@{recipe}", used, [slices, split]) as stage:
+        scans = [ScanArrays.load(file) for file in sorted(slices.glob("*.npz"))]
+        rows = parts(scans, part_of, section.unet, run.seed)
+        images, masks = (np.concatenate([getattr(scan, name) for scan in scans]) for name in ("images", "masks"))
+        unet, curves = training.train(
+            images[rows["train"]],
+            masks[rows["train"]],
+            images[rows["validation"]],
+            masks[rows["validation"]],
+            section.unet,
+            run.seed,
+            log_epoch=stage.log_epoch,
+        )
+        unet.save(output)
+        answers, asked = unet.predict(images[rows["test"]]), masks[rows["test"]]
+        _save_answers(test_masks, scans, rows["test"], answers, asked)
+        trained_on = _slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
+        judged, shown = tutorial_judging.judge(
+            tutorial_judging.answered(slices / "judged", unet.predict, trained_on), point
+        )
+        numbers = (
+            {f"{part}_slices": float(len(chosen)) for part, chosen in rows.items()}
+            | {"own_dice": mean_soft_dice(asked, answers)}
+            | tutorial_judging.summary(judged, section.steps.min_probability)
+        )
+        stage.log_metrics(numbers)
+        stage.log_headline({f"tutorial_{name}": numbers[name] for name in _HEADLINE if name in numbers})
+        write_metrics(metrics, numbers)
+        for table, file in ((curves, history), (judged, test_slices)):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(file, index=False)
+            stage.log_file(file)
+        stage.log_picture(training_curves(curves), "training_curves")
+        figure = tutorial_judging.overlay(shown, point)
+        save_figure(figure, pictures)
+        stage.log_picture(figure, pictures.stem)
+
+
+_HEADLINE = ("own_dice", "dice", "hit", "dice_of_hits", "false_positives", "false_positives_nodule_free", "blank")
+
+
+def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
+    """The number that the page reports: the mean over slices of a Dice of probabilities, 1 added above and below."""
+    if not len(masks):
+        return float("nan")
+    overlap, sizes = (masks * answers).sum(axis=(1, 2)), masks.sum(axis=(1, 2)) + answers.sum(axis=(1, 2))
+    return float(np.mean((2.0 * overlap + 1.0) / (sizes + 1.0)))
+
+
+def _slices_of(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, set[int]]:
+    """Which slices, by series UID, some rows of the concatenation are."""
+    uids, indices = _places(scans)
+    found: dict[str, set[int]] = {}
+    for uid, z in zip(uids[rows], indices[rows], strict=True):
+        found.setdefault(str(uid), set()).add(int(z))
+    return found
+
+
+def _places(scans: Sequence[ScanArrays]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """Series UID and z index of every row of the concatenation."""
+    uids = np.repeat([scan.seriesuid for scan in scans], [len(scan.z) for scan in scans])
+    return uids, np.concatenate([scan.z for scan in scans])
+
+
+def _save_answers(
+    path: Path,
+    scans: Sequence[ScanArrays],
+    rows: NDArray[np.intp],
+    answers: NDArray[np.float32],
+    masks: NDArray[np.float32],
+) -> None:
+    uids, indices = _places(scans)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, seriesuid=uids[rows], z=indices[rows], answers=answers, masks=masks)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(Path, sys.argv[2:]))
