@@ -1,0 +1,225 @@
+"""What each mistake of the tutorial costs: recipes with one mistake more or less, on phantoms and on real slices.
+
+Run it after `make repro` as `make ablation`, or `python benchmarks/ablation.py --out OUT [--data DATA/luna16_slices]`.
+Slices, networks, answers and features are kept in OUT, so a killed run goes on, and recipes that agree in what a step
+reads share its result. Every recipe becomes a run of the MLflow experiment `lung-cancer-ablation`. `--only cumulative`
+measures one table, or one recipe by its name; `--plan` says what there is to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+import ablation_networks
+import ablation_patients
+import ablation_scans
+from ablation_recipes import (
+    IMAGES,
+    SLICES,
+    TUTORIAL,
+    Recipe,
+    Settings,
+    key,
+    named,
+    recipes,
+)
+from ablation_report import Measured, report, track
+from ablation_scans import Source
+from ablation_tables import UNWEIGHTED, summary
+from nodules import params
+
+SETTINGS, PHANTOMS = Path(__file__).with_name("ablation.yaml"), Path("data/phantoms")
+ONE_THREAD = (
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all steps need.
+
+    Attributes
+    ----------
+    settings : Settings
+        Of `ablation.yaml`.
+    recipes : list of Recipe
+        All that are wanted.
+    phantoms : Path
+        Folder of luna16 and dsb.
+    real : Path or None
+        Folder of the real slices.
+    out : Path
+        Where results are kept.
+    processes : int
+        At a time.
+    """
+
+    settings: Settings
+    recipes: list[Recipe]
+    phantoms: Path
+    real: Path | None
+    out: Path
+    processes: int
+
+    def sources(self) -> dict[str, list[Source]]:
+        """Series by data set."""
+        found = {"phantoms": ablation_scans.phantoms(self.phantoms / "luna16", self.settings.seed)}
+        if self.real:
+            found["real"] = ablation_scans.real(self.real, self.settings.seed)
+        return found
+
+    def measured_on(self, data: str) -> list[Recipe]:
+        """Recipes that are measured on "phantoms" or on "real" slices."""
+        return self.settings.measured_on(data, self.recipes)
+
+    def folds(self, data: str) -> int:
+        """On how many folds: the phantoms have one division."""
+        return 1 if data == "phantoms" else self.settings.folds
+
+
+def main() -> None:
+    """Do what is not done, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the real slices; without it, phantoms only")
+    parser.add_argument("--phantoms", type=Path, default=PHANTOMS)
+    parser.add_argument("--millimetre", type=Path, help="the table millimetre.csv that real_luna.py has written")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", action="append", default=[], help="a table or a recipe; may be repeated")
+    parser.add_argument("--settings", type=Path, default=SETTINGS)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--plan", action="store_true", help="count what is to be done, and do nothing")
+    parser.add_argument("--no-tracking", action="store_true", help="leave MLflow out")
+    arguments = parser.parse_args()
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1") | {"TF_CPP_MIN_LOG_LEVEL": "2"})
+    settings = params.load("ablation", Settings, arguments.settings)
+    everything = settings.measured(recipes(settings.families, settings.repaired))
+    chosen = list(named(everything, arguments.only))
+    if not chosen:
+        sys.exit(f"no recipe is called {arguments.only}; there are: {', '.join(sorted({r.name for r in everything}))}")
+    work = Work(
+        settings, chosen, arguments.phantoms, arguments.data, place(arguments.out, settings), arguments.processes
+    )
+    if arguments.plan:
+        plan(work)
+        return
+    measured = measure(work)
+    report(work.recipes, measured, arguments.millimetre, work.out, complete=len(chosen) == len(everything))
+    if not arguments.no_tracking:
+        track(work.recipes, measured, settings)
+
+
+def place(out: Path, settings: Settings) -> Path:
+    """Where results for these settings are kept; the networks' own settings are in their names."""
+    told = repr((settings.steps, settings.unet.nodule_free_slices, settings.seed))
+    return out / sha256(told.encode()).hexdigest()[:12]
+
+
+def plan(work: Work) -> None:
+    """Say how much there is to do."""
+    for step in ("lungs", "images", "slices", "answers", "features"):
+        print(f"{step}: {len({key(step, recipe.defects) for recipe in work.recipes})} different of {len(work.recipes)}")
+    for data in ("phantoms", "real"):
+        networks = {key("network", recipe.defects) for recipe in work.measured_on(data)}
+        count = len(networks) * work.folds(data)
+        print(f"{data}: at most {count} networks; equal inputs are found when the slices are cut")
+
+
+def measure(work: Work) -> Measured:
+    """Do every step, and gather the figures of each recipe by data set."""
+    measured: Measured = {}
+    for data, sources in work.sources().items():
+        _cut(work, data, sources)
+        mine = work.measured_on(data)
+        wanted = [recipe.defects for recipe in mine]
+        networks = ablation_networks.jobs(data, sources, wanted, work.folds(data), work.settings, work.out)
+        _each(work, f"networks, {data}", ablation_networks.run, networks, sources)
+        measured[data] = {recipe.name: _segmented(work, recipe, networks) for recipe in mine}
+        if data == "phantoms":
+            _classify(work, networks, measured[data])
+    return measured
+
+
+def _cut(work: Work, data: str, sources: Sequence[Source]) -> None:
+    wanted = {key("slices", recipe.defects): recipe.defects & SLICES for recipe in work.measured_on(data)}
+    missing = [s for s in sources if not _holds(ablation_networks.scan_file(work.out, data, s), wanted, ".0")]
+    calls = [
+        (source, list(wanted.values()), work.settings, ablation_networks.scan_file(work.out, data, source))
+        for source in missing
+    ]
+    _run(work, f"slices, {data}", ablation_scans.cut, calls, is_real=data == "real")
+
+
+def _classify(work: Work, networks: Sequence[ablation_networks.Job], told: dict[str, dict[str, float]]) -> None:
+    patients = ablation_scans.patients(work.phantoms / "dsb")
+    mine = work.measured_on("phantoms")
+    wanted = {key("images", recipe.defects): recipe.defects & IMAGES for recipe in mine}
+    files = {patient: ablation_patients.patient_file(work.out, patient) for patient in patients}
+    calls = [
+        (patients[patient], list(wanted.values()), work.settings, file)
+        for patient, file in files.items()
+        if not _holds(file, wanted, "")
+    ]
+    _run(work, "slices, patients", ablation_scans.cut_patient, calls)
+    asked = ablation_patients.asked(networks, [recipe.defects for recipe in mine])
+    _each(work, "patients", ablation_patients.run, asked, list(patients))
+    names = {(one.answers, defects): one for one in asked for defects in one.features}
+    tables = {key("features", defects): one.table(work.out, defects) for (_, defects), one in names.items()}
+    root = work.phantoms / "dsb"
+    for recipe in mine:
+        file = tables[key("features", recipe.defects)]
+        told[recipe.name] |= ablation_patients.classified(file, root, recipe.defects, work.settings)
+        if recipe.name == TUTORIAL:
+            told[UNWEIGHTED] = told[TUTORIAL] | dict(
+                ablation_patients.classified(file, root, recipe.defects, work.settings, weight=1.0)
+            )
+
+
+def _segmented(work: Work, recipe: Recipe, networks: Iterable[ablation_networks.Job]) -> dict[str, float]:
+    wanted = key("answers", recipe.defects)
+    mine = [
+        pd.read_csv(job.scores(work.out, recipe.defects))
+        for job in networks
+        if any(key("answers", defects) == wanted for defects in job.defects)
+    ]
+    return summary(pd.concat(mine, ignore_index=True))
+
+
+def _holds(file: Path, wanted: Iterable[str], ending: str) -> bool:
+    if not Path(f"{file}.json").exists():
+        return False
+    held = ablation_scans.index(file)
+    return all(f"{name}{ending}" in held for name in wanted)
+
+
+def _each(work: Work, what: str, function: Callable[..., None], jobs: Sequence[Any], over: Sequence[Any]) -> None:
+    """Run jobs that know whether they are done."""
+    _run(work, what, function, [(job, over, work.settings, work.out) for job in jobs if not job.is_done(work.out)])
+
+
+def _run(work: Work, what: str, function: Callable[..., None], calls: Sequence[tuple[Any, ...]], **more: Any) -> None:
+    """Run calls in processes of one thread each, which are renewed now and then."""
+    if not calls:
+        return
+    with get_context("spawn").Pool(work.processes, maxtasksperchild=12) as workers:
+        waiting = [workers.apply_async(function, call, more) for call in calls]
+        for done in tqdm(waiting, desc=what, unit="job"):
+            done.get()
+
+
+if __name__ == "__main__":
+    main()

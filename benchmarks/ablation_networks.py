@@ -1,0 +1,248 @@
+"""The ablation's networks: which recipes share one, its training, and what its answers are worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import ablation_scans
+from ablation_recipes import NETWORK, SLICES, Defects, Settings, key
+from ablation_scans import REAL_FOLDS, Source
+from nodules.evaluation import slice_finding
+from nodules.evaluation.slice_finding import OperatingPoint, Slice
+from nodules.imaging.tutorial.roi_box import RoiBox
+
+if TYPE_CHECKING:
+    from nodules.models.tutorial.training_arrays import ScanArrays
+    from nodules.models.tutorial.unet import TutorialUnet
+
+LEARNT = ("z", "images", "masks", "positive")
+TRAINING = NETWORK - SLICES
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network and the recipes that share it.
+
+    Attributes
+    ----------
+    data : str
+        "phantoms" or "real".
+    fold : int
+        That tests; 0 for phantoms.
+    name : str
+        Hash of all that the training reads: equal inputs are trained once.
+    defects : tuple of frozenset of str
+        Of the recipes that share it, one of each that differ in what they are judged on.
+    """
+
+    data: str
+    fold: int
+    name: str
+    defects: tuple[Defects, ...]
+
+    def folder(self, out: Path) -> Path:
+        """Where the network goes."""
+        return out / "networks" / self.data / self.name
+
+    def scores(self, out: Path, defects: Defects) -> Path:
+        """Where the scores of a recipe go."""
+        return out / "scores" / self.data / f"{self.name}-{_digest(key('answers', defects))}.csv"
+
+    def is_done(self, out: Path) -> bool:
+        """Whether all recipes that share it have been judged."""
+        return all(self.scores(out, defects).exists() for defects in self.defects)
+
+
+def jobs(
+    data: str, sources: Sequence[Source], wanted: Sequence[Defects], folds: int, settings: Settings, out: Path
+) -> list[Job]:
+    """Networks that the recipes need; recipes with equal inputs share one.
+
+    Parameters
+    ----------
+    wanted : sequence of frozenset of str
+        Defects of the recipes.
+    folds : int
+        The first so many test, each once.
+    """
+    indices = {source.name: ablation_scans.index(scan_file(out, data, source)) for source in sources}
+    shared: dict[tuple[int, str], dict[str, Defects]] = {}
+    for defects in wanted:
+        for fold in range(folds):
+            name = _network_name(data, fold, sources, indices, defects, settings)
+            shared.setdefault((fold, name), {}).setdefault(key("answers", defects), defects)
+    return [Job(data, fold, name, tuple(told.values())) for (fold, name), told in shared.items()]
+
+
+def scan_file(out: Path, data: str, source: Source) -> Path:
+    """Where the slices of a scan lie, without ending."""
+    return out / "slices" / data / source.name
+
+
+def run(job: Job, sources: Sequence[Source], settings: Settings, out: Path) -> None:
+    """Train a network, unless it is there, and judge every recipe that shares it."""
+    from nodules.models.tutorial import training
+    from nodules.models.tutorial.training_arrays import parts
+    from nodules.models.tutorial.unet import TutorialUnet
+
+    own = job.defects[0]
+    scans = list(_learnt(job.data, sources, own, out))
+    seed = settings.seed + job.fold
+    part_of = {source.name: _part(job, source) for source in sources}
+    named = {scan.seriesuid: part_of[scan.seriesuid.rsplit("/", 1)[0]] for scan in scans}
+    rows = parts(scans, named, settings.unet_of(own, 1), seed)
+    images, masks = (np.concatenate([getattr(scan, name) for scan in scans]) for name in ("images", "masks"))
+    if not (job.folder(out) / "tutorial_unet.json").exists():
+        train, validation = rows["train"], rows["validation"]
+        unet, history = training.train(
+            images[train],
+            masks[train],
+            images[validation],
+            masks[validation],
+            settings.unet_of(own, len(train)),
+            seed,
+        )
+        unet.save(job.folder(out))
+        history.to_csv(job.folder(out) / "history.csv", index=False)
+    loaded = TutorialUnet.load(job.folder(out))
+    trained_on = _slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
+    for defects in job.defects:
+        unet = replace(loaded, standardised_at_test="test_images_not_standardised" not in defects)
+        own_dice = mean_soft_dice(masks[rows["test"]], unet.predict(images[rows["test"]]))
+        table = judge(job, unet, sources, defects, trained_on, settings, out).assign(own_dice=own_dice)
+        file = job.scores(out, defects)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".unfinished")
+        table.to_csv(unfinished, index=False)
+        unfinished.replace(file)
+
+
+def judge(
+    job: Job,
+    unet: TutorialUnet,
+    sources: Sequence[Source],
+    defects: Defects,
+    trained_on: Mapping[str, set[int]],
+    settings: Settings,
+    out: Path,
+) -> pd.DataFrame:
+    """Score the answers to the judged slices, on the slices' own pixels, against discs of the true diameter.
+
+    Returns
+    -------
+    DataFrame
+        One row a slice: seriesuid, fold and the figures of `slice_finding.score`; of slices without a nodule the
+        false positives only.
+    """
+    threshold = settings.steps.min_probability
+    point, rows = OperatingPoint(threshold, threshold, 0.0), []
+    by_slice = "split_by_slice" in defects
+    for source in sources:
+        if not by_slice and _part(job, source) != "test":
+            continue
+        file = scan_file(out, job.data, source)
+        for number in range(parts_of(ablation_scans.index(file))):
+            told = ablation_scans.arrays(file, f"truth.{number}")
+            asked = ablation_scans.arrays(file, f"{key('slices', defects)}.{number}")
+            learnt = trained_on.get(f"{source.name}/{number}", set())
+            tested = [row for row, z in enumerate(told["z"].tolist()) if not (by_slice and z in learnt)]
+            answers = unet.predict(asked["judged_images"][tested]) if tested else []
+            for row, answer in zip(tested, answers, strict=True):
+                shape = told["hu"][row].shape
+                box = RoiBox(*map(int, asked["judged_boxes"][row]))
+                seen = bool(asked["judged_seen"][row])
+                restored = box.restore(answer, shape) if seen else np.zeros(shape, dtype=np.float32)
+                rows.append({"seriesuid": source.name, "fold": job.fold} | _score(told, row, restored, point))
+    return pd.DataFrame(rows)
+
+
+def parts_of(index: Mapping[str, Any]) -> int:
+    """Number of excerpts of a scan; 1 if it is whole."""
+    return sum(name.startswith("truth.") for name in index)
+
+
+def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
+    """The tutorial's own number: mean over slices of the Dice of probabilities, 1 added above and below."""
+    overlap, sizes = (masks * answers).sum(axis=(1, 2)), masks.sum(axis=(1, 2)) + answers.sum(axis=(1, 2))
+    return float(np.mean((2.0 * overlap + 1.0) / (sizes + 1.0)))
+
+
+def _score(
+    told: Mapping[str, NDArray[Any]], row: int, probability_yx: NDArray[np.float32], point: OperatingPoint
+) -> dict[str, float]:
+    image = Slice(
+        hu_yx=told["hu"][row],
+        probability_yx=probability_yx,
+        truth_yx=told["truth"][row],
+        lungs_yx=told["lungs"][row],
+        pixel_mm2=float(told["pixel_mm2"]),
+        diameter_mm=float(told["diameter_mm"][row]),
+    )
+    if (image.truth_yx == 1).any():
+        return slice_finding.score(image, point)
+    labels = slice_finding.mask(probability_yx, image.pixel_mm2, point)
+    wrong = np.unique(labels[(labels > 0) & image.lungs_yx]).size
+    return dict.fromkeys(("dice", "hit", "nodule_dice"), float("nan")) | {"false_positives": float(wrong)}
+
+
+def _learnt(data: str, sources: Sequence[Source], defects: Defects, out: Path) -> list[ScanArrays]:
+    from nodules.models.tutorial.training_arrays import ScanArrays
+
+    scans = []
+    for source in sources:
+        file = scan_file(out, data, source)
+        for number in range(parts_of(ablation_scans.index(file))):
+            stored = ablation_scans.arrays(file, f"{key('slices', defects)}.{number}")
+            rows = stored["positive"] if "positive_slices_only" in defects else np.ones(len(stored["z"]), dtype=bool)
+            scans.append(ScanArrays(f"{source.name}/{number}", **{name: stored[name][rows] for name in LEARNT}))
+    return scans
+
+
+def _slices_of(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, set[int]]:
+    names = [(scan.seriesuid, int(z)) for scan in scans for z in scan.z]
+    found: dict[str, set[int]] = {}
+    for row in rows.tolist():
+        found.setdefault(names[row][0], set()).add(names[row][1])
+    return found
+
+
+def _part(job: Job, source: Source) -> str:
+    """Of phantoms that of the pipeline; of real series the fold tests, and the next one validates."""
+    if job.data == "phantoms":
+        return source.part
+    ahead = (int(source.part) - job.fold) % REAL_FOLDS
+    return {0: "test", 1: "validation"}.get(ahead, "train")
+
+
+def _network_name(
+    data: str,
+    fold: int,
+    sources: Sequence[Source],
+    indices: Mapping[str, Mapping[str, Mapping[str, str]]],
+    defects: Defects,
+    settings: Settings,
+) -> str:
+    """Hash of all arrays that a training may see, and of how it is done."""
+    only_positive = "positive_slices_only" in defects
+    told: list[Any] = [data, fold, repr(settings.unet), settings.training_steps, settings.seed]
+    told.append(sorted(defects & TRAINING - {"positive_slices_only"}))
+    for source in sources:
+        kept = indices[source.name]
+        for number in range(parts_of(kept)):
+            hashes = kept[f"{key('slices', defects)}.{number}"]
+            told.append([hashes[name] for name in LEARNT])
+            told.append(only_positive and hashes["positive_z"] != hashes["z"])  # else there is nothing to leave out
+    return _digest(json.dumps(told))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:24]

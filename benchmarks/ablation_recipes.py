@@ -1,0 +1,204 @@
+"""Which recipes the ablation compares, and which of their mistakes each step of the work reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from nodules.imaging.tutorial.defects import TutorialDefects
+from nodules.imaging.tutorial.settings import TutorialParams
+from nodules.models.tutorial.settings import (
+    TutorialClassifierDefects,
+    TutorialClassifierParams,
+    TutorialUnetDefects,
+    TutorialUnetParams,
+)
+
+Defects = frozenset[str]
+
+LUNGS = frozenset(
+    {
+        "grey_values_wrap_at_16_bit",
+        "any_dark_half_is_lung",
+        "air_outside_taken_for_lung",
+        "masks_shifted_by_even_footprints",
+    }
+)
+IMAGES = LUNGS | {
+    "background_from_darkest_voxel",
+    "each_slice_its_own_grey_scale",
+    "each_slice_its_own_square",
+    "crop_down_right",
+    "slices_without_lungs_dropped",
+}
+SLICES = IMAGES | {
+    "edge_slices_repeated",
+    "other_nodules_are_background",
+    "diameter_taken_for_radius",
+    "pixel_indices_truncated",
+    "direction_ignored",
+    "node_mask_divided_by_255",
+}
+NETWORK = SLICES | {
+    "split_by_slice",
+    "selected_on_training_loss",
+    "positive_slices_only",
+    "dice_flattened_over_batch",
+    "dice_without_cross_entropy",
+}
+ANSWERS = NETWORK | {"test_images_not_standardised"}
+FEATURES = ANSWERS | {
+    "regions_inverted",
+    "regions_counted_in_every_slice",
+    "features_in_resized_pixels",
+    "x_and_y_swapped",
+}
+TABLES = FEATURES | {"log_loss_of_hard_labels", "folds_unshuffled"}
+READS = {
+    "lungs": LUNGS,
+    "images": IMAGES,
+    "slices": SLICES,
+    "network": NETWORK,
+    "answers": ANSWERS,
+    "features": FEATURES,
+    "tables": TABLES,
+}
+"""What each step reads, its own defects and those of the steps that it takes its input from."""
+
+AS_PUBLISHED, TUTORIAL = "as_published", "tutorial"
+REPAIRED, CUMULATIVE, BY_ITSELF, HEADLINE = "repaired", "cumulative", "by_itself", "headline"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One row of a table.
+
+    Attributes
+    ----------
+    table : str
+        `HEADLINE`, `REPAIRED` (all defects but one), `CUMULATIVE` or `BY_ITSELF` (one defect alone).
+    changed : str
+        The defect, or in `CUMULATIVE` the family of defects, that sets it apart from the row before or from the
+        table's first row; empty in `HEADLINE`.
+    defects : frozenset of str
+        Those that are on.
+    turned : frozenset of str
+        Those that `changed` stands for.
+    """
+
+    table: str
+    changed: str
+    defects: Defects
+    turned: Defects = frozenset()
+
+    @property
+    def name(self) -> str:
+        """Unique among all recipes."""
+        if not self.changed:
+            return TUTORIAL if not self.defects else AS_PUBLISHED
+        return f"{self.table}.{self.changed}"
+
+
+def key(step: str, defects: Defects) -> str:
+    """Name of a step's result: the defects that it reads, in one order; recipes that agree in them share it."""
+    return "+".join(sorted(defects & READS[step])) or "none"
+
+
+def recipes(families: Mapping[str, Sequence[str]], repaired: Sequence[str]) -> list[Recipe]:
+    """All recipes of the ablation.
+
+    Parameters
+    ----------
+    families : mapping of str to sequence of str
+        Every defect once, in the order in which the families are repaired one after another.
+    repaired : sequence of str
+        Those that are repaired alone, all others left on.
+
+    Raises
+    ------
+    ValueError
+        If a defect is missing, unknown or named twice.
+    """
+    order = [name for family in families.values() for name in family]
+    if sorted(order) != sorted(TABLES):
+        strange = sorted(set(order) ^ TABLES) or sorted({name for name in order if order.count(name) > 1})
+        raise ValueError(f"the families must name each of {len(TABLES)} defects once, got these wrong: {strange}")
+    if strange := sorted(set(repaired) - TABLES):
+        raise ValueError(f"only defects can be repaired, got {strange}")
+    left, cumulative = TABLES, []
+    for family, names in families.items():
+        left = left - set(names)
+        cumulative.append(Recipe(CUMULATIVE, family, left, frozenset(names)))
+    return [
+        Recipe(HEADLINE, "", TABLES),
+        *(Recipe(REPAIRED, name, TABLES - {name}, frozenset({name})) for name in repaired),
+        *cumulative,
+        *(Recipe(BY_ITSELF, name, frozenset({name}), frozenset({name})) for name in order),
+        Recipe(HEADLINE, "", frozenset()),
+    ]
+
+
+def named(chosen: Iterable[Recipe], only: Sequence[str]) -> Iterator[Recipe]:
+    """Those of the wanted tables or names; all if none is wanted."""
+    return (recipe for recipe in chosen if not only or recipe.table in only or recipe.name in only)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The recipe without any defect, at the size of the ablation.
+
+    Attributes
+    ----------
+    steps, unet, classifiers
+        As in the section `tutorial` of params.yaml. The number of epochs follows from `training_steps`.
+    training_steps : int
+        Batches that every network learns from, however many slices its recipe leaves it.
+    families : dict of str to list of str
+        Defects that are repaired together, one family after another.
+    repaired : list of str
+        Defects that are repaired alone.
+    tables : dict of str to list of str
+        What is measured on "phantoms" and on "real" slices: tables, or recipes by their names; the headline always is.
+    folds : int
+        On how many of the five folds of real slices: the same ones for all recipes, or they could not be compared.
+    seed : int
+        Of patients, slices and weights.
+    """
+
+    steps: TutorialParams
+    unet: TutorialUnetParams
+    classifiers: TutorialClassifierParams
+    training_steps: int
+    families: dict[str, list[str]]
+    repaired: list[str]
+    tables: dict[str, list[str]]
+    folds: int
+    seed: int
+
+    def measured_on(self, data: str, chosen: Iterable[Recipe]) -> list[Recipe]:
+        """Those of the recipes that are measured on "phantoms" or on "real" slices."""
+        return list(named(chosen, [HEADLINE, *self.tables[data]]))
+
+    def measured(self, chosen: Sequence[Recipe]) -> list[Recipe]:
+        """Those of the recipes that are measured on any data."""
+        wanted = [self.measured_on(data, chosen) for data in self.tables]
+        return [recipe for recipe in chosen if any(recipe in some for some in wanted)]
+
+    def steps_of(self, defects: Defects) -> TutorialParams:
+        """Steps with those of the defects that are theirs."""
+        return replace(self.steps, defects=TutorialDefects(**_switches(TutorialDefects, defects)))
+
+    def unet_of(self, defects: Defects, slices: int) -> TutorialUnetParams:
+        """Training on so many slices."""
+        epochs = max(1, round(self.training_steps * self.unet.batch_size / max(1, slices)))
+        switches = TutorialUnetDefects(**_switches(TutorialUnetDefects, defects))
+        return replace(self.unet, epochs=epochs, defects=switches)
+
+    def classifiers_of(self, defects: Defects) -> TutorialClassifierParams:
+        """Classifiers with those of the defects that are theirs."""
+        switches = TutorialClassifierDefects(**_switches(TutorialClassifierDefects, defects))
+        return replace(self.classifiers, defects=switches)
+
+
+def _switches(of: type, defects: Defects) -> dict[str, bool]:
+    return {field.name: field.name in defects for field in fields(of)}

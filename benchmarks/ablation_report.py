@@ -1,0 +1,112 @@
+"""What the ablation found: printed, in the pages, as a chart, and in MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from ablation_recipes import ANSWERS, BY_ITSELF, CUMULATIVE, REPAIRED, TABLES, TUTORIAL, Recipe, Settings
+from ablation_tables import (
+    CLASSIFICATION,
+    MILLIMETRE,
+    SEGMENTATION,
+    UNWEIGHTED,
+    chart,
+    markdown,
+    replace_part,
+    short,
+    summary,
+    table,
+)
+from nodules import tracking
+from nodules.imaging.overlay import save_figure
+
+HERE = Path(__file__).parent
+PAGE, MISTAKES = HERE / "ablation.md", HERE.parent / "docs/tutorial/mistakes.md"
+CHART = HERE.parent / "docs/pictures/ablation.png"
+CAPTION = """![Dice and hits on real slices while mistakes are repaired, family by family](../pictures/ablation.png)
+
+*All mistakes at the top; each line downwards is without one more family of them.*"""
+METRICS, EXPERIMENT = Path("models/metrics"), "lung-cancer-ablation"
+
+Measured = dict[str, dict[str, dict[str, float]]]
+"""Figures by data set and recipe."""
+
+
+def report(
+    recipes: Sequence[Recipe], measured: Measured, millimetre: Path | None, out: Path, *, complete: bool
+) -> None:
+    """Print all tables; when that is all recipes, write them to the pages and draw the chart."""
+    measured = {data: dict(told) for data, told in measured.items()}
+    if millimetre and "real" in measured:
+        measured["real"][MILLIMETRE] = summary(pd.read_csv(millimetre))
+    measured["phantoms"] |= _of_the_pipeline()
+    (out / "numbers.json").write_text(json.dumps(measured, indent=2) + "\n")
+    parts: dict[str, str] = {}
+    segmenting = [recipe for recipe in recipes if recipe.turned & ANSWERS]  # the others change no mask
+    for data, told in measured.items():
+        columns = SEGMENTATION | (CLASSIFICATION if data == "phantoms" else {})
+        for kind in (BY_ITSELF, CUMULATIVE, REPAIRED):
+            if data == "phantoms" or kind != REPAIRED:
+                parts[f"{data}, {kind}"] = table(kind, recipes if data == "phantoms" else segmenting, told, columns)
+        parts[f"{data}, headline"] = short(told, {name: columns[name] for name in ("dice", "hit", "false_positives")})
+        if UNWEIGHTED in told:
+            parts["phantoms, weight"] = markdown(
+                [(name, told[name]) for name in (TUTORIAL, UNWEIGHTED, MILLIMETRE) if name in told], CLASSIFICATION
+            )
+    for name, text in parts.items():
+        print(f"\n## {name}\n\n{text}")
+    if not complete:
+        return
+    for name, text in parts.items():
+        replace_part(PAGE, name, text)
+    if "real" in measured:
+        save_figure(chart(segmenting, measured["real"]), CHART)
+    picture = f"\n\n{CAPTION}" if CHART.exists() else ""
+    replace_part(MISTAKES, "costs", costs(recipes, measured) + picture)
+
+
+def costs(chosen: Sequence[Recipe], measured: Measured) -> str:
+    """What each mistake costs by itself: Dice and hits lost on each data set, and log-loss gained."""
+    rows = []
+    for recipe in (recipe for recipe in chosen if recipe.table == BY_ITSELF):
+        row = {}
+        for data, told in measured.items():
+            alone, right = told.get(recipe.name, {}), told[TUTORIAL]
+            for name in ("dice", "hit", "false_positives", "forest_log_loss", "xgboost_log_loss"):
+                if name in alone and name in right:
+                    row[f"{data}.{name}"] = alone[name] - right[name]
+        rows.append((f"`{recipe.changed}`", row))
+    titles = {"dice": "Dice", "hit": "hits", "false_positives": "false positives a slice"}
+    columns = {f"{data}.{name}": f"{title}, {data}" for data in ("real", "phantoms") for name, title in titles.items()}
+    columns |= {"phantoms.forest_log_loss": "forest log-loss", "phantoms.xgboost_log_loss": "XGBoost log-loss"}
+    known = {name for _, row in rows for name in row}
+    return markdown(rows, {name: title for name, title in columns.items() if name in known}, "change by")
+
+
+def track(recipes: Sequence[Recipe], measured: Measured, settings: Settings) -> None:
+    """Record a run a recipe: its defects as parameters, the figures as metrics."""
+    os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+    with tracking.stage_run("ablation", settings) as run:
+        for recipe in recipes:
+            switches = {name: name in recipe.defects for name in sorted(TABLES)}
+            figures = {data: told[recipe.name] for data, told in measured.items() if recipe.name in told}
+            run.child(recipe.name, {"table": recipe.table, "changed": recipe.changed} | switches, figures)
+
+
+def _of_the_pipeline() -> dict[str, dict[str, float]]:
+    """The default recipe on the same phantoms, as the pipeline has measured it: per nodule, in space."""
+    unet, classifier = METRICS / "unet.json", METRICS / "classifier.json"
+    found: dict[str, float] = {}
+    if unet.exists():
+        told = json.loads(unet.read_text())
+        found |= {"dice": told["dice_mean"], "hit": told["hit_rate"]}
+    if classifier.exists():
+        models = json.loads(classifier.read_text())["models"]
+        for mine, name in (("forest", "random_forest"), ("xgboost", "xgboost")):
+            found |= {f"{mine}_log_loss": models[name]["log_loss"], f"{mine}_auc": models[name]["auc"]}
+    return {MILLIMETRE: found} if found else {}
