@@ -149,7 +149,11 @@ class TestZip:
         data[data.index(b"PK\x01\x02") + 10] = 97
         assert "a is packed by method 97" in _refusal(data)
 
-    @pytest.mark.parametrize("data", [b"", b"hello", _zip({"a": b"1"})[:-23], _zip({"a": b"1"})[:30], b"PK\5\6" * 9])
+    @pytest.mark.parametrize(
+        "data",
+        [b"", b"hello", _zip({"a": b"1"})[:-23], _zip({"a": b"1"})[:30], b"PK\5\6" * 9],
+        ids=["empty", "text", "no end", "start only", "ends only"],  # a zip holds the time: no name for a test
+    )
     def test_damaged(self, data):
         assert "wanted a folder or a zip" in _refusal(data)
 
