@@ -58,6 +58,12 @@ def test_modules_are_short_and_say_what_they_are(module: str) -> None:
     assert text.startswith('"""')
 
 
+@pytest.mark.parametrize("module", [name for name, file in modules().items() if "__main__" in file.read_text()])
+def test_what_is_run_holds_no_cached_function(module: str) -> None:
+    """A worker process finds such a function by its module, and does not find that of the running program."""
+    assert "lru_cache" not in modules()[module].read_text()
+
+
 def test_no_module_is_a_lumber_room() -> None:
     names = {name.rsplit(".", 1)[-1] for name in modules()}
     assert not names & {"utils", "helpers", "common", "core", "base", "misc"}
