@@ -17,7 +17,7 @@ import ablation_scans
 from ablation_recipes import NETWORK, SLICES, Defects, Settings, key
 from ablation_scans import REAL_FOLDS, Source
 from nodules.evaluation import slice_finding
-from nodules.evaluation.slice_finding import OperatingPoint, Slice
+from nodules.evaluation.slice_finding import OperatingPoint, Slice, mean_soft_dice
 from nodules.imaging.tutorial.roi_box import RoiBox
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def scan_file(out: Path, data: str, source: Source) -> Path:
 def run(job: Job, sources: Sequence[Source], settings: Settings, out: Path) -> None:
     """Train a network, unless it is there, and judge every recipe that shares it."""
     from nodules.models.tutorial import training
-    from nodules.models.tutorial.training_arrays import parts
+    from nodules.models.tutorial.training_arrays import parts, slices_of
     from nodules.models.tutorial.unet import TutorialUnet
 
     own = job.defects[0]
@@ -114,7 +114,7 @@ def run(job: Job, sources: Sequence[Source], settings: Settings, out: Path) -> N
         unet.save(job.folder(out))
         history.to_csv(job.folder(out) / "history.csv", index=False)
     loaded = TutorialUnet.load(job.folder(out))
-    trained_on = _slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
+    trained_on = slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
     for defects in job.defects:
         unet = replace(loaded, standardised_at_test="test_images_not_standardised" not in defects)
         own_dice = mean_soft_dice(masks[rows["test"]], unet.predict(images[rows["test"]]))
@@ -170,12 +170,6 @@ def parts_of(index: Mapping[str, Any]) -> int:
     return sum(name.startswith("truth.") for name in index)
 
 
-def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
-    """The tutorial's own number: mean over slices of the Dice of probabilities, 1 added above and below."""
-    overlap, sizes = (masks * answers).sum(axis=(1, 2)), masks.sum(axis=(1, 2)) + answers.sum(axis=(1, 2))
-    return float(np.mean((2.0 * overlap + 1.0) / (sizes + 1.0)))
-
-
 def _score(
     told: Mapping[str, NDArray[Any]], row: int, probability_yx: NDArray[np.float32], point: OperatingPoint
 ) -> dict[str, float]:
@@ -187,11 +181,7 @@ def _score(
         pixel_mm2=float(told["pixel_mm2"]),
         diameter_mm=float(told["diameter_mm"][row]),
     )
-    if (image.truth_yx == 1).any():
-        return slice_finding.score(image, point)
-    labels = slice_finding.mask(probability_yx, image.pixel_mm2, point)
-    wrong = np.unique(labels[(labels > 0) & image.lungs_yx]).size
-    return dict.fromkeys(("dice", "hit", "nodule_dice"), float("nan")) | {"false_positives": float(wrong)}
+    return slice_finding.score(image, point)
 
 
 def _learnt(data: str, sources: Sequence[Source], defects: Defects, out: Path) -> list[ScanArrays]:
@@ -205,14 +195,6 @@ def _learnt(data: str, sources: Sequence[Source], defects: Defects, out: Path) -
             rows = stored["positive"] if "positive_slices_only" in defects else np.ones(len(stored["z"]), dtype=bool)
             scans.append(ScanArrays(f"{source.name}/{number}", **{name: stored[name][rows] for name in LEARNT}))
     return scans
-
-
-def _slices_of(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, set[int]]:
-    names = [(scan.seriesuid, int(z)) for scan in scans for z in scan.z]
-    found: dict[str, set[int]] = {}
-    for row in rows.tolist():
-        found.setdefault(names[row][0], set()).add(names[row][1])
-    return found
 
 
 def _part(job: Job, source: Source) -> str:

@@ -24,7 +24,7 @@ from nodules.imaging.lung_mask import LungMaskParams
 from nodules.imaging.tutorial.judged_slices import JudgedSlices, judged_slices
 from nodules.imaging.tutorial.prepared_scan import PreparedScan, find_lungs, prepare
 from nodules.imaging.volume import Volume
-from nodules.models.tutorial.training_arrays import arrays_of_prepared
+from nodules.models.tutorial.training_arrays import scan_arrays
 from nodules.scans.dsb import patient_folders
 from nodules.scans.luna import NoduleAnnotation, read_annotations
 from nodules.scans.reading import ReadingParams
@@ -223,7 +223,7 @@ def _learnt(
     name: str, prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], settings: Settings
 ) -> dict[str, NDArray[Any]]:
     """What a recipe's network may learn from; nodule-free slices are there whether it sees them or not."""
-    learnt = arrays_of_prepared(name, prepared, *_places(nodules), settings.unet_of(NONE, 1), settings.seed)
+    learnt = scan_arrays(name, prepared, *_places(nodules), settings.unet_of(NONE, 1), settings.seed)
     shown = {title: getattr(learnt, title) for title in ("z", "images", "masks", "positive")}
     return shown | {"positive_z": learnt.z[learnt.positive]}
 

@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from nodules.evaluation.slice_finding import OperatingPoint
+from nodules.evaluation.slice_finding import OperatingPoint, mean_soft_dice
 from nodules.imaging.tutorial.judged_slices import JudgedSlices
 from nodules.scans import judged_store
 from nodules.stages import tutorial_judging
-from nodules.stages.tutorial_unet import mean_soft_dice
 
 SIDE = 40
 POINT = OperatingPoint(0.5, peak=0.5, min_mm2=0.0)

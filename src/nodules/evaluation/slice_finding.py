@@ -190,6 +190,17 @@ def choose(images: Sequence[Slice], points: Iterable[OperatingPoint], allowed_fa
     return max((point for point in points if means[point][1] <= limit), key=lambda point: means[point][0])
 
 
+def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
+    """The number that the tutorial reports: the mean over slices of a Dice of probabilities, 1 added above and below.
+
+    NaN without slices.
+    """
+    if not len(masks):
+        return float("nan")
+    overlap, sizes = (masks * answers).sum(axis=(1, 2)), masks.sum(axis=(1, 2)) + answers.sum(axis=(1, 2))
+    return float(np.mean((2.0 * overlap + 1.0) / (sizes + 1.0)))
+
+
 def interval(rows: pd.DataFrame, patients: Sequence[str], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
     """95 % bootstrap interval of the mean Dice, drawing patients; slices without nodules have no part in it."""
     shown = rows["dice"].notna().to_numpy()

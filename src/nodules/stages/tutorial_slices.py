@@ -71,11 +71,12 @@ def cut_scan(
     read = read_scan(file, reading)
     centres = [nodule.centre_world_xyz for nodule in nodules]
     diameters_mm = [nodule.diameter_mm for nodule in nodules]
-    arrays = scan_arrays(file.stem, read.volume, centres, diameters_mm, steps, unet, seed)
+    prepared = prepare(read.volume, steps)
+    arrays = scan_arrays(file.stem, prepared, centres, diameters_mm, unet, seed)
     arrays.save(folder / f"{file.stem}.npz")
     if may_test:
         (folder / "judged").mkdir()
-        judged = judged_slices(prepare(read.volume, steps), centres, diameters_mm, JUDGED_NODULE_FREE)
+        judged = judged_slices(prepared, centres, diameters_mm, JUDGED_NODULE_FREE)
         judged_store.save(judged, folder / "judged" / f"{file.stem}.npz")
     counts = {"nodules": len(nodules), "slices": len(arrays.z), "slices_with_nodule": int(arrays.positive.sum())}
     return {"scan": file.stem, **counts, **judge(read, reading).as_row()}

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from nodules import params, tracking
 from nodules.evaluation.figures import training_curves
-from nodules.evaluation.slice_finding import OperatingPoint
+from nodules.evaluation.slice_finding import OperatingPoint, mean_soft_dice
 from nodules.imaging.overlay import save_figure
 from nodules.models.tutorial import training
-from nodules.models.tutorial.training_arrays import ScanArrays, parts
+from nodules.models.tutorial.training_arrays import ScanArrays, parts, places, slices_of
 from nodules.stages import tutorial_judging
 from nodules.stages.metrics_file import write_metrics
 from nodules.stages.settings import RunParams
@@ -54,7 +54,7 @@ def main(
         unet.save(output)
         answers, asked = unet.predict(images[rows["test"]]), masks[rows["test"]]
         _save_answers(test_masks, scans, rows["test"], answers, asked)
-        trained_on = _slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
+        trained_on = slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
         judged, shown = tutorial_judging.judge(
             tutorial_judging.answered(slices / "judged", unet.predict, trained_on), point
         )
@@ -79,29 +79,6 @@ def main(
 _HEADLINE = ("own_dice", "dice", "hit", "dice_of_hits", "false_positives", "false_positives_nodule_free", "blank")
 
 
-def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
-    """The number that the page reports: the mean over slices of a Dice of probabilities, 1 added above and below."""
-    if not len(masks):
-        return float("nan")
-    overlap, sizes = (masks * answers).sum(axis=(1, 2)), masks.sum(axis=(1, 2)) + answers.sum(axis=(1, 2))
-    return float(np.mean((2.0 * overlap + 1.0) / (sizes + 1.0)))
-
-
-def _slices_of(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, set[int]]:
-    """Which slices, by series UID, some rows of the concatenation are."""
-    uids, indices = _places(scans)
-    found: dict[str, set[int]] = {}
-    for uid, z in zip(uids[rows], indices[rows], strict=True):
-        found.setdefault(str(uid), set()).add(int(z))
-    return found
-
-
-def _places(scans: Sequence[ScanArrays]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Series UID and z index of every row of the concatenation."""
-    uids = np.repeat([scan.seriesuid for scan in scans], [len(scan.z) for scan in scans])
-    return uids, np.concatenate([scan.z for scan in scans])
-
-
 def _save_answers(
     path: Path,
     scans: Sequence[ScanArrays],
@@ -109,7 +86,7 @@ def _save_answers(
     answers: NDArray[np.float32],
     masks: NDArray[np.float32],
 ) -> None:
-    uids, indices = _places(scans)
+    uids, indices = places(scans)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, seriesuid=uids[rows], z=indices[rows], answers=answers, masks=masks)
 

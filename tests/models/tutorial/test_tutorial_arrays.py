@@ -36,7 +36,7 @@ def scan() -> Volume:
 
 def arrays(scan: Volume, diameter_mm: float = 12.0, unet: TutorialUnetParams = UNET, **changes) -> ScanArrays:
     uid, seed = changes.pop("uid", "1.2.3"), changes.pop("seed", 5)
-    return scan_arrays(uid, scan, [nodule(scan)], [diameter_mm], replace(STEPS, **changes), unet, seed)
+    return scan_arrays(uid, prepare(scan, replace(STEPS, **changes)), [nodule(scan)], [diameter_mm], unet, seed)
 
 
 def nodule(scan: Volume, z: int = NODULE_Z) -> tuple[float, ...]:
@@ -96,18 +96,18 @@ def test_which_are_drawn_depends_on_seed_and_scan_alone(scan) -> None:
 
 
 def test_a_scan_without_nodules_gives_nodule_free_slices_or_nothing(scan) -> None:
-    made = scan_arrays("1", scan, [], [], STEPS, UNET, 5)
+    made = scan_arrays("1", prepare(scan, STEPS), [], [], UNET, 5)
     assert made.positive.tolist() == [False, False]
     assert set(made.z.tolist()) <= set(range(1, 9))
     only = replace(UNET, defects=TutorialUnetDefects(positive_slices_only=True))
-    assert scan_arrays("1", scan, [], [], STEPS, only, 5).images.shape == (0, 32, 32)
+    assert scan_arrays("1", prepare(scan, STEPS), [], [], only, 5).images.shape == (0, 32, 32)
 
 
 def test_slices_without_lungs_are_dropped_with_that_defect(scan) -> None:
     """The nodule is drawn about slice 1: its neighbour 0 shows no lungs."""
     for dropped, wanted in ((True, [1, 2]), (False, [0, 1, 2])):
         steps = replace(STEPS, defects=replace(STEPS.defects, slices_without_lungs_dropped=dropped))
-        made = scan_arrays("1", scan, [nodule(scan, 1)], [12.0], steps, UNET, 5)
+        made = scan_arrays("1", prepare(scan, steps), [nodule(scan, 1)], [12.0], UNET, 5)
         assert made.z[made.positive].tolist() == wanted
 
 

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from nodules.imaging.tutorial.node_mask import node_mask
 from nodules.imaging.tutorial.nodule_slices import NoduleSlice, nodule_slices
-from nodules.imaging.tutorial.prepared_scan import PreparedScan, prepare
-from nodules.imaging.tutorial.settings import TutorialParams
-from nodules.imaging.volume import Volume
+from nodules.imaging.tutorial.prepared_scan import PreparedScan
 from nodules.models.tutorial.settings import TutorialUnetParams
 from nodules.scans.scan_error import ScanError
 from nodules.scans.split import PARTS
@@ -84,25 +82,22 @@ class ScanArrays:
 
 def scan_arrays(
     seriesuid: str,
-    scan: Volume,
+    prepared: PreparedScan,
     centres_world_xyz: Sequence[Sequence[float]],
     diameters_mm: Sequence[float],
-    steps: TutorialParams,
     unet: TutorialUnetParams,
     seed: int,
 ) -> ScanArrays:
-    """Prepare the slices of a scan that are chosen for a nodule, and some without any.
+    """Take the slices of a scan that are chosen for a nodule, and some without any.
 
     Parameters
     ----------
     seriesuid : str
         The scan; which nodule-free slices are drawn depends on it and on `seed`.
-    scan : Volume
-        HU.
+    prepared : PreparedScan
+        With the defects to be shown.
     centres_world_xyz, diameters_mm
         One entry a nodule, as in LUNA16's `annotations.csv`. Without any there are nodule-free slices only.
-    steps : TutorialParams
-        How slices are prepared, with the defects to be shown.
     unet : TutorialUnetParams
         `nodule_free_slices`, and whether there are to be any.
 
@@ -111,19 +106,6 @@ def scan_arrays(
     ValueError
         If the centres and diameters are not equally many, or a number in them is not finite.
     """
-    prepared = prepare(scan, steps)
-    return arrays_of_prepared(seriesuid, prepared, centres_world_xyz, diameters_mm, unet, seed)
-
-
-def arrays_of_prepared(
-    seriesuid: str,
-    prepared: PreparedScan,
-    centres_world_xyz: Sequence[Sequence[float]],
-    diameters_mm: Sequence[float],
-    unet: TutorialUnetParams,
-    seed: int,
-) -> ScanArrays:
-    """The same of a scan that is prepared already: finding its lungs takes longer than all the rest."""
     scan, steps = prepared.scan, prepared.params
     chosen = nodule_slices(scan, centres_world_xyz, diameters_mm, steps)
     every_nodule = tuple(range(len(diameters_mm)))
@@ -178,6 +160,21 @@ def parts(
         raise ValueError(f"every series must have one of the parts {', '.join(PARTS)}, got none for {strange[:3]}")
     part = np.array([part_of[uid] for uid in uids], dtype=object)
     return {name: np.flatnonzero(part == name) for name in PARTS}
+
+
+def places(scans: Sequence[ScanArrays]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """Series UID and z index of every slice, numbered as `parts` numbers them."""
+    uids = np.repeat([scan.seriesuid for scan in scans], [len(scan.z) for scan in scans])
+    return uids, np.concatenate([scan.z for scan in scans])
+
+
+def slices_of(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, set[int]]:
+    """Which z indices, by series UID, some slices have; they are numbered as `parts` numbers them."""
+    uids, indices = places(scans)
+    found: dict[str, set[int]] = {}
+    for uid, z in zip(uids[rows], indices[rows], strict=True):
+        found.setdefault(str(uid), set()).add(int(z))
+    return found
 
 
 def _shuffled_others(prepared: PreparedScan, chosen: Sequence[NoduleSlice], seriesuid: str, seed: int) -> list[int]:
