@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -25,6 +27,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="Folder of a packaged model to serve in place of the tests' own small one.",
     )
+
+
+@pytest.fixture(autouse=True)
+def no_store_left_behind() -> Iterator[None]:
+    """A store set for the whole process outlives its test, and the next tests of that process would register there."""
+    yield
+    mlflow = sys.modules.get("mlflow.tracking._tracking_service.utils")
+    if mlflow and (pinned := mlflow._tracking_uri) is not None:
+        mlflow.set_tracking_uri(None)
+        raise AssertionError(f"the test left {pinned} as the store of its whole process")
 
 
 @pytest.fixture(scope="session")

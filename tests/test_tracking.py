@@ -338,12 +338,7 @@ def test_registered_model_loads_by_its_alias(client, tmp_path):
     assert (version.version, version.run_id) in {("1", run.run_id), (1, run.run_id)}
     model = client.get_logged_model(version.source.removeprefix("models:/"))
     assert {metric.key: metric.value for metric in model.metrics} == {"log_loss": 0.4}
-    old_uri = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(tracking.tracking_uri())
-    try:
-        loaded = mlflow.pyfunc.load_model("models:/lung-cancer-diagnosis@champion")
-    finally:
-        mlflow.set_tracking_uri(old_uri)
+    loaded = mlflow.pyfunc.load_model("models:/lung-cancer-diagnosis@champion")  # the folder's own mlflow.db
     assert loaded.predict([1.5, 2.0]) == [3.0, 4.0]
 
 
