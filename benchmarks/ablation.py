@@ -25,21 +25,31 @@ import ablation_networks
 import ablation_patients
 import ablation_scans
 from ablation_recipes import (
+    BY_ITSELF,
+    CUMULATIVE,
+    HEADLINE,
     IMAGES,
+    REPAIRED,
     SLICES,
     TUTORIAL,
+    Defects,
     Recipe,
     Settings,
     key,
     named,
     recipes,
 )
-from ablation_report import Measured, report, track
+from ablation_report import FIRST_FOLDS, Measured, report, track
 from ablation_scans import Source
 from ablation_tables import UNWEIGHTED, summary
 from nodules import params
 
 SETTINGS, PHANTOMS = Path(__file__).with_name("ablation.yaml"), Path("data/phantoms")
+PARTS = {
+    "phantoms": {"phantoms": (BY_ITSELF, CUMULATIVE, REPAIRED)},
+    "real": {"real": (CUMULATIVE, REPAIRED), FIRST_FOLDS: (BY_ITSELF,)},
+}
+"""Tables that are compared on the same slices, by the name under which their figures are kept."""
 ONE_THREAD = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
@@ -87,9 +97,12 @@ class Work:
         """Recipes that are measured on "phantoms" or on "real" slices."""
         return self.settings.measured_on(data, self.recipes)
 
-    def folds(self, data: str) -> int:
-        """On how many folds: the phantoms have one division."""
-        return 1 if data == "phantoms" else self.settings.folds
+    def tested(self, data: str) -> list[tuple[Defects, int]]:
+        """Defects of each recipe, and on how many folds it is tested: the phantoms have one division."""
+        mine = self.measured_on(data)
+        if data == "phantoms":
+            return [(recipe.defects, 1) for recipe in mine]
+        return [(recipe.defects, self.settings.folds_of(recipe.table)) for recipe in mine]
 
 
 def main() -> None:
@@ -118,7 +131,7 @@ def main() -> None:
         plan(work)
         return
     measured = measure(work)
-    report(work.recipes, measured, arguments.millimetre, work.out, complete=len(chosen) == len(everything))
+    report(work.recipes, measured, settings, arguments.millimetre, work.out, complete=len(chosen) == len(everything))
     if not arguments.no_tracking:
         track(work.recipes, measured, settings)
 
@@ -134,8 +147,8 @@ def plan(work: Work) -> None:
     for step in ("lungs", "images", "slices", "answers", "features"):
         print(f"{step}: {len({key(step, recipe.defects) for recipe in work.recipes})} different of {len(work.recipes)}")
     for data in ("phantoms", "real"):
-        networks = {key("network", recipe.defects) for recipe in work.measured_on(data)}
-        count = len(networks) * work.folds(data)
+        networks = {(key("network", defects), fold) for defects, n in work.tested(data) for fold in range(n)}
+        count = len(networks)
         print(f"{data}: at most {count} networks; equal inputs are found when the slices are cut")
 
 
@@ -145,10 +158,12 @@ def measure(work: Work) -> Measured:
     for data, sources in work.sources().items():
         _cut(work, data, sources)
         mine = work.measured_on(data)
-        wanted = [recipe.defects for recipe in mine]
-        networks = ablation_networks.jobs(data, sources, wanted, work.folds(data), work.settings, work.out)
+        networks = ablation_networks.jobs(data, sources, work.tested(data), work.settings, work.out)
         _each(work, f"networks, {data}", ablation_networks.run, networks, sources)
-        measured[data] = {recipe.name: _segmented(work, recipe, networks) for recipe in mine}
+        for part, tables in PARTS[data].items():
+            folds = min(work.settings.folds_of(table) for table in tables)
+            chosen = [recipe for recipe in mine if recipe.table in (HEADLINE, *tables)]
+            measured[part] = {recipe.name: summary(_scores(work, recipe, networks, folds)) for recipe in chosen}
         if data == "phantoms":
             _classify(work, networks, measured[data])
     return measured
@@ -189,14 +204,14 @@ def _classify(work: Work, networks: Sequence[ablation_networks.Job], told: dict[
             )
 
 
-def _segmented(work: Work, recipe: Recipe, networks: Iterable[ablation_networks.Job]) -> dict[str, float]:
+def _scores(work: Work, recipe: Recipe, networks: Iterable[ablation_networks.Job], folds: int) -> pd.DataFrame:
     wanted = key("answers", recipe.defects)
     mine = [
         pd.read_csv(job.scores(work.out, recipe.defects))
         for job in networks
-        if any(key("answers", defects) == wanted for defects in job.defects)
+        if job.fold < folds and any(key("answers", defects) == wanted for defects in job.defects)
     ]
-    return summary(pd.concat(mine, ignore_index=True))
+    return pd.concat(mine, ignore_index=True)
 
 
 def _holds(file: Path, wanted: Iterable[str], ending: str) -> bool:

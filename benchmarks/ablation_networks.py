@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -63,20 +63,18 @@ class Job:
 
 
 def jobs(
-    data: str, sources: Sequence[Source], wanted: Sequence[Defects], folds: int, settings: Settings, out: Path
+    data: str, sources: Sequence[Source], wanted: Iterable[tuple[Defects, int]], settings: Settings, out: Path
 ) -> list[Job]:
     """Networks that the recipes need; recipes with equal inputs share one.
 
     Parameters
     ----------
-    wanted : sequence of frozenset of str
-        Defects of the recipes.
-    folds : int
-        The first so many test, each once.
+    wanted : iterable of (frozenset of str, int)
+        Defects of each recipe, and on how many folds it is tested, the first ones.
     """
     indices = {source.name: ablation_scans.index(scan_file(out, data, source)) for source in sources}
     shared: dict[tuple[int, str], dict[str, Defects]] = {}
-    for defects in wanted:
+    for defects, folds in wanted:
         for fold in range(folds):
             name = _network_name(data, fold, sources, indices, defects, settings)
             shared.setdefault((fold, name), {}).setdefault(key("answers", defects), defects)

@@ -159,8 +159,9 @@ class Settings:
         Defects that are repaired alone.
     tables : dict of str to list of str
         What is measured on "phantoms" and on "real" slices: tables, or recipes by their names; the headline always is.
-    folds : int
-        On how many of the five folds of real slices: the same ones for all recipes, or they could not be compared.
+    folds : dict of str to int
+        On how many of the five folds of real slices the recipes of a table are tested, the first ones; the headline
+        on as many as any table, so that each table has its first row on its own folds.
     seed : int
         Of patients, slices and weights.
     """
@@ -172,7 +173,7 @@ class Settings:
     families: dict[str, list[str]]
     repaired: list[str]
     tables: dict[str, list[str]]
-    folds: int
+    folds: dict[str, int]
     seed: int
 
     def measured_on(self, data: str, chosen: Iterable[Recipe]) -> list[Recipe]:
@@ -183,6 +184,10 @@ class Settings:
         """Those of the recipes that are measured on any data."""
         wanted = [self.measured_on(data, chosen) for data in self.tables]
         return [recipe for recipe in chosen if any(recipe in some for some in wanted)]
+
+    def folds_of(self, table: str) -> int:
+        """How many folds of real slices test the recipes of a table."""
+        return self.folds.get(table, max(self.folds.values()))
 
     def steps_of(self, defects: Defects) -> TutorialParams:
         """Steps with those of the defects that are theirs."""

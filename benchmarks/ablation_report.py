@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from ablation_recipes import ANSWERS, BY_ITSELF, CUMULATIVE, REPAIRED, TABLES, TUTORIAL, Recipe, Settings
+from ablation_recipes import (
+    ANSWERS,
+    AS_PUBLISHED,
+    BY_ITSELF,
+    CUMULATIVE,
+    REPAIRED,
+    TABLES,
+    TUTORIAL,
+    Recipe,
+    Settings,
+)
 from ablation_tables import (
     CLASSIFICATION,
     MILLIMETRE,
@@ -32,32 +42,32 @@ CAPTION = """![Dice and hits on real slices while mistakes are repaired, family 
 
 *All mistakes at the top; each line downwards is without one more family of them.*"""
 METRICS, EXPERIMENT = Path("models/metrics"), "lung-cancer-ablation"
+SHORT = {name: SEGMENTATION[name] for name in ("dice", "hit", "false_positives")}
+FIRST_FOLDS = "real_first_folds"
+"""Name of the figures for single mistakes on real slices, which are tested on fewer folds than the rest."""
 
 Measured = dict[str, dict[str, dict[str, float]]]
 """Figures by data set and recipe."""
 
 
 def report(
-    recipes: Sequence[Recipe], measured: Measured, millimetre: Path | None, out: Path, *, complete: bool
+    recipes: Sequence[Recipe],
+    measured: Measured,
+    settings: Settings,
+    millimetre: Path | None,
+    out: Path,
+    *,
+    complete: bool,
 ) -> None:
     """Print all tables; when that is all recipes, write them to the pages and draw the chart."""
     measured = {data: dict(told) for data, told in measured.items()}
     if millimetre and "real" in measured:
-        measured["real"][MILLIMETRE] = summary(pd.read_csv(millimetre))
+        _add_millimetre(measured, pd.read_csv(millimetre), settings)
     measured["phantoms"] |= _of_the_pipeline()
     (out / "numbers.json").write_text(json.dumps(measured, indent=2) + "\n")
-    parts: dict[str, str] = {}
-    segmenting = [recipe for recipe in recipes if recipe.turned & ANSWERS]  # the others change no mask
-    for data, told in measured.items():
-        columns = SEGMENTATION | (CLASSIFICATION if data == "phantoms" else {})
-        for kind in (BY_ITSELF, CUMULATIVE, REPAIRED):
-            if data == "phantoms" or kind != REPAIRED:
-                parts[f"{data}, {kind}"] = table(kind, recipes if data == "phantoms" else segmenting, told, columns)
-        parts[f"{data}, headline"] = short(told, {name: columns[name] for name in ("dice", "hit", "false_positives")})
-        if UNWEIGHTED in told:
-            parts["phantoms, weight"] = markdown(
-                [(name, told[name]) for name in (TUTORIAL, UNWEIGHTED, MILLIMETRE) if name in told], CLASSIFICATION
-            )
+    parts = _of_phantoms(recipes, measured["phantoms"])
+    if "real" in measured:
+        parts |= _of_real_slices(recipes, measured)
     for name, text in parts.items():
         print(f"\n## {name}\n\n{text}")
     if not complete:
@@ -65,9 +75,42 @@ def report(
     for name, text in parts.items():
         replace_part(PAGE, name, text)
     if "real" in measured:
-        save_figure(chart(segmenting, measured["real"]), CHART)
+        save_figure(chart(_segmenting(recipes), measured["real"]), CHART)
     picture = f"\n\n{CAPTION}" if CHART.exists() else ""
     replace_part(MISTAKES, "costs", costs(recipes, measured) + picture)
+
+
+def _of_phantoms(recipes: Sequence[Recipe], told: dict[str, dict[str, float]]) -> dict[str, str]:
+    parts = {
+        f"phantoms, {kind}": table(kind, recipes, told, SEGMENTATION | CLASSIFICATION)
+        for kind in (BY_ITSELF, CUMULATIVE, REPAIRED)
+    }
+    parts["phantoms, headline"] = short(told, SHORT)
+    if UNWEIGHTED in told:
+        rows = [(name, told[name]) for name in (TUTORIAL, UNWEIGHTED, MILLIMETRE) if name in told]
+        parts["phantoms, weight"] = markdown(rows, CLASSIFICATION)
+    return parts
+
+
+def _of_real_slices(recipes: Sequence[Recipe], measured: Measured) -> dict[str, str]:
+    told, mine = measured["real"], _segmenting(recipes)
+    ends = [(name.replace("_", " "), told[name]) for name in (MILLIMETRE, TUTORIAL, AS_PUBLISHED) if name in told]
+    return {
+        "real, by_itself": table(BY_ITSELF, mine, measured[FIRST_FOLDS], SEGMENTATION),
+        "real, cumulative": table(CUMULATIVE, mine, told, SEGMENTATION),
+        "real, headline": short(measured[FIRST_FOLDS], SHORT),
+        "real, all folds": markdown(ends, SHORT),
+    }
+
+
+def _segmenting(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """Those that change a mask or an answer."""
+    return [recipe for recipe in recipes if recipe.turned & ANSWERS]
+
+
+def _add_millimetre(measured: Measured, scores: pd.DataFrame, settings: Settings) -> None:
+    measured["real"][MILLIMETRE] = summary(scores)
+    measured[FIRST_FOLDS][MILLIMETRE] = summary(scores[scores["fold"] < settings.folds_of(BY_ITSELF)])
 
 
 def costs(chosen: Sequence[Recipe], measured: Measured) -> str:
@@ -75,8 +118,9 @@ def costs(chosen: Sequence[Recipe], measured: Measured) -> str:
     rows = []
     for recipe in (recipe for recipe in chosen if recipe.table == BY_ITSELF):
         row = {}
-        for data, told in measured.items():
-            alone, right = told.get(recipe.name, {}), told[TUTORIAL]
+        for data, part in (("real", FIRST_FOLDS), ("phantoms", "phantoms")):
+            told = measured.get(part, {})
+            alone, right = told.get(recipe.name, {}), told.get(TUTORIAL, {})
             for name in ("dice", "hit", "false_positives", "forest_log_loss", "xgboost_log_loss"):
                 if name in alone and name in right:
                     row[f"{data}.{name}"] = alone[name] - right[name]

@@ -171,7 +171,7 @@ def report(recipe: str, jobs: list[Job], allowed_false_positives: float, out: Pa
         point = choose(others, POINTS, allowed_false_positives)
         mine = [index for index, fold in enumerate(fold_of) if fold == job.fold]
         rows = scores([images[index] for index in mine], point).assign(
-            seriesuid=[names[index] for index in mine], image=mine, **vars(point)
+            seriesuid=[names[index] for index in mine], fold=job.fold, image=mine, **vars(point)
         )
         print(f"{recipe}, fold {job.fold}: {point}")
         parts.append(rows)

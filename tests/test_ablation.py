@@ -193,7 +193,7 @@ def test_equal_inputs_are_trained_once(tmp_path: Path, settings: Settings, turne
     names = ("direction_ignored", "crop_down_right", "test_images_not_standardised", "x_and_y_swapped")
     wanted = [NONE, *(frozenset({name}) for name in names)]
 
-    jobs = ablation_networks.jobs("phantoms", sources, wanted, 1, settings, tmp_path)
+    jobs = ablation_networks.jobs("phantoms", sources, [(one, 1) for one in wanted], settings, tmp_path)
 
     assert len(jobs) == networks
     judged = {key("answers", defects) for job in jobs for defects in job.defects}
@@ -206,7 +206,7 @@ def test_a_mistake_of_training_is_a_network_of_its_own_unless_it_has_nothing_to_
     sources = _stored(tmp_path, turned=False)
     wanted = [NONE, frozenset({"positive_slices_only"}), frozenset({"dice_flattened_over_batch"})]
 
-    jobs = ablation_networks.jobs("phantoms", sources, wanted, 1, settings, tmp_path)
+    jobs = ablation_networks.jobs("phantoms", sources, [(one, 1) for one in wanted], settings, tmp_path)
 
     assert sorted(len(job.defects) for job in jobs) == [1, 2]  # no slice is free of nodules: the first two are equal
 
@@ -214,9 +214,21 @@ def test_a_mistake_of_training_is_a_network_of_its_own_unless_it_has_nothing_to_
 def test_each_fold_is_a_network_of_its_own(tmp_path: Path, settings: Settings) -> None:
     sources = _stored(tmp_path, turned=False, data="real")
 
-    jobs = ablation_networks.jobs("real", sources, [NONE, frozenset({"x_and_y_swapped"})], 3, settings, tmp_path)
+    wanted = [(NONE, 3), (frozenset({"x_and_y_swapped"}), 2), (frozenset({"crop_down_right"}), 1)]
+    jobs = ablation_networks.jobs("real", sources, wanted, settings, tmp_path)
 
-    assert [job.fold for job in jobs] == [0, 1, 2]
+    assert [(job.fold, job.defects[0]) for job in jobs] == [
+        (0, NONE),
+        (1, NONE),
+        (2, NONE),
+        (0, frozenset({"crop_down_right"})),
+    ]
+
+
+def test_the_headline_is_tested_on_as_many_folds_as_any_table(settings: Settings) -> None:
+    own = replace(settings, folds={CUMULATIVE: 4, BY_ITSELF: 2})
+
+    assert [own.folds_of(table) for table in (CUMULATIVE, BY_ITSELF, "headline")] == [4, 2, 4]
 
 
 def test_soft_dice_of_the_page() -> None:

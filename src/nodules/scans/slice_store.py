@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans import array_file
 
 INSIDE, BESIDE = 1, 2
 
@@ -75,10 +73,7 @@ class ScanSlices:
 
 def save(slices: ScanSlices, path: Path) -> None:
     """Write to a compressed `.npz` that appears whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **{field.name: getattr(slices, field.name) for field in fields(ScanSlices)})
-    unfinished.replace(path)
+    array_file.save(slices, path)
 
 
 def load(path: Path) -> ScanSlices:
@@ -89,13 +84,7 @@ def load(path: Path) -> ScanSlices:
     ScanError
         If the file is missing, damaged or of another kind.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            values: dict[str, Any] = {field.name: stored[field.name] for field in fields(ScanSlices)}
-    except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise ScanError(
-            f"{path}: no readable slices of a scan ({error}); delete it and extract the slices again"
-        ) from error
+    values = array_file.load(ScanSlices, path, "slices of a scan", "extract the slices again")
     for name in ("spacing_zyx_mm", "origin_xyz_mm", "direction_xyz"):
         values[name] = tuple(values[name].tolist())
     return ScanSlices(**values | {"seriesuid": str(values["seriesuid"]), "scan_slices": int(values["scan_slices"])})

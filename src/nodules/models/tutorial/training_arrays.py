@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,7 @@ from nodules.imaging.tutorial.node_mask import node_mask
 from nodules.imaging.tutorial.nodule_slices import NoduleSlice, nodule_slices
 from nodules.imaging.tutorial.prepared_scan import PreparedScan
 from nodules.models.tutorial.settings import TutorialUnetParams
-from nodules.scans.scan_error import ScanError
+from nodules.scans import array_file
 from nodules.scans.split import PARTS
 
 
@@ -56,10 +54,7 @@ class ScanArrays:
 
     def save(self, file: Path) -> None:
         """Write a compressed `.npz` that appears whole or not at all."""
-        unfinished = file.with_name(f".{file.name}.unfinished")
-        with unfinished.open("wb") as opened:
-            np.savez_compressed(opened, **{field.name: getattr(self, field.name) for field in fields(self)})
-        unfinished.replace(file)
+        array_file.save(self, file)
 
     @classmethod
     def load(cls, file: Path) -> ScanArrays:
@@ -70,14 +65,8 @@ class ScanArrays:
         ScanError
             If the file is missing, damaged or of another kind.
         """
-        try:
-            with np.load(file, allow_pickle=False) as stored:
-                values: dict[str, Any] = {field.name: stored[field.name] for field in fields(cls)}
-            return cls(**values | {"seriesuid": str(values["seriesuid"])})
-        except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-            raise ScanError(
-                f"{file}: no readable slices of the tutorial ({error}); delete it and prepare the slices again"
-            ) from error
+        values = array_file.load(cls, file, "slices of the tutorial", "prepare the slices again")
+        return cls(**values | {"seriesuid": str(values["seriesuid"])})
 
 
 def scan_arrays(
