@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nodules.imaging.volume import Volume
-from nodules.models.training_cubes import CubeSet, inside, training_set
+from nodules.models.training_cubes import CubeSet, inside, spared, training_set
 from nodules.scans.luna import NoduleAnnotation
 
 NODULES = [NoduleAnnotation("1.2", (10.0, 20.0, 30.0), 6.0), NoduleAnnotation("1.2", (-5.0, 0.0, 4.0), 10.0)]
@@ -24,6 +24,14 @@ def test_luna_rule_is_nearer_than_the_radius():
     assert near.tolist() == [[False, False], [True, False], [False, False], [False, True]]
     assert inside([], NODULES).shape == (0, 2)
     assert inside([WITHIN], []).shape == (1, 0)
+
+
+def test_places_in_an_excluded_finding_that_is_no_nodule_are_spared():
+    around = [NoduleAnnotation("1", WITHIN, 0.1), NoduleAnnotation("1", BESIDE, 0.1)]
+    assert spared([WITHIN, BESIDE, ON_THE_RIM], NODULES, around).tolist() == [False, True, False]
+    assert spared([WITHIN, BESIDE], NODULES, []).tolist() == [False, False]
+    assert spared([WITHIN, BESIDE], [], around).tolist() == [True, True]
+    assert spared([], NODULES, around).shape == (0,)
 
 
 def test_roles_of_the_places():

@@ -89,6 +89,25 @@ def test_a_scored_part_asks_each_scan_once_for_all_settings(part: LunaPart) -> N
     assert not part.judged
 
 
+def test_excluded_findings_count_neither_for_nor_against(part: LunaPart) -> None:
+    root = part.maps["1.1"].parents[1]
+    scan = segmentation_store.load(part.maps["1.1"]).scan
+    ((plain, *_),) = part.evaluate([SegmentationSettings(0.5, 2.0)], PARAMS)
+    for diameter_mm in (7.0, -1.0):  # LUNA16 writes an unknown diameter as -1
+        row = ("1.1", *scan.voxel_to_world(BOXES["1.1"][1]).tolist(), diameter_mm)
+        columns = ["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"]
+        pd.DataFrame([row], columns=columns).to_csv(root / "annotations_excluded.csv", index=False)
+
+        spared = LunaPart.load("validation", root, root / "split.csv", root / "maps")
+
+        ((result, *_),) = spared.evaluate([SegmentationSettings(0.5, 2.0)], PARAMS)
+        assert (plain.false_positives, result.false_positives) == (1, 0)
+        assert (len(plain.detections.false_positive_probabilities), plain.detections.ignored) == (1, 0)
+        assert (len(result.detections.false_positive_probabilities), result.detections.ignored) == (0, 1)
+        assert (result.scores, result.fates) == (plain.scores, plain.fates)
+        assert result.predicted_voxels == plain.predicted_voxels
+
+
 def test_candidates_of_one_scan_have_the_known_probabilities(part: LunaPart) -> None:
     scored = part.scored(PARAMS, high_ones)
     segmentation = segmentation_store.load(part.maps["1.1"])

@@ -50,9 +50,10 @@ def test_test_scans_stay_out_and_only_training_scans_are_shown_more(tiny_pipelin
     parts = split.set_index("seriesuid")["part"]
     assert set(found) == set(parts.index[parts != "test"])
     annotated = read_annotations(tiny_pipeline.path(f"{LUNA}/annotations.csv"))
-    for uid, (maps, nodules, file, listed) in found.items():
+    for uid, (maps, nodules, excluded, file, listed) in found.items():
         assert maps.name == uid
         assert nodules == annotated.get(uid, [])
+        assert excluded == []  # phantoms have no such table
         assert len(listed) == (5 if parts[uid] == "train" else 0)
         assert (file is not None) == (parts[uid] == "train")
         assert file is None or file.is_file()
@@ -93,13 +94,13 @@ def test_cubes_of_a_validation_scan_are_those_of_its_scoring(tiny_pipeline, spli
 def test_training_cubes_are_whole_where_the_network_saw_nothing(tiny_pipeline, split, tmp_path):
     """A missed nodule: the stored segmentation has air there, the scan has tissue."""
     uid = split["seriesuid"][split["part"] == "train"].iloc[0]
-    maps, _, file, _ = items(tiny_pipeline, split)[uid]
+    maps, _, _, file, _ = items(tiny_pipeline, split)[uid]
     stored = segmentation_store.load(maps)
     z, y, x = np.argwhere((stored.scan.voxels_zyx == -1000) & (stored.lungs_zyx > 0)).mean(axis=0).round()
     place = tuple(float(value) for value in stored.scan.voxel_to_world([z, y, x]))
     cube = CubeParams(80.0, 20, (-1000.0, 400.0))
     missed = [NoduleAnnotation(uid, place, 4.0)]
-    row = prepare(tiny_pipeline, (maps, missed, file, []), tmp_path, cube)
+    row = prepare(tiny_pipeline, (maps, missed, [], file, []), tmp_path, cube)
     assert (row["nodules"], row["nodules_proposed"]) == (1, 0)
     cubes = CubeSet.load(tmp_path / uid)
     assert cubes.is_nodule.tolist() == [False] * row["proposals"] + [True]
@@ -109,6 +110,24 @@ def test_training_cubes_are_whole_where_the_network_saw_nothing(tiny_pipeline, s
     assert (whole == -1000).mean() < (gaps == -1000).mean() / 2
     kept = (gaps != -1000) & (whole != -1000)
     assert np.median(np.abs(whole[kept].astype(int) - gaps[kept])) == 0, "the same grid, the same HU"
+
+
+def test_what_some_readers_took_for_a_nodule_teaches_nothing(tiny_pipeline, split, tmp_path):
+    uid = split["seriesuid"][split["part"] == "train"].iloc[0]
+    maps, nodules, _, file, listed = items(tiny_pipeline, split)[uid]
+    cube = tiny_pipeline.params("rescorer", RescorerParams).cube
+    folders = [tmp_path / "with", tmp_path / "without"]
+    for folder in folders:
+        folder.mkdir()
+    everywhere = [NoduleAnnotation(uid, nodules[0].centre_world_xyz, 2000.0)]
+    plain = prepare(tiny_pipeline, (maps, nodules, [], file, listed), folders[0], cube)
+    spared = prepare(tiny_pipeline, (maps, nodules, everywhere, file, listed), folders[1], cube)
+
+    before, after = (CubeSet.load(folder / uid).is_nodule for folder in folders)
+    assert (~before).any()
+    assert after.tolist() == before[before].tolist()
+    assert spared["nodules_proposed"] == plain["nodules_proposed"]
+    assert spared["proposals"] < plain["proposals"] + 1
 
 
 def test_a_run_that_breaks_leaves_the_earlier_rescorer_whole(tiny_copy, monkeypatch):

@@ -49,7 +49,7 @@ class ScanResult:
     candidates : DataFrame
         `Candidates.table`.
     predicted_voxels, false_positives : int
-        All voxels of all components, and the components that touch no nodule.
+        All voxels of all components, and the components that touch neither a nodule nor an excluded finding.
     is_whole : bool
         Whether rates per scan mean anything.
     """
@@ -66,22 +66,28 @@ class ScanResult:
 
 @dataclass(frozen=True)
 class _Reference:
-    """The annotated nodules, and the spheres of their diameters on the region's grid (`draw_nodules`)."""
+    """Annotated nodules and excluded findings, and spheres of their diameters on the region's grid (`draw_nodules`)."""
 
     labels_zyx: NDArray[np.uint16]
-    centres_xyz: list[tuple[float, float, float]]
-    diameters_mm: list[float]
+    excluded_zyx: NDArray[np.uint16]
+    nodules: Sequence[NoduleAnnotation]
+    excluded: Sequence[NoduleAnnotation]
+
+    @property
+    def diameters_mm(self) -> list[float]:
+        """Of the nodules."""
+        return _places(self.nodules)[1]
 
     def detections(self, table: pd.DataFrame, probability: str) -> ScanDetections:
         """Match a table of places by LUNA16's rule."""
         positions = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
         chances = table[probability].to_numpy(dtype=float)
-        return match_candidates(positions, chances, self.centres_xyz, self.diameters_mm)
+        return match_candidates(positions, chances, *_places(self.nodules), *_places(self.excluded))
 
     def touched(self, labels_zyx: NDArray[np.int32], detections: ScanDetections) -> NDArray[np.bool_]:
         """Tell for each nodule whether it shares a voxel with a label or holds the centre of a detection."""
         overlapped = np.unique(self.labels_zyx[labels_zyx > 0])
-        numbers = np.arange(1, len(self.diameters_mm) + 1)
+        numbers = np.arange(1, len(self.nodules) + 1)
         touched: NDArray[np.bool_] = np.isin(numbers, overlapped) | np.isfinite(detections.hit_probabilities)
         return touched
 
@@ -117,11 +123,12 @@ def evaluate_judged(
     nodules: Sequence[NoduleAnnotation],
     settings: Sequence[SegmentationSettings],
     judged: JudgedProposals,
+    excluded: Sequence[NoduleAnnotation] = (),
 ) -> list[ScanResult]:
-    """The same for proposals that are known already."""
+    """The same for proposals that are known already; `excluded` findings count neither for nor against."""
     proposals = judged.proposals()
-    centres, diameters = [one.centre_world_xyz for one in nodules], [one.diameter_mm for one in nodules]
-    reference = _Reference(draw_nodules(segmentation.scan, centres, diameters), centres, diameters)
+    drawn, spared = (draw_nodules(segmentation.scan, *_places(findings)) for findings in (nodules, excluded))
+    reference = _Reference(drawn, spared, nodules, excluded)
     proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
     found = [outline(segmentation, proposals, judged.probabilities, chosen, judged.params) for chosen in settings]
     return [_compare(seriesuid, segmentation, reference, proposed, candidates) for candidates in found]
@@ -144,9 +151,13 @@ def _compare(
         detections=detections,
         candidates=candidates.table,
         predicted_voxels=int(np.count_nonzero(labels)),
-        false_positives=false_positive_components(reference.labels_zyx, labels),
+        false_positives=false_positive_components(np.maximum(reference.labels_zyx, reference.excluded_zyx), labels),
         is_whole=grid.extent_zyx_mm[0] >= WHOLE_SCAN_MM,
     )
+
+
+def _places(findings: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, float, float]], list[float]]:
+    return [one.centre_world_xyz for one in findings], [one.diameter_mm for one in findings]
 
 
 def _fate(proposed: bool, found: bool) -> Fate:

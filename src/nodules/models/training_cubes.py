@@ -52,6 +52,15 @@ def inside(points_xyz: ArrayLike, nodules: Sequence[NoduleAnnotation]) -> NDArra
     return near
 
 
+def spared(
+    points_xyz: ArrayLike, nodules: Sequence[NoduleAnnotation], excluded: Sequence[NoduleAnnotation]
+) -> NDArray[np.bool_]:
+    """Tell for each point whether it lies in an excluded finding and in no nodule: then it teaches nothing."""
+    excused, wanted = (inside(points_xyz, findings).any(axis=1) for findings in (excluded, nodules))
+    nothing: NDArray[np.bool_] = np.logical_and(excused, ~wanted)
+    return nothing
+
+
 def training_set(
     volume: Volume,
     proposed_xyz: ArrayLike,

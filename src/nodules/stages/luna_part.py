@@ -20,6 +20,7 @@ from nodules.imaging.proposals import CandidateParams, Scorer, unet_scorer
 from nodules.parallel import job_count
 from nodules.scans import segmentation_store
 from nodules.scans.luna import NoduleAnnotation, read_annotations
+from nodules.scans.submission import excluded_of
 from nodules.stages.scoring import load_rescorer
 
 
@@ -33,12 +34,15 @@ class LunaPart:
         Folder of each scan in `segmentation_store`.
     nodules : dict of str to list of NoduleAnnotation
         What is annotated in each scan.
+    excluded : dict of str to list of NoduleAnnotation
+        LUNA16's excluded findings in each scan, where the table is there: no mistake if they are found.
     judged : dict of str to JudgedProposals
         What was proposed in each scan and its probability, once `scored`.
     """
 
     maps: dict[str, Path]
     nodules: dict[str, list[NoduleAnnotation]]
+    excluded: dict[str, list[NoduleAnnotation]]
     judged: dict[str, JudgedProposals] = field(default_factory=dict)
 
     @classmethod
@@ -55,8 +59,9 @@ class LunaPart:
         found = {uid: maps / uid for uid in wanted if (maps / uid).is_dir()}
         if not found:
             raise ValueError(f"{split}: no scan of the part '{part}' has maps in {maps}")
-        annotations = read_annotations(luna_root / "annotations.csv")
-        return cls(found, {uid: annotations.get(uid, []) for uid in found})
+        tables = read_annotations(luna_root / "annotations.csv"), excluded_of(luna_root)
+        nodules, excluded = ({uid: table.get(uid, []) for uid in found} for table in tables)
+        return cls(found, nodules, excluded)
 
     def scored(self, candidates: CandidateParams, scorer: Scorer) -> LunaPart:
         """Propose, and let the scorer judge, once for all that is asked later; what stays in memory are the proposals.
@@ -93,7 +98,9 @@ class LunaPart:
         if others:
             raise ValueError(f"the part was scored with {self.judged[others[0]].params}, got {candidates}")
         tasks = (
-            joblib.delayed(_evaluate)(uid, folder, self.nodules[uid], settings, candidates, self.judged.get(uid))
+            joblib.delayed(_evaluate)(
+                uid, folder, self.nodules[uid], self.excluded[uid], settings, candidates, self.judged.get(uid)
+            )
             for uid, folder in self.maps.items()
         )
         by_scan = joblib.Parallel(n_jobs=job_count())(tasks)
@@ -125,10 +132,11 @@ def _evaluate(
     uid: str,
     folder: Path,
     nodules: list[NoduleAnnotation],
+    excluded: list[NoduleAnnotation],
     settings: Sequence[SegmentationSettings],
     candidates: CandidateParams,
     judged: JudgedProposals | None,
 ) -> list[ScanResult]:
     segmentation = segmentation_store.load(folder)
     judged = judged or judge(segmentation, candidates, unet_scorer)
-    return evaluate_judged(uid, segmentation, nodules, settings, judged)
+    return evaluate_judged(uid, segmentation, nodules, settings, judged, excluded)

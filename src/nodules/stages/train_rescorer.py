@@ -22,17 +22,18 @@ from nodules.models import fusion, rescorer_training
 from nodules.models.cube_sampler import CubeSampler, VariationParams, wide_size_px
 from nodules.models.rescorer import Rescorer
 from nodules.models.rescorer_training import RescorerParams
-from nodules.models.training_cubes import CubeSet, inside, training_set
+from nodules.models.training_cubes import CubeSet, inside, spared, training_set
 from nodules.scans import segmentation_store
 from nodules.scans.luna import NoduleAnnotation, read_annotations
 from nodules.scans.luna_candidates import candidate_table, read_false_positives
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
+from nodules.scans.submission import excluded_of
 from nodules.stages.metrics_file import write_metrics
 from nodules.stages.settings import RunParams
 from nodules.waiting_scans import work_folder
 
-Item = tuple[Path, list[NoduleAnnotation], Path | None, list[list[float]]]
+Item = tuple[Path, list[NoduleAnnotation], list[NoduleAnnotation], Path | None, list[list[float]]]
 
 
 def main(luna_root: Path, split: Path, maps: Path, output: Path, metrics: Path) -> None:
@@ -78,7 +79,7 @@ def _items(scans: pd.DataFrame, luna_root: Path, maps: Path, listed_negatives: i
 
     LUNA16's table of candidates is optional, which DVC has no word for: it is read where it lies, and is no dependency.
     """
-    nodules = read_annotations(luna_root / "annotations.csv")
+    nodules, excluded = read_annotations(luna_root / "annotations.csv"), excluded_of(luna_root)
     table = candidate_table(luna_root)
     listed = read_false_positives(table) if table else {}
     items: dict[str, Item] = {}
@@ -89,7 +90,7 @@ def _items(scans: pd.DataFrame, luna_root: Path, maps: Path, listed_negatives: i
         training = row.part == "train"
         file = luna_root / f"subset{row.subset}" / f"{uid}.mhd" if training else None
         places = _spread(listed[uid], listed_negatives) if training and uid in listed else []
-        items[uid] = (folder, nodules.get(uid, []), file, places)
+        items[uid] = (folder, nodules.get(uid, []), excluded.get(uid, []), file, places)
     return items
 
 
@@ -114,11 +115,13 @@ def prepare_scan(
     Those of a training scan are cut with a margin, from the scan's own file; those of a validation scan from what is
     stored of it, as they will be cut of any other, and its proposals are written beside them.
     """
-    maps, nodules, file, listed = item
+    maps, nodules, excluded, file, places = item
     segmentation = segmentation_store.load(maps)
     proposals = propose(segmentation, candidates).table
+    proposals = proposals[~spared(proposals[["x_mm", "y_mm", "z_mm"]], nodules, excluded)]
     centres = proposals[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
     hit = inside(centres, nodules)
+    listed = [place for place, nothing in zip(places, spared(places, nodules, excluded), strict=True) if not nothing]
     target = folder / maps.name
     target.mkdir()
     if file is None:
