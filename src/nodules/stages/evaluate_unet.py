@@ -30,6 +30,8 @@ from nodules.stages.settings import RunParams
 PICTURES = 8
 CLOSE_UP_PX, CLOSE_UP_MM = 160, 0.4  # 64 mm around the nodule
 
+HEADLINE = ("dice_mean", "dice_pooled", "hit_rate", "sensitivity", "false_positives_per_scan", "cpm")
+
 
 def main(
     luna_root: Path,
@@ -57,7 +59,7 @@ def main(
         )
         numbers = nodule_finding.metrics(results) | _froc_metrics(points)
         stage.log_metrics(numbers)
-        stage.log_headline({f"unet_test_{name}": numbers[name] for name in _HEADLINE if name in numbers})
+        stage.log_headline({f"unet_test_{name}": numbers[name] for name in HEADLINE if name in numbers})
         write_metrics(metrics, numbers)
         for table, file in ((_nodules(results), nodules), (points.iloc[:-1], froc)):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +70,6 @@ def main(
         figure = _overlay(test, slices, split, settings, candidates)
         save_figure(figure, pictures)
         stage.log_picture(figure, pictures.stem)
-
-
-_HEADLINE = ("dice_mean", "dice_pooled", "hit_rate", "sensitivity", "false_positives_per_scan", "cpm")
 
 
 def _nodules(results: list[ScanResult]) -> pd.DataFrame:

@@ -21,6 +21,8 @@ from nodules.stages.metrics_file import write_metrics
 from nodules.stages.settings import RunParams
 from nodules.stages.tutorial_section import TutorialSection
 
+HEADLINE = ("own_dice", "dice", "hit", "dice_of_hits", "false_positives", "false_positives_nodule_free", "blank")
+
 
 def main(
     recipe: str,
@@ -64,7 +66,7 @@ def main(
             | tutorial_judging.summary(judged, section.steps.min_probability)
         )
         stage.log_metrics(numbers)
-        stage.log_headline({f"tutorial_{name}": numbers[name] for name in _HEADLINE if name in numbers})
+        stage.log_headline({f"tutorial_{name}": numbers[name] for name in HEADLINE if name in numbers})
         write_metrics(metrics, numbers)
         for table, file in ((curves, history), (judged, test_slices)):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +76,6 @@ def main(
         figure = tutorial_judging.overlay(shown, point)
         save_figure(figure, pictures)
         stage.log_picture(figure, pictures.stem)
-
-
-_HEADLINE = ("own_dice", "dice", "hit", "dice_of_hits", "false_positives", "false_positives_nodule_free", "blank")
 
 
 def _save_answers(
