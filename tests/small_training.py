@@ -9,7 +9,6 @@ from nodules.models.unet import UNetParams
 SAMPLING = SamplingParams(
     patch_px=8,
     nodule_share=1.0,
-    missed_share=0.0,
     hard_share=0.0,
     jitter_px=0,
     warped_share=0.0,

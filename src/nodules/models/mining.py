@@ -1,4 +1,4 @@
-"""What a half-trained network does wrong: where it sees nodules that are none, and which ones it does not see."""
+"""Hard negatives: the places where a half-trained network sees nodules that are none."""
 
 from __future__ import annotations
 
@@ -12,22 +12,16 @@ from scipy import ndimage
 from nodules.imaging.lung_roi import normalise
 from nodules.models import unet
 from nodules.models.sampling import SliceSet
-from nodules.models.training_errors import TrainingErrors
-from nodules.scans.slice_store import INSIDE
 
 THRESHOLD = 0.5
 MIN_PIXELS = 4
 BATCH = 8
 
 
-def find_errors(
+def find_false_positives(
     network: keras.Model, depth: int, sets: Sequence[SliceSet], window_hu: tuple[float, float]
-) -> TrainingErrors:
-    """Run the network over all training slices and hold its answers, cut at `THRESHOLD`, against the nodules.
-
-    A false positive is a connected part of at least `MIN_PIXELS` pixels that touches no nodule nor what lies `BESIDE`
-    one: a slice above a nodule still shows it, and as a hard negative it would teach that small nodules are none. A
-    nodule is missed if no pixel of it is found in any slice.
+) -> NDArray[np.int64]:
+    """Run the network over all training slices and keep what it finds beside the nodules.
 
     Parameters
     ----------
@@ -35,30 +29,24 @@ def find_errors(
         Of the network.
     sets : sequence of SliceSet
         One a scan.
+
+    Returns
+    -------
+    (K, 4) ndarray of int64
+        Number of the set, row, y and x of the middle of each connected part of at least `MIN_PIXELS` pixels that
+        touches no nodule nor what lies `BESIDE` one: a slice above a nodule still shows it, and as a hard negative it
+        would teach that small nodules are none.
     """
-    false_positives, misses = [], []
+    places = []
     for number, slices in enumerate(sets):
-        seen = np.zeros(len(slices.centres), dtype=bool)
         for start in range(0, len(slices.hu), BATCH):
             rows = slice(start, start + BATCH)
             image = normalise(np.asarray(slices.hu[rows]), np.asarray(slices.visible[rows]), window_hu)
             answer = keras.ops.convert_to_numpy(network.predict_on_batch(unet.pad(image, depth)))[..., 0]
             found = answer[:, : image.shape[1], : image.shape[2]] >= THRESHOLD
-            for row, (parts, marked) in enumerate(zip(found, slices.nodules[rows], strict=True), start):
-                false_positives += [(number, row, y, x) for y, x in _far_from(marked, parts)]
-                mine = slices.centres[:, 0] == row
-                seen[mine] = _is_found(marked, parts, slices.centres[mine, 1:3])
-        unseen = ~np.isin(slices.centres[:, 3], slices.centres[seen, 3])
-        misses += [(number, *place) for place in slices.centres[unseen, :3].tolist()]
-    return TrainingErrors.of(false_positives, misses)
-
-
-def _is_found(marked: NDArray[np.uint8], found: NDArray[np.bool_], centres_yx: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether any pixel is found of the marked part around each centre."""
-    labels, count = ndimage.label(marked == INSIDE, structure=np.ones((3, 3)))
-    reached = np.bincount(labels[found], minlength=count + 1) > 0
-    reached[0] = False  # a centre in no marked part cannot be found in this slice
-    return reached[labels[tuple(centres_yx.T)]]
+            for offset, (seen, marked) in enumerate(zip(found, slices.nodules[rows], strict=True)):
+                places += [(number, start + offset, y, x) for y, x in _far_from(marked, seen)]
+    return np.asarray(places, dtype=np.int64).reshape(-1, 4)
 
 
 def _far_from(marked: NDArray[np.uint8], found: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -12,7 +12,6 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from nodules.imaging.lung_roi import normalise
-from nodules.models.training_errors import TrainingErrors
 from nodules.scans.slice_store import INSIDE
 
 Patch = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -32,11 +31,8 @@ class SamplingParams:
         Side of a patch, a multiple of 2 ** depth of the network.
     nodule_share : float
         Share of the patches that are centred near a nodule.
-    missed_share : float
-        Share near one of the nodules that the network has missed, once there are any (`mining`); until then, and where
-        it misses none, near any nodule.
     hard_share : float
-        Share near an earlier false positive, once there are any. All others lie anywhere in the lungs.
+        Share near an earlier false positive, once there are any (`mining`). All others lie anywhere in the lungs.
     jitter_px : int
         Largest distance along each axis from such a patch's centre to its nodule or false positive.
     warped_share : float
@@ -56,7 +52,6 @@ class SamplingParams:
 
     patch_px: Annotated[int, Gt(0)]
     nodule_share: Annotated[float, Ge(0), Le(1)]
-    missed_share: Annotated[float, Ge(0), Le(1)]
     hard_share: Annotated[float, Ge(0), Le(1)]
     jitter_px: Annotated[int, Ge(0)]
     warped_share: Annotated[float, Ge(0), Le(1)]
@@ -67,9 +62,10 @@ class SamplingParams:
     balance_diameters: bool
 
     def __post_init__(self) -> None:
-        shares = self.nodule_share, self.missed_share, self.hard_share
-        if round(sum(shares), 9) > 1:
-            raise ValueError(f"nodule_share + missed_share + hard_share must be at most 1, got {shares}")
+        if self.nodule_share + self.hard_share > 1:
+            raise ValueError(
+                f"nodule_share + hard_share must be at most 1, got {self.nodule_share} + {self.hard_share}"
+            )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be two numbers with 0 < low <= high, got {self.scale}")
 
@@ -139,11 +135,11 @@ class PatchSampler:
         if not self.sets:
             raise ValueError("no training slices: the scans of the split hold neither nodules nor lungs")
         self._params = params
-        self._errors = TrainingErrors.of()
+        self._hard_places = np.empty((0, 4), dtype=np.int64)
         self.window_hu = window_hu
         self._strata = self._nodules_by_diameter() if params.balance_diameters else [self._all_nodules()]
-        if params.nodule_share + params.missed_share > 0 and not any(self._strata):
-            raise ValueError("no nodule in the training slices, though nodule_share + missed_share > 0")
+        if params.nodule_share > 0 and not any(self._strata):
+            raise ValueError("no nodule in the training slices, though nodule_share > 0")
 
     def draw(self, random: np.random.Generator, augment: bool) -> Patch:
         """One input (P, P, C) and its mask (P, P, 1), both float32 in [0, 1]."""
@@ -163,24 +159,18 @@ class PatchSampler:
         images, masks = zip(*(self.draw(random, augment) for _ in range(size)), strict=True)
         return np.stack(images), np.stack(masks)
 
-    def learn_from(self, errors: TrainingErrors) -> None:
-        """Show these errors in `sets`, instead of any given earlier."""
-        self._errors = errors
+    def learn_from(self, hard_places: NDArray[np.int64]) -> None:
+        """Show these false positives of `mining.find_false_positives` in `sets`, instead of any given earlier."""
+        self._hard_places = hard_places
 
     def _place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
-        chance, shares = random.random(), self._params
-        nodules = shares.nodule_share + shares.missed_share
-        if shares.nodule_share <= chance < nodules and len(self._errors.misses):
-            return self._error_place(random, self._errors.misses)
-        if chance < nodules:
+        chance = random.random()
+        if chance < self._params.nodule_share:
             return self._nodule_place(random)
-        if chance < nodules + shares.hard_share and len(self._errors.false_positives):
-            return self._error_place(random, self._errors.false_positives)
+        if chance < self._params.nodule_share + self._params.hard_share and len(self._hard_places):
+            number, row, y, x = self._hard_places[random.integers(len(self._hard_places))]
+            return self.sets[number], int(row), *self._jitter(random, y, x)
         return self._lung_place(random)
-
-    def _error_place(self, random: np.random.Generator, places: NDArray[np.int64]) -> tuple[SliceSet, int, int, int]:
-        number, row, y, x = places[random.integers(len(places))]
-        return self.sets[number], int(row), *self._jitter(random, y, x)
 
     def _jitter(self, random: np.random.Generator, y: int, x: int) -> tuple[int, int]:
         shift_y, shift_x = random.integers(-self._params.jitter_px, self._params.jitter_px + 1, size=2)

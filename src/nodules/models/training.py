@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,9 +18,8 @@ from nodules.models import devices, unet
 from nodules.models.averaging import LastStep, settle_averages
 from nodules.models.dice import DiceLoss, PooledDice
 from nodules.models.epochs import DrawnEpoch, learning_rate
-from nodules.models.mining import find_errors
+from nodules.models.mining import find_false_positives
 from nodules.models.sampling import PatchSampler, SamplingParams
-from nodules.models.training_errors import TrainingErrors
 
 EpochLog = Callable[[int, dict[str, float]], None]
 
@@ -49,7 +46,7 @@ class TrainingParams:
     validation_patches : int
         Patches of the validation scans, the same in every epoch.
     mining_epochs : list of int
-        Epochs after which the errors in the training slices are looked up, to be shown more often.
+        Epochs after which the false positives in the training slices are looked up, to be shown more often.
     mixed_precision : bool
         float16 on GPUs.
     start_from : str or None
@@ -180,15 +177,17 @@ def compiled(channels: int, params: TrainingParams) -> keras.Model:
 
 
 def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: TrainingParams, work: Path) -> None:
-    """Give the sampler the errors of all mining epochs so far; on resume they come from the work folder.
+    """Give the sampler the false positives of all mining epochs so far; on resume they come from the work folder.
 
-    Of all, not of the latest alone: what a network has just unlearnt it no longer does, and would soon do again.
+    Of all, not of the latest alone: what a network has just unlearnt it no longer finds, and would soon see again.
     """
-    records = {mining: work / f"errors{mining}.npz" for mining in params.mining_epochs if mining <= epoch}
+    records = {mining: work / f"false_positives{mining}.npy" for mining in params.mining_epochs if mining <= epoch}
     if epoch in records and not records[epoch].exists():
-        find_errors(model, params.network.depth, training.sets, training.window_hu).save(records[epoch])
+        waiting = work / "false_positives.tmp.npy"
+        np.save(waiting, find_false_positives(model, params.network.depth, training.sets, training.window_hu))
+        waiting.replace(records[epoch])
     if records:
-        training.learn_from(reduce(add, map(TrainingErrors.load, records.values()), TrainingErrors.of()))
+        training.learn_from(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))
 
 
 def drawn_epoch(
