@@ -25,11 +25,8 @@ import ablation_networks
 import ablation_patients
 import ablation_scans
 from ablation_recipes import (
-    BY_ITSELF,
-    CUMULATIVE,
     HEADLINE,
     IMAGES,
-    REPAIRED,
     SLICES,
     TUTORIAL,
     Defects,
@@ -39,17 +36,12 @@ from ablation_recipes import (
     named,
     recipes,
 )
-from ablation_report import FIRST_FOLDS, Measured, report, track
+from ablation_report import ALL_FOLDS, Measured, report, track
 from ablation_scans import Source
 from ablation_tables import UNWEIGHTED, summary
 from nodules import params
 
 SETTINGS, PHANTOMS = Path(__file__).with_name("ablation.yaml"), Path("data/phantoms")
-PARTS = {
-    "phantoms": {"phantoms": (BY_ITSELF, CUMULATIVE, REPAIRED)},
-    "real": {"real": (CUMULATIVE, REPAIRED), FIRST_FOLDS: (BY_ITSELF,)},
-}
-"""Tables that are compared on the same slices, by the name under which their figures are kept."""
 ONE_THREAD = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
@@ -160,10 +152,11 @@ def measure(work: Work) -> Measured:
         mine = work.measured_on(data)
         networks = ablation_networks.jobs(data, sources, work.tested(data), work.settings, work.out)
         _each(work, f"networks, {data}", ablation_networks.run, networks, sources)
-        for part, tables in PARTS[data].items():
-            folds = min(work.settings.folds_of(table) for table in tables)
-            chosen = [recipe for recipe in mine if recipe.table in (HEADLINE, *tables)]
-            measured[part] = {recipe.name: summary(_scores(work, recipe, networks, folds)) for recipe in chosen}
+        parts = {data: (work.settings.folds, mine)}
+        if data == "real":
+            parts[ALL_FOLDS] = work.settings.headline_folds, [one for one in mine if one.table == HEADLINE]
+        for part, (folds, chosen) in parts.items():
+            measured[part] = {recipe.name: _segmented(recipe, networks, work.out, folds) for recipe in chosen}
         if data == "phantoms":
             _classify(work, networks, measured[data])
     return measured
@@ -204,14 +197,15 @@ def _classify(work: Work, networks: Sequence[ablation_networks.Job], told: dict[
             )
 
 
-def _scores(work: Work, recipe: Recipe, networks: Iterable[ablation_networks.Job], folds: int) -> pd.DataFrame:
+def _segmented(recipe: Recipe, networks: Iterable[ablation_networks.Job], out: Path, folds: int) -> dict[str, float]:
+    """Figures of a recipe on the first folds."""
     wanted = key("answers", recipe.defects)
     mine = [
-        pd.read_csv(job.scores(work.out, recipe.defects))
+        pd.read_csv(job.scores(out, recipe.defects))
         for job in networks
         if job.fold < folds and any(key("answers", defects) == wanted for defects in job.defects)
     ]
-    return pd.concat(mine, ignore_index=True)
+    return summary(pd.concat(mine, ignore_index=True))
 
 
 def _holds(file: Path, wanted: Iterable[str], ending: str) -> bool:

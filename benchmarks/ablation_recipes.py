@@ -159,9 +159,9 @@ class Settings:
         Defects that are repaired alone.
     tables : dict of str to list of str
         What is measured on "phantoms" and on "real" slices: tables, or recipes by their names; the headline always is.
-    folds : dict of str to int
-        On how many of the five folds of real slices the recipes of a table are tested, the first ones; the headline
-        on as many as any table, so that each table has its first row on its own folds.
+    folds, headline_folds : int
+        On how many of the five folds of real slices recipes are tested, the first ones: the same for all, or they could
+        not be compared; the headline on more, so that its first ones are each table's first row.
     seed : int
         Of patients, slices and weights.
     """
@@ -173,7 +173,8 @@ class Settings:
     families: dict[str, list[str]]
     repaired: list[str]
     tables: dict[str, list[str]]
-    folds: dict[str, int]
+    folds: int
+    headline_folds: int
     seed: int
 
     def measured_on(self, data: str, chosen: Iterable[Recipe]) -> list[Recipe]:
@@ -187,7 +188,7 @@ class Settings:
 
     def folds_of(self, table: str) -> int:
         """How many folds of real slices test the recipes of a table."""
-        return self.folds.get(table, max(self.folds.values()))
+        return self.headline_folds if table == HEADLINE else self.folds
 
     def steps_of(self, defects: Defects) -> TutorialParams:
         """Steps with those of the defects that are theirs."""

@@ -225,10 +225,10 @@ def test_each_fold_is_a_network_of_its_own(tmp_path: Path, settings: Settings) -
     ]
 
 
-def test_the_headline_is_tested_on_as_many_folds_as_any_table(settings: Settings) -> None:
-    own = replace(settings, folds={CUMULATIVE: 4, BY_ITSELF: 2})
+def test_the_headline_may_be_tested_on_more_folds(settings: Settings) -> None:
+    own = replace(settings, folds=2, headline_folds=4)
 
-    assert [own.folds_of(table) for table in (CUMULATIVE, BY_ITSELF, "headline")] == [4, 2, 4]
+    assert [own.folds_of(table) for table in (CUMULATIVE, BY_ITSELF, "headline")] == [2, 2, 4]
 
 
 def test_soft_dice_of_the_page() -> None:
