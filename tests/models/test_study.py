@@ -13,6 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from bowls import FIRST, bowl, started, stepwise, study_of, values_of, wait_for_trials
 from nodules.models.study_charts import trial_table
+from nodules.models.trial_claims import TrialClaims
 from nodules.models.trial_processes import WorkerKilled
 
 
@@ -251,6 +252,23 @@ class TestWorkers:
         assert sorted(number for number, _ in begun) == list(range(20))
         assert kept(journal) == list(range(20))
         assert values_of(study_of(trials=20, storage=journal)) == values_of(study_of(trials=20))
+
+    def test_what_its_holder_finished_meanwhile_is_not_run_again(self, tmp_path, monkeypatch):
+        """The holder adds its trial and ends after the other has read what is finished: its claim is free then."""
+        journal, take, meanwhile, calls = tmp_path / "journal.log", TrialClaims.take, [], []
+
+        def late(claims, number):
+            if number == 4 and not meanwhile:
+                meanwhile.append(number)
+                study_of(trials=5, storage=journal)
+            return take(claims, number)
+
+        monkeypatch.setattr(TrialClaims, "take", late)
+        study = study_of(lambda trial: calls.append(trial.number) or bowl(trial), trials=5, storage=journal)
+        assert meanwhile == [4]
+        assert calls == [0, 1, 2, 3]
+        assert kept(journal) == list(range(5))
+        assert values_of(study) == values_of(study_of(trials=5))
 
 
 def alive(pid: int) -> bool:

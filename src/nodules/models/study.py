@@ -127,7 +127,10 @@ def _run(
         if not todo or (late and not runner.running):
             return finished
         for number in [] if late else [number for number in todo if number < todo[0] + in_flight]:
-            if runner.free and number not in runner.running and claims.take(number):
+            if not runner.free or number in runner.running or not claims.take(number):
+                continue
+            # Who held it may have finished it, and ended, since `finished` was read: its claim was free for that.
+            if number not in store.finished():
                 runner.start(number, [finished[earlier] for earlier in range(number - in_flight + 1)])
         if runner.running:
             for number, trial in runner.finished(POLL_S):
