@@ -140,8 +140,7 @@ def plan(work: Work) -> None:
         print(f"{step}: {len({key(step, recipe.defects) for recipe in work.recipes})} different of {len(work.recipes)}")
     for data in ("phantoms", "real"):
         networks = {(key("network", defects), fold) for defects, n in work.tested(data) for fold in range(n)}
-        count = len(networks)
-        print(f"{data}: at most {count} networks; equal inputs are found when the slices are cut")
+        print(f"{data}: at most {len(networks)} networks; equal inputs are found when the slices are cut")
 
 
 def measure(work: Work) -> Measured:

@@ -12,7 +12,6 @@ from nodules.scans.luna import NoduleAnnotation
 from nodules.scans.scan_error import ScanError
 from nodules.scans.table import read_table
 
-EXCLUDED_TABLE = "annotations_excluded.csv"
 COORDINATES = ["coordX", "coordY", "coordZ"]
 UNKNOWN_DIAMETER_MM = 10.0
 """What LUNA16's script takes for the excluded findings whose diameter is written as -1."""
@@ -62,14 +61,20 @@ def read_excluded(csv: Path) -> dict[str, list[NoduleAnnotation]]:
     return found
 
 
-def excluded_of(luna_root: Path) -> dict[str, list[NoduleAnnotation]]:
-    """Read the `annotations_excluded.csv` that lies beside the subsets; none if there is no such table.
+def excluded_table(luna_root: Path) -> Path | None:
+    """Return the `annotations_excluded.csv` that lies beside the subsets, if it does.
 
     LUNA16 hands it out with its evaluation script, so many have the scans without it. A file that may be absent cannot
     be a DVC dependency: stages read it where it lies.
     """
-    csv = luna_root / EXCLUDED_TABLE
-    return read_excluded(csv) if csv.is_file() else {}
+    csv = luna_root / "annotations_excluded.csv"
+    return csv if csv.is_file() else None
+
+
+def excluded_of(luna_root: Path) -> dict[str, list[NoduleAnnotation]]:
+    """Read the table that lies beside the subsets as `read_excluded` does; without it nothing is excluded."""
+    csv = excluded_table(luna_root)
+    return read_excluded(csv) if csv else {}
 
 
 def read_series_uids(csv: Path) -> list[str]:

@@ -17,6 +17,7 @@ from nodules.models.fingerprint import fingerprint_of
 from nodules.models.segmentation_search import SegmentationSearch, suggest_segmentation
 from nodules.models.study import run_study
 from nodules.models.study_charts import trial_table
+from nodules.scans.submission import excluded_table
 from nodules.stages.luna_part import LunaPart, by_rescorer
 from nodules.stages.settings import RunParams
 from nodules.stages.study_log import log_study
@@ -36,7 +37,8 @@ def main(luna_root: Path, split: Path, maps: Path, rescorer: Path, tuned: Path, 
     validation = LunaPart.load("validation", luna_root, split, maps)
     place = trial_place("tune_segmentation", [maps, split, rescorer])
     ranges = replace(search, trials=1, time_budget_s=None)  # a longer search of the same ranges goes on with these
-    inputs = [luna_root / "annotations.csv", split, rescorer, *validation.maps.values()]
+    tables = filter(None, (luna_root / "annotations.csv", excluded_table(luna_root)))
+    inputs = [*tables, split, rescorer, *validation.maps.values()]
     with tracking.stage_run("tune_segmentation", search, [split, maps, rescorer]) as stage:
         validation = validation.scored(candidates, by_rescorer(rescorer))
         study = run_study(
