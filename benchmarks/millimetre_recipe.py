@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,13 +61,17 @@ class Recipe:
             lungs = read_mask(luna / "lungs" / file.parent.name / f"{file.stem}.mha")
             yield slice_set(slice_store.load(file), lungs, self.roi, self.context)
 
-    def train(self, section: str, slices: Sequence[SliceSet], seed: int, start_from: Path | None = None) -> Segmenter:
+    def train(
+        self, section: str, slices: Sequence[SliceSet], seed: int, work: Path, start_from: Path | None = None
+    ) -> Segmenter:
         """Train on all slices for a fixed number of steps; nothing is held out, so the last epoch's network is taken.
 
         Parameters
         ----------
         section : str
             Of the training settings.
+        work : Path
+            Where epochs wait; a training that was killed goes on from there.
         start_from : Path, optional
             Folder of a segmenter of the same recipe.
         """
@@ -76,9 +79,8 @@ class Recipe:
         settings = params.load(section, training.TrainingParams, self.file)
         weights = weights_to_start_from(start_from, settings.network, context) if start_from else None
         sampler = PatchSampler(slices, settings.sampling, roi.window_hu)
-        with tempfile.TemporaryDirectory() as work:
-            network, _ = training.train(
-                sampler, None, context.slices, settings, seed=seed, work=Path(work), start_from=weights, verbose=2
-            )
+        network, _ = training.train(
+            sampler, None, context.slices, settings, seed=seed, work=work, start_from=weights, verbose=2
+        )
         asking = params.load("segmenter", SegmenterParams, self.file)
         return Segmenter([network], SegmenterSettings(settings.network, roi, context, asking))

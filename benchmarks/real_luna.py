@@ -74,6 +74,11 @@ class Job:
         """Where the trained network goes."""
         return self.out / f"{self.recipe}-{self.fold}"
 
+    @property
+    def epochs(self) -> Path:
+        """Where the epochs of a training wait."""
+        return self.out / "epochs" / self.segmenter.name
+
     def excerpts(self, *, in_fold: bool) -> Iterator[Excerpt]:
         """Of the series in the fold, or of all others."""
         numbers = folds(list(series(self.data)), FOLDS, SEED)
@@ -124,11 +129,11 @@ def run(job: Job, segmenter: Path | None) -> None:
 
     recipe = Recipe(RECIPE)
     if job.recipe == "start":
-        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), SEED).save(job.segmenter)
+        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), SEED, job.epochs).save(job.segmenter)
     elif job.recipe == "millimetre":
         slices = [recipe.of_excerpt(excerpt) for excerpt in job.excerpts(in_fold=False)]
         slices += islice(recipe.of_pipeline(SYNTHETIC), recipe.mixture.synthetic_scans)
-        recipe.train("unet", slices, SEED + job.fold, job.out / "start-0").save(job.segmenter)
+        recipe.train("unet", slices, SEED + job.fold, job.epochs, job.out / "start-0").save(job.segmenter)
     loaded = Segmenter.load(segmenter or job.segmenter)
     job.write({excerpt.name: predict(loaded, excerpt) for excerpt in job.excerpts(in_fold=True)})
 
