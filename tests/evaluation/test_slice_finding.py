@@ -121,21 +121,6 @@ def test_chosen_point_keeps_false_positives_down():
     assert choose(images, [bold, careful], allowed_false_positives=2.0) == bold
 
 
-def test_chosen_point_hits_most_and_then_has_the_best_dice():
-    """A faint nodule is hit at the price of a false positive in each slice, which costs more Dice than it gains."""
-    large, faint = squares((1, 1, 5, 1)), squares((1, 1, 2, 1))
-    images = [image(squares((1, 1, 5, 0.9), (9, 9, 4, 0.6)), large)] * 3
-    images.append(image(squares((1, 1, 2, 0.6), (9, 9, 4, 0.6)), faint))
-    careful, bold, bolder = (OperatingPoint(threshold, threshold, 0.0) for threshold in (0.8, 0.5, 0.05))
-    means = [table(scores(images, point)).loc["all"] for point in (careful, bold)]
-    assert means[0]["dice"] > means[1]["dice"]
-    assert means[0]["hit"] < means[1]["hit"]
-    assert choose(images, [careful, bold], allowed_false_positives=1.0) == bold
-    assert choose(images, [careful, bold], allowed_false_positives=0.5) == careful
-    spread = [image(one.probability_yx + np.float32(0.1), one.truth_yx) for one in images]
-    assert choose(spread, [bolder, bold], allowed_false_positives=1.0) == bold
-
-
 def test_interval_holds_the_mean_and_has_no_width_for_one_patient():
     rows = scores([image(squares((1, 1, 3, 0.9)), squares((1, 1, side, 1))) for side in (1, 2, 3)], ANY)
     low, high = interval(rows, ["a", "b", "c"])
