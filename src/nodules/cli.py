@@ -193,7 +193,7 @@ def classify(
 @main.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to make.")
-@click.option("--flips", type=click.Choice(["1", "2", "4", "8"]), help="In place of the folders' own segmenter.flips.")
+@click.option("--flips", type=click.Choice(["1", "2", "4"]), help="In place of the folders' own segmenter.flips.")
 def ensemble(folders: tuple[Path, ...], output: Path, flips: str | None) -> None:
     """Join the segmenters in FOLDERS into one that averages their answers.
 

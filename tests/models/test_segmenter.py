@@ -1,6 +1,5 @@
 """Prediction over a whole region, by one network and by several, and the same segmenter from its files."""
 
-import itertools
 from dataclasses import replace
 
 import keras
@@ -80,39 +79,18 @@ def test_several_networks_are_averaged(segmenter, other):
     assert_answers(both.predict(seen), wanted, seen)
 
 
-@pytest.mark.parametrize(
-    ("flips", "rows", "orders"),
-    [(2, (1,), ("yx",)), (4, (1, -1), ("yx",)), (8, (1, -1), ("yx", "xy"))],
-    ids=["left_right", "both_ways", "turned_too"],
-)
-def test_flips_are_averaged(segmenter, flips, rows, orders):
-    """Each of the images with and without a mirror in x; with four of them in y as well; with eight transposed too."""
+@pytest.mark.parametrize(("flips", "turned"), [(2, [""]), (4, ["", "y"])])
+def test_flips_are_averaged(segmenter, flips, turned):
+    """Each of the images with and without a mirror in x; with four of them in y as well."""
     seen = region()
     asked = Segmenter(segmenter.networks, replace(SETTINGS, segmenter=SegmenterParams(flips=flips)))
     images, answers = padded_input(seen), []
-    for order in orders:
-        for row_step, column_step in itertools.product(rows, (1, -1)):
-            shown = images[:, ::row_step, ::column_step]
-            if order == "xy":
-                answer = np.swapaxes(answer_of(asked.networks[0], np.swapaxes(shown, 1, 2)), 1, 2)
-            else:
-                answer = answer_of(asked.networks[0], shown)
-            answers.append(answer[:, ::row_step, ::column_step])
+    for y in turned:
+        for step in (1, -1):
+            rows = -1 if y else 1
+            answers.append(answer_of(asked.networks[0], images[:, ::rows, ::step])[:, ::rows, ::step])
     assert len(answers) == flips
     assert_answers(asked.predict(seen), np.mean(answers, axis=0), seen)
-
-
-def test_all_eight_views_of_a_turned_scan_get_the_turned_map(segmenter):
-    seen = region((11, 64, 64))
-    turned = LungRoi(
-        seen.scan.with_voxels(np.rot90(seen.scan.voxels_zyx, axes=(1, 2)).copy()),
-        np.rot90(seen.lungs_zyx, axes=(1, 2)),
-        np.rot90(seen.visible_zyx, axes=(1, 2)),
-    )
-    asked = Segmenter(segmenter.networks, replace(SETTINGS, segmenter=SegmenterParams(flips=8)))
-    answer = asked.predict(turned)
-    np.testing.assert_allclose(np.rot90(answer, -1, axes=(1, 2)), asked.predict(seen), atol=1.01 / 255)
-    assert np.abs(np.rot90(segmenter.predict(turned), -1, axes=(1, 2)) - segmenter.predict(seen)).max() > 1.01 / 255
 
 
 def test_flips_answer_a_mirrored_scan_by_the_mirrored_map(segmenter):

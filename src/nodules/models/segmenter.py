@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +20,6 @@ from nodules.scans.segmentation_store import PROBABILITY_STEPS
 
 SETTINGS_FILE = "segmenter.json"
 FLIPPED_AXES: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (2,)), 4: ((), (2,), (1,), (1, 2))}
-AS_IT_IS, EXCHANGED = (0, 1, 2, 3), (0, 2, 1, 3)  # orders of the axes (N, Y, X, C)
 
 
 @dataclass(frozen=True)
@@ -30,12 +28,12 @@ class SegmenterParams:
 
     Attributes
     ----------
-    flips : {1, 2, 4, 8}
+    flips : {1, 2, 4}
         How often every slice is shown, and the answers averaged: as it is; mirrored left-right too; mirrored in both
-        directions too; all four with rows and columns exchanged too. The time grows in the same proportion.
+        directions too. The time grows in the same proportion.
     """
 
-    flips: Literal[1, 2, 4, 8]
+    flips: Literal[1, 2, 4]
 
 
 @dataclass(frozen=True)
@@ -115,15 +113,13 @@ class Segmenter:
 
     def _mean_answer(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean over networks and flips."""
-        flips = self.settings.segmenter.flips
-        orders = (AS_IT_IS, EXCHANGED) if flips == 8 else (AS_IT_IS,)
+        flips = FLIPPED_AXES[self.settings.segmenter.flips]
         total: NDArray[np.float32] = np.zeros((*image.shape[:3], 1), dtype=np.float32)
-        for order, axes in product(orders, FLIPPED_AXES[min(flips, 4)]):
-            shown = np.flip(image, axes).transpose(order)
+        for axes in flips:
+            shown = np.flip(image, axes)
             for network in self.networks:
-                answer = keras.ops.convert_to_numpy(network.predict_on_batch(shown))
-                total += np.flip(answer.transpose(order), axes)
-        total /= np.float32(flips * len(self.networks))
+                total += np.flip(keras.ops.convert_to_numpy(network.predict_on_batch(shown)), axes)
+        total /= np.float32(len(flips) * len(self.networks))
         return total
 
     def save(self, folder: Path) -> None:
@@ -149,14 +145,14 @@ class Segmenter:
         return cls(networks, settings)
 
 
-def combine(folders: Sequence[Path], flips: Literal[1, 2, 4, 8] | None = None) -> Segmenter:
+def combine(folders: Sequence[Path], flips: Literal[1, 2, 4] | None = None) -> Segmenter:
     """One segmenter with the networks of several, an ensemble.
 
     Parameters
     ----------
     folders : sequence of Path
         What `Segmenter.save` wrote; each may hold several networks.
-    flips : {1, 2, 4, 8}, optional
+    flips : {1, 2, 4}, optional
         Instead of that of the folders.
 
     Raises
