@@ -10,7 +10,6 @@ SAMPLING = SamplingParams(
     patch_px=8,
     nodule_share=1.0,
     hard_share=0.0,
-    grafted_share=0.0,
     jitter_px=0,
     warped_share=0.0,
     flattened_share=0.0,

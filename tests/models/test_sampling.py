@@ -9,9 +9,8 @@ from scipy import ndimage
 
 from nodules.models import devices
 from nodules.models.epochs import DrawnEpoch
-from nodules.models.sampling import PatchSampler, SliceSet
+from nodules.models.sampling import PatchSampler, SliceSet, _look_through
 from nodules.models.training import drawn_epoch
-from nodules.models.windows import look_through
 from small_training import SAMPLING
 
 WINDOW_HU = (-1000.0, 400.0)
@@ -197,7 +196,7 @@ def test_warped_patch_is_what_scipy_interpolates(place):
     image = np.random.default_rng(2).integers(-900, 300, (30, 40, 3)).astype(np.int16)
     warp = np.array([[0.9, -0.4], [0.3, 1.1]])
     size = 15
-    (seen,) = look_through(warp, [image], *place, size)
+    (seen,) = _look_through(warp, [image], *place, size)
     offset = np.array(place) - warp @ [7.0, 7.0]
     for channel in range(3):
         layer = image[..., channel].astype(np.float64)
@@ -266,67 +265,6 @@ def test_validation_patches_are_not_varied():
     noisy = replace(SAMPLING, hu_shift=50.0, hu_noise=50.0, warped_share=1.0, scale=(0.5, 2.0))
     images = {image.tobytes() for image, _ in drawn(sampler(slice_set([(0, 12, 20, 0)]), params=noisy), number=20)}
     assert len(images) == 1
-
-
-def host_and_donor() -> list[SliceSet]:
-    """A scan of -600 HU without a nodule, and one of air with a square of 400 HU in the middle of its lungs."""
-    host, donor = slice_set([], rows=1), slice_set([(0, 15, 28, 0)], rows=1)
-    host.hu[...] = -600
-    donor.nodules[0, 14:17, 27:30] = 1
-    donor.hu[donor.nodules > 0] = 400
-    return [host, donor]
-
-
-GRAFTED = replace(SAMPLING, nodule_share=0.0, grafted_share=1.0, patch_px=16, jitter_px=4)
-
-
-def in_host(patches):
-    """Image and mask of the patches that show the scan without a nodule of its own."""
-    return [
-        (image[..., 0], mask[..., 0]) for image, mask in patches if np.median(image) == pytest.approx(windowed(-600))
-    ]
-
-
-def test_nodules_are_grafted_into_the_lungs_of_other_scans():
-    hosts = in_host(drawn(sampler(*host_and_donor(), params=GRAFTED), augment=True, number=200))
-    with_nodule = [(image, mask) for image, mask in hosts if mask.any()]
-    assert len(hosts) > 50
-    assert len(with_nodule) > 0.5 * len(hosts)
-    for image, mask in with_nodule:
-        assert 5 <= mask.sum() <= 13
-        assert image[mask == 1].max() == pytest.approx(1.0)
-        assert image[mask == 0].min() == pytest.approx(windowed(-600))
-
-
-def test_grafts_lie_as_far_from_the_centre_as_jitter_says():
-    hosts = in_host(drawn(sampler(*host_and_donor(), params=GRAFTED), augment=True, number=300))
-    centres = np.array([np.argwhere(mask).mean(axis=0) for _, mask in hosts if mask.any()])
-    assert np.ptp(centres, axis=0).min() > 7
-    assert np.abs(centres - 7.5).max() <= 4 + 1
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3])
-def test_share_of_grafted_patches(share):
-    params = replace(GRAFTED, grafted_share=share, jitter_px=0)
-    host, donor = host_and_donor()
-    donor = replace(donor, lungs=np.zeros_like(donor.lungs))
-    donor.lungs[0, 8:22, 20:36] = True
-    seen = [mask.any() for _, mask in in_host(drawn(sampler(host, donor, params=params), augment=True))]
-    # grafts near the edge of the lungs are left out: half of them at most in this narrow host
-    assert share / 2 <= np.mean(seen) <= share
-
-
-def test_without_nodules_that_can_be_grafted_none_are():
-    host, donor = host_and_donor()
-    at_the_wall = replace(donor, lungs=np.roll(donor.lungs, 9, axis=-1))
-    at_the_wall.lungs[..., :9] = False
-    plain = drawn(sampler(host, at_the_wall, params=replace(GRAFTED, grafted_share=0.0)), augment=True, number=20)
-    grafted = drawn(sampler(host, at_the_wall, params=GRAFTED), augment=True, number=20)
-    assert all(np.array_equal(one[0], other[0]) for one, other in zip(plain, grafted, strict=True))
-
-
-def test_validation_patches_have_no_grafts():
-    assert not any(mask.any() for _, mask in drawn(sampler(host_and_donor()[0], params=GRAFTED), number=50))
 
 
 def test_no_slices_are_refused():

@@ -12,15 +12,9 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from nodules.imaging.lung_roi import normalise
-from nodules.models.grafting import graft, has_lung_around
-from nodules.models.windows import cut, look_through, turn
 from nodules.scans.slice_store import INSIDE
 
 Patch = tuple[NDArray[np.float32], NDArray[np.float32]]
-View = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
-"""HU, what is visible, and the nodules' mask."""
-Stratum = list[tuple[int, NDArray[np.int64]]]
-"""Number of the set and cross-sections of each of some nodules."""
 
 # Diameters that part the strata of `balance_diameters`: follow-up begins at 6 mm (Fleischner Society 2017), 10 mm
 # splits the rest. A diameter on a bound belongs above it.
@@ -39,9 +33,6 @@ class SamplingParams:
         Share of the patches that are centred near a nodule.
     hard_share : float
         Share near an earlier false positive, once there are any (`mining`). All others lie anywhere in the lungs.
-    grafted_share : float
-        Share of the training patches that are centred near a place in the lungs into which a nodule of some scan is
-        grafted (`grafting`); the shares above are then of the other patches. Nodules at the chest wall are not taken.
     jitter_px : int
         Largest distance along each axis from such a patch's centre to its nodule or false positive.
     warped_share : float
@@ -62,7 +53,6 @@ class SamplingParams:
     patch_px: Annotated[int, Gt(0)]
     nodule_share: Annotated[float, Ge(0), Le(1)]
     hard_share: Annotated[float, Ge(0), Le(1)]
-    grafted_share: Annotated[float, Ge(0), Le(1)]
     jitter_px: Annotated[int, Ge(0)]
     warped_share: Annotated[float, Ge(0), Le(1)]
     scale: tuple[float, float]
@@ -150,15 +140,16 @@ class PatchSampler:
         self._strata = self._nodules_by_diameter() if params.balance_diameters else [self._all_nodules()]
         if params.nodule_share > 0 and not any(self._strata):
             raise ValueError("no nodule in the training slices, though nodule_share > 0")
-        free = [self._with_lung_around(stratum) for stratum in self._strata] if params.grafted_share else []
-        self._donors = [stratum for stratum in free if stratum]
 
     def draw(self, random: np.random.Generator, augment: bool) -> Patch:
         """One input (P, P, C) and its mask (P, P, 1), both float32 in [0, 1]."""
-        if augment and self._donors and random.random() < self._params.grafted_share:
-            hu, visible, mask = self._look_at_graft(random)
+        slices, row, y, x = self._place(random)
+        warp = self._draw_warp(random) if augment and random.random() < self._params.warped_share else None
+        layers = (slices.hu[row], slices.visible[row], slices.nodules[row] == INSIDE)
+        if warp is None:
+            hu, visible, mask = (_cut(layer, y, x, self._params.patch_px) for layer in layers)
         else:
-            hu, visible, mask = self._look(random, augment)
+            hu, visible, mask = _look_through(warp, layers, y, x, self._params.patch_px)
         if augment:
             hu, visible, mask = self._vary(hu, visible, mask, random)
         return normalise(hu, visible >= 0.5, self.window_hu), (mask[..., None] >= 0.5).astype(np.float32)
@@ -171,36 +162,6 @@ class PatchSampler:
     def learn_from(self, hard_places: NDArray[np.int64]) -> None:
         """Show these false positives of `mining.find_false_positives` in `sets`, instead of any given earlier."""
         self._hard_places = hard_places
-
-    def _look(self, random: np.random.Generator, augment: bool) -> View:
-        slices, row, y, x = self._place(random)
-        warp = self._draw_warp(random) if augment and random.random() < self._params.warped_share else None
-        layers = (slices.hu[row], slices.visible[row], slices.nodules[row] == INSIDE)
-        if warp is None:
-            hu, visible, mask = (cut(layer, y, x, self._params.patch_px) for layer in layers)
-        else:
-            hu, visible, mask = look_through(warp, layers, y, x, self._params.patch_px)
-        return hu, visible, mask
-
-    def _look_at_graft(self, random: np.random.Generator) -> View:
-        reach = self._params.jitter_px
-        shift = random.integers(-reach, reach + 1, size=2)
-        host, row, y, x = self._lung_place(random)
-        layers = [host.hu[row], host.visible[row], host.nodules[row] == INSIDE, host.lungs[row]]
-        hu, visible, mask, lungs = self._warped(layers, (y, x), shift, random)
-        donor, row, y, x = self._one_of(self._donors, random)
-        other_hu, other_mask = self._warped([donor.hu[row], donor.nodules[row] == INSIDE], (y, x), shift, random)
-        y, x = self._params.patch_px // 2 + shift
-        hu, mask = graft((hu, mask), lungs, (other_hu, other_mask), y, x)
-        return hu, visible, mask
-
-    def _warped(
-        self, layers: list[NDArray], place_yx: tuple[int, int], shift: NDArray[np.int64], random: np.random.Generator
-    ) -> list[NDArray[np.float32]]:
-        """Layers through a warp of their own, `place_yx` so many pixels of the patch from its centre."""
-        warp = self._draw_warp(random)
-        y, x = np.asarray(place_yx) - warp @ shift
-        return look_through(warp, layers, y, x, self._params.patch_px)
 
     def _place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
         chance = random.random()
@@ -215,42 +176,27 @@ class PatchSampler:
         shift_y, shift_x = random.integers(-self._params.jitter_px, self._params.jitter_px + 1, size=2)
         return int(y + shift_y), int(x + shift_x)
 
-    def _all_nodules(self) -> Stratum:
+    def _all_nodules(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Number of the set and cross-sections of each nodule."""
         return [
             (number, slices.centres[slices.centres[:, 3] == nodule])
             for number, slices in enumerate(self.sets)
             for nodule in np.unique(slices.centres[:, 3])
         ]
 
-    def _nodules_by_diameter(self) -> list[Stratum]:
-        strata: list[Stratum] = [[] for _ in range(len(STRATA_MM) + 1)]
+    def _nodules_by_diameter(self) -> list[list[tuple[int, NDArray[np.int64]]]]:
+        strata: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in range(len(STRATA_MM) + 1)]
         for number, sections in self._all_nodules():
             slices = self.sets[number]
             diameter_mm = slices.diameters_mm[slices.centres[:, 3] == sections[0, 3]][0]
             strata[int(np.searchsorted(STRATA_MM, diameter_mm, side="right"))].append((number, sections))
         return [stratum for stratum in strata if stratum]
 
-    def _with_lung_around(self, stratum: Stratum) -> Stratum:
-        """Nodules, and cross-sections of them, that can be grafted."""
-        found = []
-        for number, sections in stratum:
-            slices = self.sets[number]
-            free = [
-                has_lung_around(slices.nodules[row] == INSIDE, slices.lungs[row], y, x) for row, y, x, _ in sections
-            ]
-            if any(free):
-                found.append((number, sections[free]))
-        return found
-
     def _nodule_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
-        slices, row, y, x = self._one_of(self._strata, random)
-        return slices, row, *self._jitter(random, y, x)
-
-    def _one_of(self, strata: list[Stratum], random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
-        nodules = strata[random.integers(len(strata))]
+        nodules = self._strata[random.integers(len(self._strata))]
         number, sections = nodules[random.integers(len(nodules))]
         row, y, x, _ = sections[random.integers(len(sections))]
-        return self.sets[number], int(row), int(y), int(x)
+        return self.sets[number], int(row), *self._jitter(random, y, x)
 
     def _lung_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
         slices = self.sets[random.integers(len(self.sets))]
@@ -273,9 +219,9 @@ class PatchSampler:
         visible: NDArray[np.float32],
         mask: NDArray[np.float32],
         random: np.random.Generator,
-    ) -> View:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         turns, mirror = int(random.integers(4)), bool(random.integers(2))
-        hu, visible, mask = (turn(array, turns, mirror) for array in (hu, visible, mask))
+        hu, visible, mask = (_turn(array, turns, mirror) for array in (hu, visible, mask))
         if random.random() < self._params.flattened_share:
             middle = hu.shape[-1] // 2
             hu += np.float32(random.random()) * (hu[..., middle : middle + 1] - hu)
@@ -285,3 +231,51 @@ class PatchSampler:
             noise *= np.float32(abs(random.normal(0, self._params.hu_noise)))
             hu += noise
         return hu, visible, mask
+
+
+def _turn(array: NDArray, turns: int, mirror: bool) -> NDArray:
+    array = np.rot90(array, turns, axes=(0, 1))
+    return np.ascontiguousarray(array[:, ::-1] if mirror else array)
+
+
+def _look_through(
+    warp: NDArray[np.float64], layers: Sequence[NDArray], y: int, x: int, size: int
+) -> list[NDArray[np.float32]]:
+    """Squares of `size` pixels centred at (y, x) of several layers of one image, seen through the warp.
+
+    Linear interpolation; outside the image its edge repeats. The places are worked out once for all layers and
+    channels, which `scipy.ndimage.affine_transform` would do for each.
+    """
+    height, width = layers[0].shape[:2]
+    steps = np.arange(size) - (size - 1) / 2
+    rows = np.clip(y + warp[0, 0] * steps[:, None] + warp[0, 1] * steps, 0, height - 1)
+    columns = np.clip(x + warp[1, 0] * steps[:, None] + warp[1, 1] * steps, 0, width - 1)
+    top, left = rows.astype(np.int64), columns.astype(np.int64)
+    below, right = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
+    first, down = top * width + left, np.where(top < height - 1, width, 0)
+    across = (left < width - 1).astype(np.int64)
+    corners = (
+        (first, (1 - below) * (1 - right)),
+        (first + across, (1 - below) * right),
+        (first + down, below * (1 - right)),
+        (first + down + across, below * right),
+    )
+    return [_weighted(layer, corners) for layer in layers]
+
+
+def _weighted(layer: NDArray, corners: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> NDArray[np.float32]:
+    pixels = layer.reshape(layer.shape[0] * layer.shape[1], *layer.shape[2:])
+    total: NDArray[np.float32] = np.zeros((*corners[0][0].shape, *layer.shape[2:]), dtype=np.float32)
+    for places, shares in corners:
+        total += np.take(pixels, places, axis=0) * shares.reshape(shares.shape + (1,) * (layer.ndim - 2))
+    return total
+
+
+def _cut(image: NDArray, y: int, x: int, size: int) -> NDArray[np.float32]:
+    """A square of `size` pixels centred at (y, x); its part outside the image repeats the image's edge."""
+    rows = np.clip(np.arange(y - size // 2, y - size // 2 + size), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(x - size // 2, x - size // 2 + size), 0, image.shape[1] - 1)
+    part = np.asarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], dtype=np.float32)
+    if part.shape[:2] == (size, size):
+        return part
+    return part[np.ix_(rows - rows[0], columns - columns[0])]
