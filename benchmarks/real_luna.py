@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--segmenter", type=Path, help="show the slices to this network instead of training")
     parser.add_argument("--allowed", type=float, default=0.45, help="false positives a slice, on the folds that choose")
+    parser.add_argument("--hits-first", action="store_true", help="choose the points with most hits, not the best Dice")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--job", nargs=2, metavar=("RECIPE", "FOLD"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -116,7 +117,7 @@ def main() -> None:
         _run_missing([Job("start", 0, arguments.data, arguments.out)], arguments.processes)
         _run_missing([*jobs["millimetre"], *jobs["tutorial"]], arguments.processes)
     for recipe in recipes:
-        report(recipe, jobs[recipe], arguments.allowed, arguments.out)
+        report(recipe, jobs[recipe], arguments.allowed, arguments.out, hits_first=arguments.hits_first)
 
 
 def run(job: Job, segmenter: Path | None) -> None:
@@ -161,7 +162,7 @@ def predict(segmenter: Segmenter, excerpt: Excerpt) -> NDArray[np.float32]:
     return probability
 
 
-def report(recipe: str, jobs: list[Job], allowed_false_positives: float, out: Path) -> None:
+def report(recipe: str, jobs: list[Job], allowed_false_positives: float, out: Path, *, hits_first: bool) -> None:
     """Print the table of one recipe, each fold judged with settings chosen on the other folds, and draw a sheet."""
     images, names, fold_of = [], [], []
     for job in jobs:
@@ -173,7 +174,7 @@ def report(recipe: str, jobs: list[Job], allowed_false_positives: float, out: Pa
     parts = []
     for job in jobs:
         others = [image for image, fold in zip(images, fold_of, strict=True) if fold != job.fold]
-        point = choose(others, POINTS, allowed_false_positives)
+        point = choose(others, POINTS, allowed_false_positives, hits_first=hits_first)
         mine = [index for index, fold in enumerate(fold_of) if fold == job.fold]
         rows = scores([images[index] for index in mine], point).assign(
             seriesuid=[names[index] for index in mine], fold=job.fold, image=mine, **vars(point)

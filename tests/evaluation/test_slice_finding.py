@@ -121,6 +121,26 @@ def test_chosen_point_keeps_false_positives_down():
     assert choose(images, [bold, careful], allowed_false_positives=2.0) == bold
 
 
+def test_chosen_point_has_the_best_dice_or_hits_most():
+    """A faint nodule is hit at the price of a false positive in each slice, which costs more Dice than it gains."""
+    large, faint = squares((1, 1, 5, 1)), squares((1, 1, 2, 1))
+    images = [image(squares((1, 1, 5, 0.9), (9, 9, 4, 0.6)), large)] * 3
+    images.append(image(squares((1, 1, 2, 0.6), (9, 9, 4, 0.6)), faint))
+    careful, bold = (OperatingPoint(threshold, threshold, 0.0) for threshold in (0.8, 0.5))
+    means = [table(scores(images, point)).loc["all"] for point in (careful, bold)]
+    assert means[0]["dice"] > means[1]["dice"]
+    assert means[0]["hit"] < means[1]["hit"]
+    assert choose(images, [bold, careful], allowed_false_positives=1.0) == careful
+    assert choose(images, [careful, bold], allowed_false_positives=1.0, hits_first=True) == bold
+    assert choose(images, [bold, careful], allowed_false_positives=0.5, hits_first=True) == careful
+
+
+def test_of_points_with_equally_many_hits_the_one_with_the_best_dice_is_chosen():
+    images = [image(squares((1, 1, 5, 0.9)) + np.float32(0.1), squares((1, 1, 5, 1)))]
+    everything, fitting = OperatingPoint(0.05, 0.05, 0.0), OperatingPoint(0.5, 0.5, 0.0)
+    assert choose(images, [everything, fitting], allowed_false_positives=1.0, hits_first=True) == fitting
+
+
 def test_interval_holds_the_mean_and_has_no_width_for_one_patient():
     rows = scores([image(squares((1, 1, 3, 0.9)), squares((1, 1, side, 1))) for side in (1, 2, 3)], ANY)
     low, high = interval(rows, ["a", "b", "c"])

@@ -177,17 +177,28 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     ).T
 
 
-def choose(images: Sequence[Slice], points: Iterable[OperatingPoint], allowed_false_positives: float) -> OperatingPoint:
-    """The point of the best mean Dice among those with few enough false positives a slice, or with the fewest."""
+def choose(
+    images: Sequence[Slice],
+    points: Iterable[OperatingPoint],
+    allowed_false_positives: float,
+    *,
+    hits_first: bool = False,
+) -> OperatingPoint:
+    """The best point among those with few enough false positives a slice, or with the fewest.
+
+    The best has the highest mean Dice, which falls with each false positive and so settles for fewer than are allowed.
+    With `hits_first` it hits most nodules, as in a FROC curve, and of equals has the highest mean Dice.
+    """
     points = list(points)
     thresholds = {point.threshold for point in points}
     placed = {threshold: [_Placed.of(image, threshold) for image in images] for threshold in thresholds}
     means = {}
     for point in points:
         rows = [_score(image, point, one) for image, one in zip(images, placed[point.threshold], strict=True)]
-        means[point] = np.nanmean([[row["dice"], row["false_positives"]] for row in rows], axis=0)
-    limit = max(allowed_false_positives, min(wrong for _, wrong in means.values()))
-    return max((point for point in points if means[point][1] <= limit), key=lambda point: means[point][0])
+        means[point] = np.nanmean([[row["hit"], row["dice"], row["false_positives"]] for row in rows], axis=0)
+    limit = max(allowed_false_positives, min(wrong for *_, wrong in means.values()))
+    allowed = [point for point in points if means[point][2] <= limit]
+    return max(allowed, key=lambda point: (hits_first * means[point][0], means[point][1]))
 
 
 def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
