@@ -198,7 +198,7 @@ def choose(
         means[point] = np.nanmean([[row["hit"], row["dice"], row["false_positives"]] for row in rows], axis=0)
     limit = max(allowed_false_positives, min(wrong for *_, wrong in means.values()))
     allowed = [point for point in points if means[point][2] <= limit]
-    return max(allowed, key=lambda point: (hits_first * means[point][0], means[point][1]))
+    return max(allowed, key=lambda point: (means[point][0] if hits_first else 0.0, means[point][1]))
 
 
 def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
