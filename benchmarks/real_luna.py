@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from nodules.imaging.lung_mask import LungMaskParams
 from nodules.imaging.lung_roi import extract, resample_slices
 from nodules.imaging.overlay import save_figure
 from nodules.scans.reading import ReadingParams
+from nodules.waiting_scans import work_folder
 from slice_pictures import sheet
 
 if TYPE_CHECKING:
@@ -76,8 +78,8 @@ class Job:
 
     @property
     def epochs(self) -> Path:
-        """Where the epochs of a training wait."""
-        return self.out / "epochs" / self.segmenter.name
+        """Where the epochs of a training wait; another recipe, other data or other code have another folder."""
+        return work_folder("real_luna", (self.recipe, self.fold, self.data, SYNTHETIC / "slices", RECIPE))
 
     def excerpts(self, *, in_fold: bool) -> Iterator[Excerpt]:
         """Of the series in the fold, or of all others."""
@@ -128,15 +130,17 @@ def run(job: Job, segmenter: Path | None) -> None:
     from millimetre_recipe import Recipe
     from nodules.models.segmenter import Segmenter
 
-    recipe = Recipe(RECIPE)
+    recipe, epochs = Recipe(RECIPE), job.epochs
     if job.recipe == "start":
-        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), SEED, job.epochs).save(job.segmenter)
+        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), SEED, epochs).save(job.segmenter)
     elif job.recipe == "millimetre":
         slices = [recipe.of_excerpt(excerpt) for excerpt in job.excerpts(in_fold=False)]
         slices += islice(recipe.of_pipeline(SYNTHETIC), recipe.mixture.synthetic_scans)
-        recipe.train("unet", slices, SEED + job.fold, job.epochs, job.out / "start-0").save(job.segmenter)
+        recipe.train("unet", slices, SEED + job.fold, epochs, job.out / "start-0").save(job.segmenter)
     loaded = Segmenter.load(segmenter or job.segmenter)
     job.write({excerpt.name: predict(loaded, excerpt) for excerpt in job.excerpts(in_fold=True)})
+    if epochs.exists():
+        shutil.rmtree(epochs)
 
 
 def _tutorial(job: Job) -> dict[str, NDArray[np.float32]]:
