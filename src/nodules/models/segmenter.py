@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from nodules.imaging.lung_roi import LungRoi, LungRoiParams, network_input
 from nodules.imaging.slice_context import ContextParams
 from nodules.models import devices, unet
+from nodules.models.folding import fold
 from nodules.scans.segmentation_store import PROBABILITY_STEPS
 
 SETTINGS_FILE = "segmenter.json"
@@ -78,6 +79,7 @@ class Segmenter:
         if not networks:
             raise ValueError("a segmenter needs at least one network, got none")
         self.networks = list(networks)
+        self._asked = [fold(network, settings.network) for network in self.networks]
         self.settings = settings
         self.batch_size = batch_size
 
@@ -117,9 +119,9 @@ class Segmenter:
         total: NDArray[np.float32] = np.zeros((*image.shape[:3], 1), dtype=np.float32)
         for axes in flips:
             shown = np.flip(image, axes)
-            for network in self.networks:
+            for network in self._asked:
                 total += np.flip(keras.ops.convert_to_numpy(network.predict_on_batch(shown)), axes)
-        total /= np.float32(len(flips) * len(self.networks))
+        total /= np.float32(len(flips) * len(self._asked))
         return total
 
     def save(self, folder: Path) -> None:

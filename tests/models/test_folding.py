@@ -1,0 +1,56 @@
+import keras
+import numpy as np
+import pytest
+
+from nodules.models import unet
+from nodules.models.folding import fold
+from nodules.models.unet import UNetParams
+
+
+def trained(params: UNetParams, channels: int) -> keras.Model:
+    """Weights and statistics far from those of a fresh network, in which every normalisation changes nothing."""
+    keras.utils.set_random_seed(11)
+    network = unet.build(params, channels)
+    random = np.random.default_rng(12)
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([random.uniform(0.3, 2, weight.shape) for weight in layer.get_weights()])
+    return network
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_folded_answers_as_the_network_does_and_normalises_nothing(residual):
+    params = UNetParams(filters=3, depth=2, normalisation="batch", residual=residual)
+    network = trained(params, channels=5)
+    images = np.random.default_rng(13).random((2, 24, 40, 5), dtype=np.float32)
+    folded = fold(network, params)
+    wanted = network.predict_on_batch(images)
+    assert np.ptp(wanted) > 0.05
+    np.testing.assert_allclose(folded.predict_on_batch(images), wanted, atol=2e-5)
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
+
+
+def test_the_network_itself_stays_as_it_was():
+    params = UNetParams(filters=2, depth=1, normalisation="batch", residual=False)
+    network = trained(params, channels=1)
+    before = network.get_weights()
+    fold(network, params)
+    for now, then in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_one_convolution_by_hand():
+    # gamma 3, beta 1, mean 2, variance 4 - epsilon: 3 * (x - 2) / 2 + 1 = 1.5 x - 2
+    params = UNetParams(filters=1, depth=1, normalisation="batch", residual=False)
+    network = trained(params, channels=1)
+    norm = network.get_layer("down0_a_norm")
+    norm.set_weights([np.array([value]) for value in (3.0, 1.0, 2.0, 4 - norm.epsilon)])
+    kernel, bias = fold(network, params).get_layer("down0_a_conv").get_weights()
+    np.testing.assert_allclose(kernel, 1.5 * network.get_layer("down0_a_conv").get_weights()[0], rtol=1e-6)
+    np.testing.assert_allclose(bias, [-2.0], rtol=1e-6)
+
+
+def test_without_normalisation_there_is_nothing_to_fold():
+    params = UNetParams(filters=2, depth=1, normalisation="none", residual=False)
+    network = unet.build(params, 1)
+    assert fold(network, params) is network
