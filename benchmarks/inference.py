@@ -9,6 +9,8 @@ its own:
 - tiles: the same box in squares of the training's size that overlap by a quarter, their answers averaged;
 - slices: `model.predict` on the scan's whole slices at its own resolution, as the tutorial does, one or 8 in one call.
 
+In the first two, normalisation is folded into the convolutions (`models.folding`).
+
 Reading the scan and finding the lungs are not counted, the preparation of the network's input is. One call beforehand,
 on the same shapes, compiles.
 """
@@ -84,6 +86,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import keras
 
     from nodules.models import devices, unet
+    from nodules.models.folding import fold
 
     roi = params.load("lung_roi", LungRoiParams, arguments.params)
     context = params.load("context", ContextParams, arguments.params)
@@ -94,7 +97,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     network = unet.build(shape, context.slices)
     run, pixels = {
         "box": lambda: box(network, shape, region, roi, context),
-        "tiles": lambda: tiles(network, region, roi, context),
+        "tiles": lambda: tiles(fold(network, shape), region, roi, context),
         "slices1": lambda: whole_slices(network, scan, region, roi, context, batch_size=1),
         "slices8": lambda: whole_slices(network, scan, region, roi, context, batch_size=8),
     }[arguments.way]()
