@@ -39,20 +39,24 @@ class Body:
 
 
 def shape_nodule(nodule: Nodule, centre_xyz: Array, rng: np.random.Generator) -> Body:
-    """Draw a body whose volume is that of a sphere of the nodule's diameter."""
+    """Draw a body with the volume and the centroid of a sphere of the nodule's diameter at `centre_xyz`.
+
+    The centroid, because an annotation is the middle of what readers outlined, and bumps draw it to their side.
+    """
     bumps = {"round": 0, "lobulated": int(rng.integers(4, 8)), "spiculated": int(rng.integers(5, 9))}[nodule.shape]
     axes = rng.standard_normal((bumps, 3))
     axes /= np.linalg.norm(axes, axis=1, keepdims=True) if bumps else 1
     high = 0.7 if nodule.shape == "lobulated" else 0.5
     heights, sharpness = rng.uniform(0.2, high, bumps), rng.uniform(3, 11, bumps)
     stretch = np.exp(rng.normal(0, 0.06, 3))
-    centre = np.asarray(centre_xyz, dtype=np.float32)
     radius = nodule.diameter_mm / 2
-    spikes = _spikes(centre, radius, rng) if nodule.shape == "spiculated" else None
+    spikes = _spikes(radius, rng) if nodule.shape == "spiculated" else None
     volume = 4 / 3 * np.pi * radius**3 - (_outer_volume(spikes) if spikes else 0.0)
     unit = _relative_radius(_sphere(), axes, heights, sharpness, stretch)
     size = (volume / (4 / 3 * np.pi * float(np.mean(unit**3)))) ** (1 / 3)
+    centre = (np.asarray(centre_xyz) - size * _centroid(unit)).astype(np.float32)
     hu, core_share, core_hu = _densities(nodule, rng)
+    spikes = spikes.moved(centre) if spikes else None
     return Body(centre, size, axes, heights, sharpness, stretch, spikes, hu, core_share, core_hu)
 
 
@@ -115,13 +119,22 @@ def _densities(nodule: Nodule, rng: np.random.Generator) -> tuple[float, float, 
     return float(rng.uniform(-650, -450)), 0.0, solid
 
 
-def _spikes(centre: Array, radius: float, rng: np.random.Generator) -> Tubes:
-    """Thin cones that start inside the body and leave it in all directions."""
+def _centroid(radius: Array) -> Array:
+    """Centroid (x, y, z) of a star-shaped body around 0 with these radii (DIRECTIONS,) along `_sphere`.
+
+    A cone of the solid angle dw has the volume r^3 dw / 3 and its centroid at 3/4 of its length.
+    """
+    moment: Array = 0.75 * np.mean(radius[:, None] ** 4 * _sphere(), axis=0) / np.mean(radius**3)
+    return moment
+
+
+def _spikes(radius: float, rng: np.random.Generator) -> Tubes:
+    """Thin cones that start inside a body around 0 and leave it in all directions."""
     n = int(rng.uniform(6, 12) + 4.5 * radius)  # so that every slice through a large nodule meets some
     away = rng.standard_normal((n, 3)).astype(np.float32)
     away /= np.linalg.norm(away, axis=1, keepdims=True)
     length = radius * rng.uniform(0.15, 0.7, (n, 1)).astype(np.float32) + 2.0
-    start, end = centre + 0.75 * radius * away, centre + (0.95 * radius + length) * away
+    start, end = 0.75 * radius * away, (0.95 * radius + length) * away
     bend = (start + end) / 2 + 0.12 * radius * rng.standard_normal((n, 3)).astype(np.float32)
     thick = rng.uniform(0.5, 1.0, n).astype(np.float32) * np.float32(min(1.2, 0.5 + radius / 14))
     return Tubes(start, bend, end, thick, np.full(n, 0.25, dtype=np.float32))

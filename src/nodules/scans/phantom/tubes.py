@@ -61,6 +61,11 @@ class Tubes:
         names = ("start", "control", "end", "start_radius", "end_radius")
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
+    def moved(self, offset_xyz: Array) -> Tubes:
+        """The same tubes elsewhere."""
+        start, control, end = (points + offset_xyz for points in (self.start, self.control, self.end))
+        return Tubes(start, control, end, self.start_radius, self.end_radius)
+
     def widened(self, factor: float, offset_mm: float) -> Tubes:
         """The same curves with radii times `factor` plus `offset_mm`; tubes that vanish get no volume."""
         return Tubes(
