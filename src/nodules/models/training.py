@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +33,7 @@ class TrainingParams:
     epochs, steps_per_epoch, batch_size : int
         An epoch is a fixed number of steps, since patches are drawn, not enumerated.
     patience : int
-        Epochs without a lower validation loss before training stops.
+        Epochs without a better one (`best_epoch`) before training stops.
     learning_rate : float
         Adam's largest; from there it falls to 0 along a cosine.
     warmup_share : float
@@ -83,10 +83,10 @@ def train(
     log_epoch: EpochLog | None = None,
     verbose: int = 0,
 ) -> tuple[keras.Model, pd.DataFrame]:
-    """Train until the last epoch or until the validation loss stays above its lowest for `patience` epochs.
+    """Train until the last epoch or until none has been the best for `patience` epochs.
 
-    The loss chooses the epoch, not the Dice: in the loss each patch counts the same, in the pooled Dice one large
-    nodule counts as much as a hundred small ones.
+    The loss chooses the epoch (`best_epoch`), not the Dice: in the loss each patch counts the same, in the pooled Dice
+    one large nodule counts as much as a hundred small ones.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def train(
     Returns
     -------
     network : keras.Model
-        Uncompiled, with the weights of the epoch with the lowest validation loss.
+        Uncompiled, with the weights of the best epoch.
     history : DataFrame
         One row an epoch: epoch, loss, dice, val_loss and val_dice where there is a validation set, learning_rate.
     """
@@ -117,7 +117,7 @@ def train(
     if start_from is not None and not history:
         model.set_weights(start_from)
     held_out = _validation_set(validation, params, seed) if validation else None
-    while len(history) < params.epochs and not _has_stalled(history, params.patience):
+    while len(history) < params.epochs and not _has_stalled(history, params):
         _mine(model, training, len(history), params, work)
         epoch = len(history) + 1
         patches = drawn_epoch(training, params.batch_size, params.steps_per_epoch, (seed, epoch), augment=True)
@@ -151,10 +151,10 @@ def _one_epoch(
         validated = model.evaluate(held_out, return_dict=True, verbose=verbose)
         numbers |= {f"val_{name}": float(value) for name, value in validated.items()}
     numbers["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    if held_out is None or numbers["val_loss"] < min((row["val_loss"] for row in history), default=np.inf):
+    history.append({"epoch": epoch, **numbers})
+    if held_out is None or _best_so_far(history, params) == epoch:
         _keep_best(model, work)
     last_step.restore()
-    history.append({"epoch": epoch, **numbers})
     _keep(model, history, work)
     return numbers
 
@@ -202,11 +202,25 @@ def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int)
     return drawn_epoch(validation, params.batch_size, steps, (seed, 0), augment=False)
 
 
-def _has_stalled(history: list[dict[str, Any]], patience: int) -> bool:
+def best_epoch(val_losses: Sequence[float], mining_epochs: Sequence[int]) -> int:
+    """Epoch (from 1) with the lowest validation loss since false positives were last looked up.
+
+    Not of all: a network that has been shown its false positives takes less for nodules, which costs it on patches that
+    were drawn around nodules and gains it all the places that no patch shows. So the loss rises a little with each
+    mining, and an epoch before it would be taken for better.
+    """
+    mined = max((epoch for epoch in mining_epochs if epoch < len(val_losses)), default=0)
+    return mined + int(np.argmin(val_losses[mined:])) + 1
+
+
+def _best_so_far(history: list[dict[str, Any]], params: TrainingParams) -> int:
+    return best_epoch([row["val_loss"] for row in history], params.mining_epochs)
+
+
+def _has_stalled(history: list[dict[str, Any]], params: TrainingParams) -> bool:
     if not history or "val_loss" not in history[-1]:
         return False
-    best = int(np.argmin([row["val_loss"] for row in history]))
-    return len(history) - 1 - best >= patience
+    return len(history) - _best_so_far(history, params) >= params.patience
 
 
 def _resume(model: keras.Model, work: Path) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, hi
             verbose=1 if sys.stdout.isatty() else 2,
         )
         Segmenter([network], SegmenterSettings(settings.network, roi, context, asking)).save(output)
-        best = curves.loc[curves["val_loss"].idxmin()].to_dict()
+        best = curves.iloc[training.best_epoch(curves["val_loss"].tolist(), settings.mining_epochs) - 1].to_dict()
         stage.log_picture(training_curves(curves), "training_curves")
         stage.log_headline({"unet_val_dice": best["val_dice"]})
         write_metrics(metrics, best)
