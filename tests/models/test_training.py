@@ -212,14 +212,32 @@ def test_patience_ends_it(tmp_path):
     assert len(run(tmp_path, numb)[1]) == 1 + 2  # nor does a second call go on
 
 
-def test_best_epoch_is_kept_not_the_last(tmp_path):
+@pytest.mark.parametrize(
+    ("val_losses", "mining_epochs", "best"),
+    [
+        ([3, 1, 2], [], 2),
+        ([3, 1, 2, 1.5], [2], 4),
+        ([1, 2, 3, 5, 4], [1, 3], 5),
+        ([3, 1], [2, 7], 2),  # nothing has been trained since, or ever will be
+        ([2, 1, 1], [], 2),
+        ([2, 1, 3, 3], [2], 3),
+        ([4], [], 1),
+    ],
+)
+def test_best_epoch_is_one_since_the_last_mining(val_losses, mining_epochs, best):
+    assert training.best_epoch(val_losses, mining_epochs) == best
+
+
+@pytest.mark.parametrize("mined", [0, 4])
+def test_best_epoch_is_kept_not_the_last(tmp_path, mined):
     """The validation patients are called healthy: the better the network finds bright squares, the worse it gets."""
-    params = replace(PARAMS, epochs=12, steps_per_epoch=5, patience=12)
+    params = replace(PARAMS, epochs=12, steps_per_epoch=5, patience=12, mining_epochs=[mined] if mined else [])
     healthy = sampler(has_nodules=False)
     network, history = train(sampler(), healthy, 1, params, seed=SEED, work=tmp_path)
-    best = int(history["val_loss"].idxmin())
+    best = mined + int(history["val_loss"][mined:].argmin())
     assert history["dice"].iloc[-1] > 0.5 > history["dice"].iloc[0]
     assert best < len(history) - 1
+    assert (best == history["val_loss"].idxmin()) == (mined == 0)
     images, masks = drawn_epoch(healthy, 8, 1, (SEED, 0), augment=False)[0]
     dice = PooledDice()
     dice.update_state(masks, network.predict_on_batch(images))
