@@ -23,16 +23,15 @@ MIDDLE_SLICES = ExtractParams(slices_per_nodule=1, nodule_free_slices=0)
 
 
 @dataclass(frozen=True)
-class Folds:
-    """What the network of a fold is: the mean of several, each shown some synthetic scans beside the real ones."""
+class Mixture:
+    """How many synthetic scans are shown beside the real ones."""
 
-    networks: int
     synthetic_scans: int
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parameter file with the sections lung_roi, context, folds, segmenter and one or more of training settings."""
+    """A parameter file with the sections lung_roi, context, mixture, segmenter and one or more of training settings."""
 
     file: Path
 
@@ -47,9 +46,9 @@ class Recipe:
         return params.load("context", ContextParams, self.file)
 
     @property
-    def folds(self) -> Folds:
-        """Networks of a fold."""
-        return params.load("folds", Folds, self.file)
+    def mixture(self) -> Mixture:
+        """Synthetic scans beside the real ones."""
+        return params.load("mixture", Mixture, self.file)
 
     def of_excerpt(self, excerpt: Excerpt) -> SliceSet:
         """The middle slices of the excerpt's nodules, with their neighbours, on the network's grid."""
@@ -63,12 +62,7 @@ class Recipe:
             yield slice_set(slice_store.load(file), lungs, self.roi, self.context)
 
     def train(
-        self,
-        section: str,
-        slices: Sequence[SliceSet],
-        seeds: Sequence[int],
-        work: Path,
-        start_from: Path | None = None,
+        self, section: str, slices: Sequence[SliceSet], seed: int, work: Path, start_from: Path | None = None
     ) -> Segmenter:
         """Train on all slices for a fixed number of steps; nothing is held out, so the last epoch's network is taken.
 
@@ -76,8 +70,6 @@ class Recipe:
         ----------
         section : str
             Of the training settings.
-        seeds : sequence of int
-            One a network; all of them are asked together.
         work : Path
             Where epochs wait; a training that was killed goes on from there.
         start_from : Path, optional
@@ -86,19 +78,9 @@ class Recipe:
         roi, context = self.roi, self.context
         settings = params.load(section, training.TrainingParams, self.file)
         weights = weights_to_start_from(start_from, settings.network, context) if start_from else None
-        networks = []
-        for seed in seeds:
-            sampler = PatchSampler(slices, settings.sampling, roi.window_hu)
-            network, _ = training.train(
-                sampler,
-                None,
-                context.slices,
-                settings,
-                seed=seed,
-                work=work / str(seed),
-                start_from=weights,
-                verbose=2,
-            )
-            networks.append(network)
+        sampler = PatchSampler(slices, settings.sampling, roi.window_hu)
+        network, _ = training.train(
+            sampler, None, context.slices, settings, seed=seed, work=work, start_from=weights, verbose=2
+        )
         asking = params.load("segmenter", SegmenterParams, self.file)
-        return Segmenter(networks, SegmenterSettings(settings.network, roi, context, asking))
+        return Segmenter([network], SegmenterSettings(settings.network, roi, context, asking))

@@ -2,10 +2,10 @@
 
 Run it after `make repro` as `python benchmarks/real_luna.py --data DATA/luna16_slices --out OUT`, DATA being the
 folder that NODULES_REAL_DATA names. One network first learns on the synthetic chests of the pipeline; the networks of
-the folds, several each, start from it, and go on seeing some of these chests among the real slices. Each fold is
-trained in a process of its own with a fixed number of threads, so the numbers do not depend on how many run at once;
-what is finished stays in OUT, and a second call goes on from there. With `--segmenter FOLDER` a network trained
-elsewhere sees the same slices instead. Prints tables, writes pictures to OUT.
+the folds start from it, and go on seeing some of these chests among the real slices. Each is trained in a process of
+its own with a fixed number of threads, so the numbers do not depend on how many run at once; what is finished stays in
+OUT, and a second call goes on from there. With `--segmenter FOLDER` a network trained elsewhere sees the same slices
+instead. Prints tables, writes pictures to OUT.
 """
 
 from __future__ import annotations
@@ -132,12 +132,11 @@ def run(job: Job, segmenter: Path | None) -> None:
 
     recipe, epochs = Recipe(RECIPE), job.epochs
     if job.recipe == "start":
-        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), [SEED], epochs).save(job.segmenter)
+        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), SEED, epochs).save(job.segmenter)
     elif job.recipe == "millimetre":
         slices = [recipe.of_excerpt(excerpt) for excerpt in job.excerpts(in_fold=False)]
-        slices += islice(recipe.of_pipeline(SYNTHETIC), recipe.folds.synthetic_scans)
-        seeds = [SEED + job.fold + FOLDS * number for number in range(recipe.folds.networks)]
-        recipe.train("unet", slices, seeds, epochs, job.out / "start-0").save(job.segmenter)
+        slices += islice(recipe.of_pipeline(SYNTHETIC), recipe.mixture.synthetic_scans)
+        recipe.train("unet", slices, SEED + job.fold, epochs, job.out / "start-0").save(job.segmenter)
     loaded = Segmenter.load(segmenter or job.segmenter)
     job.write({excerpt.name: predict(loaded, excerpt) for excerpt in job.excerpts(in_fold=True)})
     if epochs.exists():
