@@ -112,7 +112,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.update(dict.fromkeys(ONE_THREAD, "1") | {"TF_CPP_MIN_LOG_LEVEL": "2"})
     settings = params.load("ablation", Settings, arguments.settings)
-    everything = settings.measured(recipes(settings.families, settings.repaired))
+    everything = settings.measured(recipes(settings.order))
     chosen = list(named(everything, arguments.only))
     if not chosen:
         sys.exit(f"no recipe is called {arguments.only}; there are: {', '.join(sorted({r.name for r in everything}))}")

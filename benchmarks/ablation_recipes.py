@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from nodules.imaging.tutorial.defects import TutorialDefects
@@ -76,20 +76,17 @@ class Recipe:
     Attributes
     ----------
     table : str
-        `HEADLINE`, `REPAIRED` (all defects but one), `CUMULATIVE` or `BY_ITSELF` (one defect alone).
+        `HEADLINE`, `REPAIRED` (all defects but one), `CUMULATIVE` (repaired up to one) or `BY_ITSELF` (one defect).
     changed : str
-        The defect, or in `CUMULATIVE` the family of defects, that sets it apart from the row before or from the
-        table's first row; empty in `HEADLINE`.
+        The defect that sets it apart from the table's first row, or in `CUMULATIVE` from the row before; empty in
+        `HEADLINE`.
     defects : frozenset of str
         Those that are on.
-    turned : frozenset of str
-        Those that `changed` stands for.
     """
 
     table: str
     changed: str
     defects: Defects
-    turned: Defects = frozenset()
 
     @property
     def name(self) -> str:
@@ -104,36 +101,27 @@ def key(step: str, defects: Defects) -> str:
     return "+".join(sorted(defects & READS[step])) or "none"
 
 
-def recipes(families: Mapping[str, Sequence[str]], repaired: Sequence[str]) -> list[Recipe]:
+def recipes(order: Sequence[str]) -> list[Recipe]:
     """All recipes of the ablation.
 
     Parameters
     ----------
-    families : mapping of str to sequence of str
-        Every defect once, in the order in which the families are repaired one after another.
-    repaired : sequence of str
-        Those that are repaired alone, all others left on.
+    order : sequence of str
+        Every defect once, as they are repaired one after another.
 
     Raises
     ------
     ValueError
         If a defect is missing, unknown or named twice.
     """
-    order = [name for family in families.values() for name in family]
     if sorted(order) != sorted(TABLES):
         strange = sorted(set(order) ^ TABLES) or sorted({name for name in order if order.count(name) > 1})
-        raise ValueError(f"the families must name each of {len(TABLES)} defects once, got these wrong: {strange}")
-    if strange := sorted(set(repaired) - TABLES):
-        raise ValueError(f"only defects can be repaired, got {strange}")
-    left, cumulative = TABLES, []
-    for family, names in families.items():
-        left = left - set(names)
-        cumulative.append(Recipe(CUMULATIVE, family, left, frozenset(names)))
+        raise ValueError(f"the order must name each of {len(TABLES)} defects once, got these wrong: {strange}")
     return [
         Recipe(HEADLINE, "", TABLES),
-        *(Recipe(REPAIRED, name, TABLES - {name}, frozenset({name})) for name in repaired),
-        *cumulative,
-        *(Recipe(BY_ITSELF, name, frozenset({name}), frozenset({name})) for name in order),
+        *(Recipe(REPAIRED, name, TABLES - {name}) for name in order),
+        *(Recipe(CUMULATIVE, name, frozenset(order[place:])) for place, name in enumerate(order, start=1)),
+        *(Recipe(BY_ITSELF, name, frozenset({name})) for name in order),
         Recipe(HEADLINE, "", frozenset()),
     ]
 
@@ -153,10 +141,8 @@ class Settings:
         As in the section `tutorial` of params.yaml. The number of epochs follows from `training_steps`.
     training_steps : int
         Batches that every network learns from, however many slices its recipe leaves it.
-    families : dict of str to list of str
-        Defects that are repaired together, one family after another.
-    repaired : list of str
-        Defects that are repaired alone.
+    order : list of str
+        All defects, as they are repaired one after another.
     tables : dict of str to list of str
         What is measured on "phantoms" and on "real" slices: tables, or recipes by their names; the headline always is.
     folds, headline_folds : int
@@ -170,8 +156,7 @@ class Settings:
     unet: TutorialUnetParams
     classifiers: TutorialClassifierParams
     training_steps: int
-    families: dict[str, list[str]]
-    repaired: list[str]
+    order: list[str]
     tables: dict[str, list[str]]
     folds: int
     headline_folds: int

@@ -38,9 +38,9 @@ from nodules.imaging.overlay import save_figure
 HERE = Path(__file__).parent
 PAGE, MISTAKES = HERE / "ablation.md", HERE.parent / "docs/tutorial/mistakes.md"
 CHART = HERE.parent / "docs/pictures/ablation.png"
-CAPTION = """![Dice and hits on real slices while mistakes are repaired, family by family](../pictures/ablation.png)
+CAPTION = """![Dice and hits on real slices while mistakes are repaired, one by one](../pictures/ablation.png)
 
-*All mistakes at the top; each line downwards is without one more family of them.*"""
+*All mistakes at the top; each line downwards is without one more of them.*"""
 METRICS, EXPERIMENT = Path("models/metrics"), "lung-cancer-ablation"
 SHORT = {name: SEGMENTATION[name] for name in ("dice", "hit", "false_positives")}
 ALL_FOLDS = "real_all_folds"
@@ -105,7 +105,7 @@ def _of_real_slices(recipes: Sequence[Recipe], measured: Measured) -> dict[str, 
 
 def _segmenting(recipes: Sequence[Recipe]) -> list[Recipe]:
     """Those that change a mask or an answer."""
-    return [recipe for recipe in recipes if recipe.turned & ANSWERS]
+    return [recipe for recipe in recipes if recipe.changed in ANSWERS]
 
 
 def _add_millimetre(measured: Measured, scores: pd.DataFrame, settings: Settings) -> None:

@@ -76,7 +76,7 @@ def table(kind: str, recipes: Sequence[Recipe], numbers: Numbers, columns: Mappi
         CUMULATIVE: ([AS_PUBLISHED], [MILLIMETRE]),
         BY_ITSELF: ([TUTORIAL], []),
     }[kind]
-    words = {REPAIRED: "without", CUMULATIVE: "and without the mistakes of", BY_ITSELF: "with"}[kind]
+    words = {REPAIRED: "without", CUMULATIVE: "and without", BY_ITSELF: "with"}[kind]
     first, last = ([(name, numbers[name]) for name in names if name in numbers] for names in ends)
     mine = [recipe for recipe in recipes if recipe.table == kind and recipe.name in numbers]
     middle = [(f"{words} `{recipe.changed}`", numbers[recipe.name]) for recipe in mine]
@@ -113,7 +113,7 @@ def chart(recipes: Sequence[Recipe], numbers: Numbers) -> Figure:
     axes.set_xlim(-0.02, 1.02)
     label_axes(
         axes,
-        "on real slices; above 'training' nodules are tested that were trained on",
+        "on real slices; above 'split by slice' nodules are tested that were trained on",
         "",
         title="Repaired one after another",
     )

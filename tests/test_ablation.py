@@ -61,45 +61,41 @@ def test_a_defect_changes_the_results_of_the_steps_that_read_it_alone(defect: st
     assert changed == reached
 
 
-def test_the_cumulative_repair_takes_family_after_family_from_as_published_to_none(settings: Settings) -> None:
-    everything = recipes(settings.families, settings.repaired)
+def test_the_cumulative_repair_takes_one_defect_after_another_from_as_published_to_none(settings: Settings) -> None:
+    everything = recipes(settings.order)
     mine = [recipe for recipe in everything if recipe.table == CUMULATIVE]
     left = [recipe.defects for recipe in mine]
-    families = [set(names) for names in settings.families.values()]
 
     assert everything[0].defects == TABLES and everything[0].name == "as_published"
-    assert [recipe.changed for recipe in mine] == list(settings.families)
-    assert [recipe.turned for recipe in mine] == families
-    assert [before - after for before, after in pairwise([TABLES, *left])] == families
+    assert [recipe.changed for recipe in mine] == settings.order
+    assert [before - after for before, after in pairwise([TABLES, *left])] == [{name} for name in settings.order]
     assert left[-1] == NONE
 
 
-def test_each_defect_is_once_alone_and_the_named_ones_are_repaired_alone(settings: Settings) -> None:
-    everything = recipes(settings.families, ["crop_down_right", "x_and_y_swapped"])
+def test_each_defect_is_once_alone_and_once_repaired_alone(settings: Settings) -> None:
+    everything = recipes(settings.order)
 
     assert {recipe.changed: recipe.defects for recipe in everything if recipe.table == REPAIRED} == {
-        name: TABLES - {name} for name in ("crop_down_right", "x_and_y_swapped")
+        name: TABLES - {name} for name in TABLES
     }
     assert {recipe.changed: recipe.defects for recipe in everything if recipe.table == BY_ITSELF} == {
         name: {name} for name in TABLES
     }
     assert len(TABLES) == 27
-    assert len({recipe.name for recipe in everything}) == len(everything) == 2 + 27 + len(settings.families) + 2
+    assert len({recipe.name for recipe in everything}) == len(everything) == 3 * 27 + 2
 
 
-def test_the_families_must_name_every_defect_once(settings: Settings) -> None:
-    families = settings.families
-    short = {family: [name for name in names if name != "crop_down_right"] for family, names in families.items()}
+def test_the_order_must_name_every_defect_once(settings: Settings) -> None:
     with pytest.raises(ValueError, match="crop_down_right"):
-        recipes(short, [])
+        recipes([name for name in settings.order if name != "crop_down_right"])
     with pytest.raises(ValueError, match="crop_down_right"):
-        recipes(families | {"again": ["crop_down_right"]}, [])
+        recipes([*settings.order, "crop_down_right"])
     with pytest.raises(ValueError, match="no_such_defect"):
-        recipes(families, ["no_such_defect"])
+        recipes([*settings.order, "no_such_defect"])
 
 
 def test_what_a_data_set_is_to_measure_exists(settings: Settings) -> None:
-    everything = recipes(settings.families, settings.repaired)
+    everything = recipes(settings.order)
     known = {recipe.table for recipe in everything} | {recipe.name for recipe in everything}
 
     assert set(settings.tables) == {"phantoms", "real"}
@@ -108,7 +104,7 @@ def test_what_a_data_set_is_to_measure_exists(settings: Settings) -> None:
 
 def test_each_data_set_has_its_tables_and_the_headline(settings: Settings) -> None:
     own = replace(settings, tables={"phantoms": [BY_ITSELF, REPAIRED], "real": [f"{BY_ITSELF}.split_by_slice"]})
-    everything = recipes(own.families, own.repaired)
+    everything = recipes(own.order)
 
     real = own.measured_on("real", everything)
 
