@@ -95,12 +95,10 @@ def _of_phantoms(recipes: Sequence[Recipe], told: dict[str, dict[str, float]]) -
 def _of_real_slices(recipes: Sequence[Recipe], measured: Measured) -> dict[str, str]:
     told, mine, everywhere = measured["real"], _segmenting(recipes), measured[ALL_FOLDS]
     ends = [name for name in (MILLIMETRE, TUTORIAL, AS_PUBLISHED) if name in everywhere]
-    return {
-        "real, by_itself": table(BY_ITSELF, mine, told, SEGMENTATION),
-        "real, cumulative": table(CUMULATIVE, mine, told, SEGMENTATION),
-        "real, headline": short(told, SHORT),
-        "real, all folds": markdown([(name.replace("_", " "), everywhere[name]) for name in ends], SEGMENTATION),
-    }
+    parts = {f"real, {kind}": table(kind, mine, told, SEGMENTATION) for kind in (BY_ITSELF, CUMULATIVE, REPAIRED)}
+    parts["real, headline"] = short(told, SHORT)
+    parts["real, all folds"] = markdown([(name.replace("_", " "), everywhere[name]) for name in ends], SEGMENTATION)
+    return parts
 
 
 def _segmenting(recipes: Sequence[Recipe]) -> list[Recipe]:
