@@ -22,6 +22,10 @@ from nodules.scans.volume_files.reader import read_mask
 MIDDLE_SLICES = ExtractParams(slices_per_nodule=1, nodule_free_slices=0)
 
 
+def _say(epoch: int, numbers: dict[str, float]) -> None:
+    print(f"epoch {epoch}: loss {numbers['loss']:.3f}", flush=True)
+
+
 @dataclass(frozen=True)
 class Mixture:
     """How many synthetic scans are shown beside the real ones."""
@@ -80,7 +84,7 @@ class Recipe:
         weights = weights_to_start_from(start_from, settings.network, context) if start_from else None
         sampler = PatchSampler(slices, settings.sampling, roi.window_hu)
         network, _ = training.train(
-            sampler, None, context.slices, settings, seed=seed, work=work, start_from=weights, verbose=2
+            sampler, None, context.slices, settings, seed=seed, work=work, start_from=weights, log_epoch=_say
         )
         asking = params.load("segmenter", SegmenterParams, self.file)
         return Segmenter([network], SegmenterSettings(settings.network, roi, context, asking))

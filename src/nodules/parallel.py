@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import shutil
-import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +18,8 @@ from typing import Any
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
+from nodules import progress
 from nodules.waiting_scans import WaitingScans
 
 logger = logging.getLogger(__name__)
@@ -152,8 +151,7 @@ def _run(
     function: ProcessScan, items: Mapping[str, Any], stage: str, waiting: WaitingScans, n_jobs: int | None
 ) -> list[Failure]:
     todo = [key for key in sorted(items) if not waiting.finished(key)]
-    seconds = 0.5 if sys.stderr.isatty() else 60.0  # a log gets a line a minute
-    bar = tqdm(total=len(items), initial=len(items) - len(todo), desc=stage, unit="scan", mininterval=seconds)
+    bar = progress.bar(stage, len(items), "scan", done=len(items) - len(todo))
     caller = _Caller(Path.cwd(), os.getpid(), waiting.unfinished)
     calls = [(function, key, items[key], waiting.scan_folders[key], caller) for key in todo]
     address = os.environ.get("NODULES_DASK")

@@ -28,7 +28,7 @@ def sampler() -> PatchSampler:
 
 def trained() -> tuple[np.ndarray, np.ndarray]:
     with tempfile.TemporaryDirectory() as work:
-        network, history = train(sampler(), sampler(), 1, PARAMS, seed=1, work=Path(work), verbose=0)
+        network, history = train(sampler(), sampler(), 1, PARAMS, seed=1, work=Path(work))
     return np.concatenate([w.ravel() for w in network.get_weights()]), history[["loss", "val_loss"]].to_numpy()
 
 

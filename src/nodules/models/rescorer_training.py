@@ -54,7 +54,6 @@ def train(
     *,
     seed: int,
     log_epoch: Callable[[int, dict[str, float]], None] | None = None,
-    verbose: int = 0,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train for all epochs; the last one is kept, since the rate has fallen to 0 by then.
 
@@ -64,8 +63,6 @@ def train(
         Of the training scans.
     log_epoch : callable
         Called with the epoch (from 1) and its numbers after each epoch.
-    verbose : int
-        As Keras counts: 0 silent, 1 a progress bar, 2 a line an epoch.
 
     Returns
     -------
@@ -82,7 +79,7 @@ def train(
         cubes = DrawnEpoch(
             lambda random: sampler.batch(random, params.batch_size), params.steps_per_epoch, (seed, epoch)
         )
-        fitted = model.fit(cubes, initial_epoch=epoch - 1, epochs=epoch, verbose=verbose, shuffle=False)
+        fitted = model.fit(cubes, initial_epoch=epoch - 1, epochs=epoch, verbose=0, shuffle=False)
         numbers = {name: float(values[0]) for name, values in fitted.history.items()}
         history.append({"epoch": epoch, **numbers})
         if log_epoch:

@@ -81,7 +81,6 @@ def train(
     work: Path,
     start_from: list[NDArray[np.float32]] | None = None,
     log_epoch: EpochLog | None = None,
-    verbose: int = 0,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """Train until the last epoch or until none has been the best for `patience` epochs.
 
@@ -100,8 +99,6 @@ def train(
         Weights of an earlier network of the same shape (`segmenter.weights_to_start_from`).
     log_epoch : callable
         Called with the epoch (from 1) and its numbers after each epoch.
-    verbose : int
-        As Keras counts: 0 silent, 1 a progress bar, 2 a line an epoch.
 
     Returns
     -------
@@ -121,7 +118,7 @@ def train(
         _mine(model, training, len(history), params, work)
         epoch = len(history) + 1
         patches = drawn_epoch(training, params.batch_size, params.steps_per_epoch, (seed, epoch), augment=True)
-        numbers = _one_epoch(model, patches, held_out, history, params, work, verbose)
+        numbers = _one_epoch(model, patches, held_out, history, params, work)
         if log_epoch:
             log_epoch(epoch, numbers)
     network = unet.build(params.network, channels)
@@ -136,19 +133,16 @@ def _one_epoch(
     history: list[dict[str, Any]],
     params: TrainingParams,
     work: Path,
-    verbose: int,
 ) -> dict[str, float]:
     """Train, validate and keep one epoch; its numbers are returned and added to `history`."""
     epoch = len(history) + 1
     last_step = LastStep()
-    fitted = model.fit(
-        patches, initial_epoch=epoch - 1, epochs=epoch, callbacks=[last_step], verbose=verbose, shuffle=False
-    )
+    fitted = model.fit(patches, initial_epoch=epoch - 1, epochs=epoch, callbacks=[last_step], verbose=0, shuffle=False)
     if params.ema_momentum:
         settle_averages(model, patches)
     numbers = {name: float(values[0]) for name, values in fitted.history.items()}
     if held_out is not None:
-        validated = model.evaluate(held_out, return_dict=True, verbose=verbose)
+        validated = model.evaluate(held_out, return_dict=True, verbose=0)
         numbers |= {f"val_{name}": float(value) for name, value in validated.items()}
     numbers["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
     history.append({"epoch": epoch, **numbers})

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from nodules import parallel
+from nodules import parallel, progress
 from nodules.evaluation import classification
 from nodules.evaluation.classification_intervals import from_table, judge
 from nodules.models import classifier, explanation, nested_validation
@@ -57,8 +55,7 @@ def validate(
 ) -> Validated:
     """Validate all models with a bar of progress; the answer does not depend on the number of processes."""
     folds = nested_validation.outer_folds(patients.labels, params, tuned=tune is not None) * params.repeats
-    seconds = 0.5 if sys.stderr.isatty() else 60.0  # a log gets a line a minute
-    with tqdm(total=folds, desc="classifiers", unit="fold", mininterval=seconds) as bar:
+    with progress.bar("classifiers", folds, "fold") as bar:
 
         def advance() -> None:
             bar.update()

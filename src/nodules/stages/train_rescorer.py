@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules import parallel, params, tracking
+from nodules import parallel, params, progress, tracking
 from nodules.imaging.cubes import CubeParams, cut_cubes
 from nodules.imaging.lung_roi import resample_slices
 from nodules.imaging.proposals import CandidateParams, propose
@@ -61,9 +61,8 @@ def main(luna_root: Path, split: Path, maps: Path, output: Path, metrics: Path) 
         sampler = CubeSampler(
             [CubeSet.load(work / "cubes" / uid) for uid in training["scan"]], settings.cube, settings.variation
         )
-        network, curves = rescorer_training.train(
-            sampler, settings, seed=run.seed, log_epoch=stage.log_epoch, verbose=1 if sys.stdout.isatty() else 2
-        )
+        with progress.epochs("train_rescorer", settings.epochs, stage.log_epoch) as log_epoch:
+            network, curves = rescorer_training.train(sampler, settings, seed=run.seed, log_epoch=log_epoch)
         rescorer = Rescorer(network, settings.network, settings.cube)
         numbers = _fuse(rescorer, prepared[prepared["part"] == "validation"], work / "cubes")
         numbers |= sampler.counts | {"loss": curves["loss"].iloc[-1], "fusion": _by_name(rescorer.combine)}

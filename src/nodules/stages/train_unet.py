@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from nodules import parallel, params, tracking
+from nodules import parallel, params, progress, tracking
 from nodules.evaluation.figures import training_curves
 from nodules.imaging.lung_roi import LungRoiParams
 from nodules.imaging.slice_context import ContextParams
@@ -52,17 +52,17 @@ def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, hi
             )
             for part in ("train", "validation")
         ]
-        network, curves = training.train(
-            samplers[0],
-            samplers[1],
-            context.slices,
-            settings,
-            seed=run.seed,
-            work=work / "epochs",
-            start_from=start_from,
-            log_epoch=stage.log_epoch,
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
+        with progress.epochs("train_unet", settings.epochs, stage.log_epoch) as log_epoch:
+            network, curves = training.train(
+                samplers[0],
+                samplers[1],
+                context.slices,
+                settings,
+                seed=run.seed,
+                work=work / "epochs",
+                start_from=start_from,
+                log_epoch=log_epoch,
+            )
         Segmenter([network], SegmenterSettings(settings.network, roi, context, asking)).save(output)
         best = curves.iloc[training.best_epoch(curves["val_loss"].tolist(), settings.mining_epochs) - 1].to_dict()
         stage.log_picture(training_curves(curves), "training_curves")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules import params, tracking
+from nodules import params, progress, tracking
 from nodules.evaluation.figures import training_curves
 from nodules.evaluation.slice_finding import OperatingPoint, mean_soft_dice
 from nodules.imaging.overlay import save_figure
@@ -44,15 +44,16 @@ def main(
         scans = [ScanArrays.load(file) for file in sorted(slices.glob("*.npz"))]
         rows = parts(scans, part_of, section.unet, run.seed)
         images, masks = (np.concatenate([getattr(scan, name) for scan in scans]) for name in ("images", "masks"))
-        unet, curves = training.train(
-            images[rows["train"]],
-            masks[rows["train"]],
-            images[rows["validation"]],
-            masks[rows["validation"]],
-            section.unet,
-            run.seed,
-            log_epoch=stage.log_epoch,
-        )
+        with progress.epochs(f"tutorial_unet@{recipe}", section.unet.epochs, stage.log_epoch) as log_epoch:
+            unet, curves = training.train(
+                images[rows["train"]],
+                masks[rows["train"]],
+                images[rows["validation"]],
+                masks[rows["validation"]],
+                section.unet,
+                run.seed,
+                log_epoch=log_epoch,
+            )
         unet.save(output)
         answers, asked = unet.predict(images[rows["test"]]), masks[rows["test"]]
         _save_answers(test_masks, scans, rows["test"], answers, asked)
