@@ -113,7 +113,7 @@ def chart(recipes: Sequence[Recipe], numbers: Numbers) -> Figure:
     axes.set_xlim(-0.02, 1.02)
     label_axes(
         axes,
-        "on real slices; above 'split by slice' nodules are tested that were trained on",
+        "real slices; above 'split by slice' some nodules were trained on",
         "",
         title="Repaired one after another",
     )
