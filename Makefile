@@ -2,8 +2,6 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# TensorFlow's errors only
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
