@@ -43,8 +43,8 @@ def test_half_precision_only_where_it_pays(monkeypatch, wanted, gpus, policy):
     assert keras.config.dtype_policy().name == policy
 
 
-@pytest.mark.parametrize(("gpus", "cores", "threads"), [(0, 64, 1), (1, 6, 6), (2, 64, 16)])
-def test_only_a_gpu_is_fed_by_several_threads(monkeypatch, gpus, cores, threads):
+@pytest.mark.parametrize(("gpus", "cores", "threads"), [(0, 64, 2), (0, 1, 2), (1, 1, 2), (1, 6, 6), (2, 64, 16)])
+def test_a_gpu_is_fed_by_all_cores_and_nothing_by_one_thread(monkeypatch, gpus, cores, threads):
     monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
     monkeypatch.setattr(devices.joblib, "cpu_count", lambda: cores)
     assert devices.feeding_threads() == threads

@@ -16,7 +16,7 @@ Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 class DrawnEpoch(keras.utils.PyDataset):
     """The batches of one epoch; each depends on seed and its number alone, not on who draws it when.
 
-    Several threads draw ahead where a GPU trains, which would wait for one; a processor that trains has none to spare.
+    Threads draw ahead (`devices.feeding_threads`).
 
     Parameters
     ----------

@@ -90,7 +90,8 @@ class _Batches(keras.utils.PyDataset):
         batch_size: int,
         order: NDArray[np.int64] | None = None,
     ) -> None:
-        super().__init__()
+        threads = devices.feeding_threads()
+        super().__init__(workers=threads, max_queue_size=2 * threads)
         self._images, self._masks, self._scale, self._batch_size = images, masks, scale, batch_size
         self._order = np.arange(len(images)) if order is None else order
 
