@@ -13,10 +13,16 @@ from nodules.models import devices
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-class DrawnEpoch(keras.utils.PyDataset):
-    """The batches of one epoch; each depends on seed and its number alone, not on who draws it when.
+class FedByThreads(keras.utils.PyDataset):
+    """Batches that `devices.feeding_threads` draw ahead, and hand on in their order."""
 
-    Threads draw ahead (`devices.feeding_threads`).
+    def __init__(self) -> None:
+        threads = devices.feeding_threads()
+        super().__init__(workers=threads, max_queue_size=2 * threads)
+
+
+class DrawnEpoch(FedByThreads):
+    """The batches of one epoch; each depends on seed and its number alone, not on who draws it when.
 
     Parameters
     ----------
@@ -29,8 +35,7 @@ class DrawnEpoch(keras.utils.PyDataset):
     """
 
     def __init__(self, draw: Callable[[np.random.Generator], Batch], steps: int, seed: tuple[int, ...]) -> None:
-        threads = devices.feeding_threads()
-        super().__init__(workers=threads, max_queue_size=2 * threads)
+        super().__init__()
         self._draw, self._steps, self._seed = draw, steps, seed
 
     def __len__(self) -> int:

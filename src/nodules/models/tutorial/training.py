@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nodules.imaging.tutorial.renormalising import pooled, scale_of
 from nodules.models import devices
 from nodules.models.dice import PooledDice
+from nodules.models.epochs import FedByThreads
 from nodules.models.tutorial.losses import loss_of
 from nodules.models.tutorial.network import build
 from nodules.models.tutorial.settings import TutorialUnetParams
@@ -79,7 +80,7 @@ def train(
     return TutorialUnet(network, mean, deviation, standardised), pd.DataFrame(history)
 
 
-class _Batches(keras.utils.PyDataset):
+class _Batches(FedByThreads):
     """Standardised batches (N, S, S, 1), made one by one: the arrays are not held twice."""
 
     def __init__(
@@ -90,8 +91,7 @@ class _Batches(keras.utils.PyDataset):
         batch_size: int,
         order: NDArray[np.int64] | None = None,
     ) -> None:
-        threads = devices.feeding_threads()
-        super().__init__(workers=threads, max_queue_size=2 * threads)
+        super().__init__()
         self._images, self._masks, self._scale, self._batch_size = images, masks, scale, batch_size
         self._order = np.arange(len(images)) if order is None else order
 
