@@ -137,7 +137,9 @@ def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: 
     """What the pipeline does."""
     from nodules.models.segmenter import Segmenter, SegmenterParams, SegmenterSettings
 
-    segmenter = Segmenter([network], SegmenterSettings(shape, roi, context, SegmenterParams(flips=1)))
+    segmenter = Segmenter(
+        [network], SegmenterSettings(shape, roi, context, SegmenterParams(flips=1, mixed_precision=True))
+    )
 
     def run(count: int) -> None:
         visible = region.visible_zyx.copy()

@@ -2,10 +2,10 @@
 
 Run it after `make repro` as `python benchmarks/real_luna.py --data DATA/luna16_slices --out OUT`, DATA being the
 folder that NODULES_REAL_DATA names. One network first learns on the synthetic chests of the pipeline; the networks of
-the folds start from it, and go on seeing some of these chests among the real slices. Each is trained in a process of
-its own with a fixed number of threads, so the numbers do not depend on how many run at once; what is finished stays in
-OUT, and a second call goes on from there. With `--segmenter FOLDER` a network trained elsewhere sees the same slices
-instead. Prints tables, writes pictures to OUT.
+the folds, several a fold, start from it, and go on seeing some of these chests among the real slices. Each is trained
+in a process of its own with a fixed number of threads, so the numbers do not depend on how many run at once; what is
+finished stays in OUT, and a second call goes on from there. With `--segmenter FOLDER` a network trained elsewhere sees
+the same slices instead. Prints tables, writes pictures to OUT.
 """
 
 from __future__ import annotations
@@ -63,23 +63,34 @@ class Job:
 
     recipe: str
     fold: int
+    network: int
     data: Path
     out: Path
 
     @property
+    def name(self) -> str:
+        """What its files are called."""
+        return f"{self.recipe}-{self.fold}-{self.network}"
+
+    @property
+    def seed(self) -> int:
+        """Another for every network of a recipe."""
+        return SEED + self.fold + FOLDS * self.network
+
+    @property
     def maps(self) -> Path:
         """Where the answers for the fold's excerpts go."""
-        return self.out / f"{self.recipe}-{self.fold}.npz"
+        return self.out / f"{self.name}.npz"
 
     @property
     def segmenter(self) -> Path:
         """Where the trained network goes."""
-        return self.out / f"{self.recipe}-{self.fold}"
+        return self.out / self.name
 
     @property
     def epochs(self) -> Path:
         """Where the epochs of a training wait; another recipe, other data or other code have another folder."""
-        return work_folder("real_luna", (self.recipe, self.fold, self.data, SYNTHETIC / "slices", RECIPE))
+        return work_folder("real_luna", (self.name, self.data, SYNTHETIC / "slices", RECIPE))
 
     def excerpts(self, *, in_fold: bool) -> Iterator[Excerpt]:
         """Of the series in the fold, or of all others."""
@@ -105,20 +116,28 @@ def main() -> None:
     parser.add_argument("--allowed", type=float, default=0.45, help="false positives a slice, on the folds that choose")
     parser.add_argument("--hits-first", action="store_true", help="choose the points with most hits, not the best Dice")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--job", nargs=2, metavar=("RECIPE", "FOLD"), help=argparse.SUPPRESS)
+    parser.add_argument("--job", nargs=3, metavar=("RECIPE", "FOLD", "NETWORK"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.job:
-        run(Job(arguments.job[0], int(arguments.job[1]), arguments.data, arguments.out), arguments.segmenter)
+        recipe, fold, network = arguments.job
+        run(Job(recipe, int(fold), int(network), arguments.data, arguments.out), arguments.segmenter)
         return
-    recipes = ["given"] if arguments.segmenter else ["tutorial", "millimetre"]
-    jobs = {recipe: [Job(recipe, fold, arguments.data, arguments.out) for fold in range(FOLDS)] for recipe in recipes}
+    networks = {"given": 1} if arguments.segmenter else {"tutorial": 1, "millimetre": _networks_a_fold()}
+    jobs = {
+        recipe: [
+            Job(recipe, fold, network, arguments.data, arguments.out)
+            for network in range(count)
+            for fold in range(FOLDS)
+        ]
+        for recipe, count in networks.items()
+    }
     if arguments.segmenter:
         _run_missing(jobs["given"], arguments.processes)
     else:
-        _run_missing([Job("start", 0, arguments.data, arguments.out)], arguments.processes)
+        _run_missing([Job("start", 0, 0, arguments.data, arguments.out)], arguments.processes)
         _run_missing([*jobs["millimetre"], *jobs["tutorial"]], arguments.processes)
-    for recipe in recipes:
+    for recipe in jobs:
         report(recipe, jobs[recipe], arguments.allowed, arguments.out, hits_first=arguments.hits_first)
 
 
@@ -132,11 +151,11 @@ def run(job: Job, segmenter: Path | None) -> None:
 
     recipe, epochs = Recipe(RECIPE), job.epochs
     if job.recipe == "start":
-        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), SEED, epochs).save(job.segmenter)
+        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), job.seed, epochs).save(job.segmenter)
     elif job.recipe == "millimetre":
         slices = [recipe.of_excerpt(excerpt) for excerpt in job.excerpts(in_fold=False)]
         slices += islice(recipe.of_pipeline(SYNTHETIC), recipe.mixture.synthetic_scans)
-        recipe.train("unet", slices, SEED + job.fold, epochs, job.out / "start-0").save(job.segmenter)
+        recipe.train("unet", slices, job.seed, epochs, job.out / "start-0-0").save(job.segmenter)
     loaded = Segmenter.load(segmenter or job.segmenter)
     job.write({excerpt.name: predict(loaded, excerpt) for excerpt in job.excerpts(in_fold=True)})
     if epochs.exists():
@@ -147,7 +166,7 @@ def _tutorial(job: Job) -> dict[str, NDArray[np.float32]]:
     import tutorial_recipe
 
     images, masks = tutorial_recipe.training_set(list(job.excerpts(in_fold=False)))
-    network = tutorial_recipe.train(images, masks, TUTORIAL_EPOCHS, SEED + job.fold)
+    network = tutorial_recipe.train(images, masks, TUTORIAL_EPOCHS, job.seed)
     return {
         excerpt.name: tutorial_recipe.predict(network, excerpt.scan.voxels_zyx[excerpt.middle])
         for excerpt in job.excerpts(in_fold=True)
@@ -167,23 +186,28 @@ def predict(segmenter: Segmenter, excerpt: Excerpt) -> NDArray[np.float32]:
 
 
 def report(recipe: str, jobs: list[Job], allowed_false_positives: float, out: Path, *, hits_first: bool) -> None:
-    """Print the table of one recipe, each fold judged with settings chosen on the other folds, and draw a sheet."""
+    """Print the table of one recipe, each fold judged with settings chosen on the other folds, and draw a sheet.
+
+    The networks of a fold answer together: the mean of their maps is judged.
+    """
     images, names, fold_of = [], [], []
-    for job in jobs:
-        maps = np.load(job.maps)
-        for excerpt in job.excerpts(in_fold=True):
-            images.append(_slice(excerpt, maps[excerpt.name].astype(np.float32)))
+    for fold in range(FOLDS):
+        members = [job for job in jobs if job.fold == fold]
+        maps = [np.load(job.maps) for job in members]
+        for excerpt in members[0].excerpts(in_fold=True):
+            mean = np.mean([answers[excerpt.name] for answers in maps], axis=0, dtype=np.float32)
+            images.append(_slice(excerpt, mean))
             names.append(excerpt.seriesuid)
-            fold_of.append(job.fold)
+            fold_of.append(fold)
     parts = []
-    for job in jobs:
-        others = [image for image, fold in zip(images, fold_of, strict=True) if fold != job.fold]
+    for fold in range(FOLDS):
+        others = [image for image, its_fold in zip(images, fold_of, strict=True) if its_fold != fold]
         point = choose(others, POINTS, allowed_false_positives, hits_first=hits_first)
-        mine = [index for index, fold in enumerate(fold_of) if fold == job.fold]
+        mine = [index for index, its_fold in enumerate(fold_of) if its_fold == fold]
         rows = scores([images[index] for index in mine], point).assign(
-            seriesuid=[names[index] for index in mine], fold=job.fold, image=mine, **vars(point)
+            seriesuid=[names[index] for index in mine], fold=fold, image=mine, **vars(point)
         )
-        print(f"{recipe}, fold {job.fold}: {point}")
+        print(f"{recipe}, fold {fold}: {point}")
         parts.append(rows)
     rows = pd.concat(parts, ignore_index=True)
     rows.to_csv(out / f"{recipe}.csv", index=False)
@@ -203,6 +227,12 @@ def _slice(excerpt: Excerpt, probability_yx: NDArray[np.float32]) -> Slice:
     )
 
 
+def _networks_a_fold() -> int:
+    from millimetre_recipe import Recipe
+
+    return Recipe(RECIPE).ensemble.networks
+
+
 def _markdown(means: pd.DataFrame) -> str:
     head = "| | " + " | ".join(means.columns) + " |"
     rows = [
@@ -218,10 +248,10 @@ def _run_missing(jobs: list[Job], processes: int) -> None:
 
 
 def _in_process_of_its_own(job: Job) -> None:
-    command = [sys.executable, *sys.argv, "--job", job.recipe, str(job.fold)]
+    command = [sys.executable, *sys.argv, "--job", job.recipe, str(job.fold), str(job.network)]
     threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(THREADS[job.recipe]))
     environment = os.environ | threads | {"TF_NUM_INTEROP_THREADS": "1"}
-    with (job.out / f"{job.recipe}-{job.fold}.log").open("w") as log:
+    with (job.out / f"{job.name}.log").open("w") as log:
         subprocess.run(command, check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
 

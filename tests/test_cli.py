@@ -260,7 +260,7 @@ def folds(tmp_path) -> list[Path]:
             network=unet.UNetParams(filters=1, depth=1, normalisation="none", residual=False),
             lung_roi=LungRoiParams(spacing_mm=1.0, margin_mm=4.0, window_hu=(-1000.0, 400.0)),
             context=ContextParams(slices=slices, distance_mm=2.0),
-            segmenter=SegmenterParams(flips=1),
+            segmenter=SegmenterParams(flips=1, mixed_precision=False),
         )
         Segmenter([unet.build(settings.network, slices)], settings).save(tmp_path / name)
         saved.append(tmp_path / name)

@@ -34,13 +34,37 @@ def test_seed_decides_the_weights():
     assert not np.array_equal(fresh_weights(3), fresh_weights(4))
 
 
+BFLOAT16 = "mixed_bfloat16" if keras.backend.backend() == "tensorflow" else "float32"
+
+
 @pytest.mark.parametrize(
-    ("wanted", "gpus", "policy"), [(True, 1, "mixed_float16"), (True, 0, "float32"), (False, 1, "float32")]
+    ("wanted", "gpus", "flags", "policy"),
+    [
+        (True, 1, "fpu avx512_bf16", "mixed_float16"),
+        (True, 0, "fpu avx512_bf16 sse", BFLOAT16),
+        (True, 0, "amx_bf16", BFLOAT16),
+        (True, 0, "fpu avx512f sse", "float32"),
+        (True, 0, None, "float32"),  # no Linux
+        (False, 1, "avx512_bf16", "float32"),
+        (False, 0, "avx512_bf16", "float32"),
+    ],
 )
-def test_half_precision_only_where_it_pays(monkeypatch, wanted, gpus, policy):
+def test_half_precision_only_where_it_pays(monkeypatch, tmp_path, wanted, gpus, flags, policy):
+    processor = tmp_path / "cpuinfo"
+    if flags is not None:
+        processor.write_text(f"model name\t: Any\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(devices, "PROCESSOR", processor)
     monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
     devices.prepare(1, mixed_precision=wanted)
     assert keras.config.dtype_policy().name == policy
+
+
+def test_precision_is_put_back_even_after_an_error(monkeypatch):
+    monkeypatch.setattr(devices, "gpu_count", lambda: 1)
+    with pytest.raises(ZeroDivisionError), devices.precision(mixed_precision=True):
+        assert keras.layers.Dense(1).compute_dtype == "float16"
+        1 / 0  # noqa: B018
+    assert keras.config.dtype_policy().name == "float32"
 
 
 @pytest.mark.parametrize(("gpus", "cores", "threads"), [(0, 64, 2), (0, 1, 2), (1, 1, 2), (1, 6, 6), (2, 64, 16)])

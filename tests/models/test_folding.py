@@ -50,7 +50,11 @@ def test_one_convolution_by_hand():
     np.testing.assert_allclose(bias, [-2.0], rtol=1e-6)
 
 
-def test_without_normalisation_there_is_nothing_to_fold():
+def test_without_normalisation_it_is_a_copy():
     params = UNetParams(filters=2, depth=1, normalisation="none", residual=False)
-    network = unet.build(params, 1)
-    assert fold(network, params) is network
+    network = trained(params, channels=1)
+    folded = fold(network, params)
+    images = np.random.default_rng(13).random((1, 8, 6, 1), dtype=np.float32)
+    np.testing.assert_array_equal(folded.predict_on_batch(images), network.predict_on_batch(images))
+    folded.set_weights([np.zeros_like(weight) for weight in folded.get_weights()])
+    assert network.get_weights()[0].any()

@@ -27,10 +27,8 @@ def fold(network: keras.Model, params: unet.UNetParams) -> keras.Model:
     Returns
     -------
     keras.Model
-        A network of its own, or `network` itself if it normalises nothing.
+        A network of its own, which computes in the precision that Keras is set to at the time.
     """
-    if params.normalisation == "none":
-        return network
     folded = unet.build(replace(params, normalisation="none"), network.input_shape[-1])
     norms = {layer.name: layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
     for layer in folded.layers:

@@ -18,6 +18,7 @@ from nodules.models import devices, unet
 from nodules.models.averaging import LastStep, settle_averages
 from nodules.models.dice import DiceLoss, PooledDice
 from nodules.models.epochs import DrawnEpoch, learning_rate
+from nodules.models.folding import fold
 from nodules.models.mining import find_false_positives
 from nodules.models.sampling import PatchSampler, SamplingParams
 
@@ -48,7 +49,7 @@ class TrainingParams:
     mining_epochs : list of int
         Epochs after which the false positives in the training slices are looked up, to be shown more often.
     mixed_precision : bool
-        float16 on GPUs.
+        Whether to compute in half precision where that is faster (`devices.policy`).
     start_from : str or None
         Folder of an earlier segmenter of the same network and context, whose weights training starts from instead of
         random ones.
@@ -178,7 +179,8 @@ def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: Traini
     records = {mining: work / f"false_positives{mining}.npy" for mining in params.mining_epochs if mining <= epoch}
     if epoch in records and not records[epoch].exists():
         waiting = work / "false_positives.tmp.npy"
-        np.save(waiting, find_false_positives(model, params.network.depth, training.sets, training.window_hu))
+        network = fold(model, params.network)
+        np.save(waiting, find_false_positives(network, params.network.depth, training.sets, training.window_hu))
         waiting.replace(records[epoch])
     if records:
         training.learn_from(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))

@@ -11,6 +11,8 @@ from annotated_types import Ge, Gt
 from keras import layers
 from numpy.typing import NDArray
 
+from nodules.models.normalisation import BatchNormalization
+
 OUTPUT_BIAS = -3.0  # a fresh network answers sigmoid(-3) = 0.05 everywhere: nodules are rare
 
 BATCH_MOMENTUM = 0.9  # Keras' 0.99 needs hundreds of steps before the first validation means anything
@@ -96,5 +98,5 @@ def _convolution(x: Any, filters: int, side: int, params: UNetParams, name: str)
         name=f"{name}_conv",
     )(x)
     if normalise:
-        x = layers.BatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_norm")(x)
+        x = BatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_norm")(x)
     return x

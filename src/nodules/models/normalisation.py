@@ -1,0 +1,42 @@
+"""Batch normalisation in one kernel where TensorFlow has one: Keras' own takes a dozen, a third of a training step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+
+class BatchNormalization(layers.BatchNormalization):
+    """Keras' layer of this name, as it is but for the time it takes.
+
+    It keeps the name, from which Keras derives the places of weights in a file. Channels come last, and nothing is
+    masked.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise images (N, Y, X, channels) or volumes (N, Z, Y, X, channels), as Keras does."""
+        if keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        if training and self.trainable:
+            normalised, mean, variance = self._fused(inputs, is_training=True)
+            values = keras.ops.cast(keras.ops.size(inputs) // inputs.shape[-1], "float32")
+            biased = variance * (values - 1) / values  # the kernel divides by one less than there are, Keras does not
+            for moving, latest in ((self.moving_mean, mean), (self.moving_variance, biased)):
+                moving.assign(moving * self.momentum + latest * (1 - self.momentum))
+            return normalised
+        known = {"mean": self.moving_mean.value, "variance": self.moving_variance.value}
+        return self._fused(inputs, is_training=False, **known)[0]
+
+    def _fused(self, inputs: Any, **known: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            tf.convert_to_tensor(self.gamma),
+            tf.convert_to_tensor(self.beta),
+            epsilon=self.epsilon,
+            data_format="NHWC" if inputs.shape.rank == 4 else "NDHWC",
+            **known,
+        )
