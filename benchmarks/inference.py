@@ -95,9 +95,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     devices.share_gpus()
     shape = unet.UNetParams(FILTERS, DEPTH, "batch", residual=False)
     network = unet.build(shape, context.slices)
+    with devices.precision(mixed_precision=True):  # as `Segmenter` does; whole slices are asked as the tutorial does
+        folded = fold(network, shape)
     run, pixels = {
         "box": lambda: box(network, shape, region, roi, context),
-        "tiles": lambda: tiles(fold(network, shape), region, roi, context),
+        "tiles": lambda: tiles(folded, region, roi, context),
         "slices1": lambda: whole_slices(network, scan, region, roi, context, batch_size=1),
         "slices8": lambda: whole_slices(network, scan, region, roi, context, batch_size=8),
     }[arguments.way]()

@@ -95,18 +95,27 @@ class Parts:
 
 @dataclass(frozen=True)
 class _Placed:
-    """The parts of a slice, and where they lie."""
+    """The parts of a slice, where they lie, and the pixels of its nodules."""
 
     parts: Parts
     on_nodules: NDArray[np.int64]
     on_own: NDArray[np.int64]
     in_lungs: NDArray[np.bool_]
+    truth_pixels: int
+    own_pixels: int
 
     @classmethod
     def of(cls, image: Slice, threshold: float) -> _Placed:
         parts = Parts.of(image.probability_yx, threshold)
         own, any_nodule = image.truth_yx == 1, image.truth_yx > 0
-        return cls(parts, parts.pixels_on(any_nodule), parts.pixels_on(own), parts.pixels_on(image.lungs_yx) > 0)
+        return cls(
+            parts=parts,
+            on_nodules=parts.pixels_on(any_nodule),
+            on_own=parts.pixels_on(own),
+            in_lungs=parts.pixels_on(image.lungs_yx) > 0,
+            truth_pixels=int(np.count_nonzero(any_nodule)),
+            own_pixels=int(np.count_nonzero(own)),
+        )
 
 
 def mask(probability_yx: NDArray[np.float32], pixel_mm2: float, point: OperatingPoint) -> NDArray[np.int32]:
@@ -131,7 +140,7 @@ def score(image: Slice, point: OperatingPoint) -> dict[str, float]:
 
 def _score(image: Slice, point: OperatingPoint, placed: _Placed) -> dict[str, float]:
     kept = placed.parts.count(image.pixel_mm2, point)
-    truth, own_truth = np.count_nonzero(image.truth_yx), np.count_nonzero(image.truth_yx == 1)
+    truth, own_truth = placed.truth_pixels, placed.own_pixels
     own = kept & (placed.on_own > 0)
     found, own_found = (int(placed.parts.pixels[chosen].sum()) for chosen in (kept, own))
     return {
