@@ -41,5 +41,7 @@ def test_same_probability(diagnoser, slices, from_dicom, tmp_path, name):
         write_volume(read_scan(slices, diagnoser.reading).volume, tmp_path / name)
     found = diagnoser.diagnose(read_scan(tmp_path / name, diagnoser.reading))
     assert found.probability == pytest.approx(from_dicom.probability, rel=0, abs=1e-6)
-    assert dict(found.features) == pytest.approx(dict(from_dicom.features), rel=1e-5, abs=1e-5)
+    # NIfTI keeps the geometry in float32: interpolated values move by 0.01 HU, and where that rounds otherwise, by 1 HU
+    close = 1e-4 if name == "scan.nii.gz" else 1e-5
+    assert dict(found.features) == pytest.approx(dict(from_dicom.features), rel=close, abs=close)
     assert len(found.candidates) == len(from_dicom.candidates) > 0, "without candidates any two scans are alike"
