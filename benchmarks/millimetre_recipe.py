@@ -34,15 +34,8 @@ class Mixture:
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """How many networks of a fold, from other seeds, answer together."""
-
-    networks: int
-
-
-@dataclass(frozen=True)
 class Recipe:
-    """A parameter file: lung_roi, context, mixture, ensemble, segmenter and one or more of training settings."""
+    """A parameter file with the sections lung_roi, context, mixture, segmenter and one or more of training settings."""
 
     file: Path
 
@@ -60,11 +53,6 @@ class Recipe:
     def mixture(self) -> Mixture:
         """Synthetic scans beside the real ones."""
         return params.load("mixture", Mixture, self.file)
-
-    @property
-    def ensemble(self) -> Ensemble:
-        """Networks of a fold."""
-        return params.load("ensemble", Ensemble, self.file)
 
     def of_excerpt(self, excerpt: Excerpt) -> SliceSet:
         """The middle slices of the excerpt's nodules, with their neighbours, on the network's grid."""

@@ -58,6 +58,13 @@ THREADS = {"start": 2, "millimetre": 1, "tutorial": 1, "given": 1}
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """How many networks of a fold, from other seeds, answer together."""
+
+    networks: int
+
+
+@dataclass(frozen=True)
 class Job:
     """One network, or one fold of a network that is at hand."""
 
@@ -123,7 +130,8 @@ def main() -> None:
         recipe, fold, network = arguments.job
         run(Job(recipe, int(fold), int(network), arguments.data, arguments.out), arguments.segmenter)
         return
-    networks = {"given": 1} if arguments.segmenter else {"tutorial": 1, "millimetre": _networks_a_fold()}
+    ensemble = params.load("ensemble", Ensemble, RECIPE)
+    networks = {"given": 1} if arguments.segmenter else {"tutorial": 1, "millimetre": ensemble.networks}
     jobs = {
         recipe: [
             Job(recipe, fold, network, arguments.data, arguments.out)
@@ -225,12 +233,6 @@ def _slice(excerpt: Excerpt, probability_yx: NDArray[np.float32]) -> Slice:
         pixel_mm2=float(np.prod(excerpt.scan.spacing_zyx_mm[1:])),
         diameter_mm=excerpt.nodules[0].diameter_mm,
     )
-
-
-def _networks_a_fold() -> int:
-    from millimetre_recipe import Recipe
-
-    return Recipe(RECIPE).ensemble.networks
 
 
 def _markdown(means: pd.DataFrame) -> str:

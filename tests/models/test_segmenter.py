@@ -176,7 +176,9 @@ def test_flips_can_be_set_when_combining(segmenter, tmp_path):
         tmp_path / "b"
     )
     assert combine([tmp_path / "a", tmp_path / "b"], flips=4).settings.segmenter.flips == 4
-    with pytest.raises(ValueError, match=r"b: segmenter is \{'flips': 2, .*\}, but \{'flips': 1, .*\}"):
+    with pytest.raises(
+        ValueError, match=r"b: segmenter is \{'flips': 2, 'mixed_precision': False\}, but \{'flips': 1, 'mixed_"
+    ):
         combine([tmp_path / "a", tmp_path / "b"])
 
 
