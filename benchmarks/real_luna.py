@@ -145,8 +145,9 @@ def main() -> None:
     else:
         _run_missing([Job("start", 0, 0, arguments.data, arguments.out)], arguments.processes)
         _run_missing([*jobs["millimetre"], *jobs["tutorial"]], arguments.processes)
+    excerpts = [list(job.excerpts(in_fold=True)) for job in next(iter(jobs.values()))[:FOLDS]]
     for recipe in jobs:
-        report(recipe, jobs[recipe], arguments.allowed, arguments.out, hits_first=arguments.hits_first)
+        report(recipe, jobs[recipe], excerpts, arguments.allowed, arguments.out, hits_first=arguments.hits_first)
 
 
 def run(job: Job, segmenter: Path | None) -> None:
@@ -193,16 +194,23 @@ def predict(segmenter: Segmenter, excerpt: Excerpt) -> NDArray[np.float32]:
     return probability
 
 
-def report(recipe: str, jobs: list[Job], allowed_false_positives: float, out: Path, *, hits_first: bool) -> None:
+def report(
+    recipe: str,
+    jobs: list[Job],
+    excerpts: list[list[Excerpt]],
+    allowed_false_positives: float,
+    out: Path,
+    *,
+    hits_first: bool,
+) -> None:
     """Print the table of one recipe, each fold judged with settings chosen on the other folds, and draw a sheet.
 
-    The networks of a fold answer together: the mean of their maps is judged.
+    `excerpts` holds those of each fold. The networks of a fold answer together: the mean of their maps is judged.
     """
     images, names, fold_of = [], [], []
     for fold in range(FOLDS):
-        members = [job for job in jobs if job.fold == fold]
-        maps = [np.load(job.maps) for job in members]
-        for excerpt in members[0].excerpts(in_fold=True):
+        maps = [np.load(job.maps) for job in jobs if job.fold == fold]
+        for excerpt in excerpts[fold]:
             mean = np.mean([answers[excerpt.name] for answers in maps], axis=0, dtype=np.float32)
             images.append(_slice(excerpt, mean))
             names.append(excerpt.seriesuid)

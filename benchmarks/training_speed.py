@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--filters", type=int)
     parser.add_argument("--patch-px", type=int)
     parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--mixed-precision", action=argparse.BooleanOptionalAction)
     parser.add_argument("--scans", type=int, default=20)
     parser.add_argument("--steps", type=int, default=20, help="training steps in one measurement")
     parser.add_argument("--matrix", type=int, default=4096, help="side of the matrices whose product is timed")
@@ -80,6 +81,7 @@ def report(settings: TrainingParams, channels: int, folder: Path, arguments: arg
         f"{settings.network.filters} filters, depth {settings.network.depth}, {batch_size} x {side} x {side} pixels\n"
     )
     print("| what | value |\n| --- | ---: |")
+    print(f"| milliseconds of a step, one batch that stays the same | {1000 * fixed:.0f} |")
     print(f"| images a second, patches drawn as in training | {batch_size / real:.1f} |")
     print(f"| images a second, one batch that stays the same | {batch_size / fixed:.1f} |")
     print(f"| share of the time that training waits for data | {max(0.0, 1 - fixed / real):.1%} |")
@@ -145,7 +147,14 @@ def _settings(arguments: argparse.Namespace) -> TrainingParams:
     settings = params.load("unet", TrainingParams, arguments.params)
     network = replace(settings.network, filters=arguments.filters or settings.network.filters)
     sampling = replace(settings.sampling, patch_px=arguments.patch_px or settings.sampling.patch_px)
-    return replace(settings, network=network, sampling=sampling, batch_size=arguments.batch_size or settings.batch_size)
+    mixed = settings.mixed_precision if arguments.mixed_precision is None else arguments.mixed_precision
+    return replace(
+        settings,
+        network=network,
+        sampling=sampling,
+        batch_size=arguments.batch_size or settings.batch_size,
+        mixed_precision=mixed,
+    )
 
 
 if __name__ == "__main__":
