@@ -86,7 +86,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import keras
 
     from nodules.models import devices, unet
-    from nodules.models.folding import fold
 
     roi = params.load("lung_roi", LungRoiParams, arguments.params)
     context = params.load("context", ContextParams, arguments.params)
@@ -95,11 +94,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     devices.share_gpus()
     shape = unet.UNetParams(FILTERS, DEPTH, "batch", residual=False)
     network = unet.build(shape, context.slices)
-    with devices.precision(mixed_precision=True):  # as `Segmenter` does; whole slices are asked as the tutorial does
-        folded = fold(network, shape)
     run, pixels = {
         "box": lambda: box(network, shape, region, roi, context),
-        "tiles": lambda: tiles(folded, region, roi, context),
+        "tiles": lambda: tiles(as_segmenter(network, shape), region, roi, context),
         "slices1": lambda: whole_slices(network, scan, region, roi, context, batch_size=1),
         "slices8": lambda: whole_slices(network, scan, region, roi, context, batch_size=8),
     }[arguments.way]()
@@ -133,6 +130,15 @@ def prepared(arguments: argparse.Namespace, roi: LungRoiParams) -> tuple[Volume,
 
 
 Way = tuple[Callable[[int], None], str]
+
+
+def as_segmenter(network: Any, shape: Any) -> Any:
+    """Folded, in the precision that `Segmenter` asks for; whole slices are asked as the tutorial does."""
+    from nodules.models import devices
+    from nodules.models.folding import fold
+
+    with devices.precision(mixed_precision=True):
+        return fold(network, shape)
 
 
 def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams) -> Way:
