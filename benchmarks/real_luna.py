@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from excerpts import Excerpt, folds, read_excerpts, series
 from nodules import params
-from nodules.evaluation.slice_finding import OperatingPoint, Slice, choose, interval, scores, table
+from nodules.evaluation.slice_finding import OperatingPoint, Slice, choose, interval, judge, scores, table
 from nodules.imaging.lung_mask import LungMaskParams
 from nodules.imaging.lung_roi import extract, resample_slices
 from nodules.imaging.overlay import save_figure
@@ -46,11 +46,12 @@ FOLDS = 5
 TUTORIAL_EPOCHS = 1
 # Chosen for each fold on the slices of the other folds; the tutorial has nothing but a threshold.
 POINTS = [
-    OperatingPoint(threshold, peak, area_mm2)
-    for threshold, peak, area_mm2 in product(
+    OperatingPoint(threshold, peak, area_mm2, share)
+    for threshold, peak, area_mm2, share in product(
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
         (0.0, 5.0, 8.0, 12.0),
+        (0.0, 0.2, 0.3, 0.4),
     )
 ]
 # Sums depend on the number of threads, so it is the same on every machine. All folds wait for the start.
@@ -215,10 +216,10 @@ def report(
             images.append(_slice(excerpt, mean))
             names.append(excerpt.seriesuid)
             fold_of.append(fold)
-    parts = []
+    figures, parts = judge(images, POINTS), []
     for fold in range(FOLDS):
-        others = [image for image, its_fold in zip(images, fold_of, strict=True) if its_fold != fold]
-        point = choose(others, POINTS, allowed_false_positives, hits_first=hits_first)
+        others = [index for index, its_fold in enumerate(fold_of) if its_fold != fold]
+        point = choose(POINTS, figures[:, others], allowed_false_positives, hits_first=hits_first)
         mine = [index for index, its_fold in enumerate(fold_of) if its_fold == fold]
         rows = scores([images[index] for index in mine], point).assign(
             seriesuid=[names[index] for index in mine], fold=fold, image=mine, **vars(point)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodules.evaluation.slice_finding import OperatingPoint, Slice, choose, interval, mask, score, scores, table
+from nodules.evaluation.slice_finding import OperatingPoint, Slice, choose, interval, judge, mask, score, scores, table
 
 ANY = OperatingPoint(threshold=0.5, peak=0.5, min_mm2=0.0)
 
@@ -19,6 +19,10 @@ def image(probability, truth=None, lungs=None, pixel_mm2=0.5, diameter_mm=7.0) -
         pixel_mm2=pixel_mm2,
         diameter_mm=diameter_mm,
     )
+
+
+def chosen(images, points, allowed_false_positives, **how) -> OperatingPoint:
+    return choose(points, judge(images, points), allowed_false_positives, **how)
 
 
 def squares(*boxes) -> np.ndarray:
@@ -66,7 +70,7 @@ def test_a_slice_without_nodules_counts_in_false_positives_only():
     means = table(scores([empty, found], ANY))
     assert means.loc["all"].tolist() == [2, 1.0, 1.0, 1.0, 1.0, 0.5]
     assert means.loc["6-10 mm"].tolist() == [1, 1.0, 1.0, 1.0, 1.0, 0.0]
-    assert choose([empty, found], [ANY, OperatingPoint(0.95, 0.95, 0.0)], allowed_false_positives=0.5) == ANY
+    assert chosen([empty, found], [ANY, OperatingPoint(0.95, 0.95, 0.0)], allowed_false_positives=0.5) == ANY
 
 
 def test_a_slice_beside_its_nodule_is_neither_hit_nor_missed():
@@ -90,6 +94,34 @@ def test_parts_that_count(point, wanted):
     probability[11, 12:15] = 0.9
     labels = mask(probability.astype(np.float32), 0.5, point)
     assert len(np.unique(labels[labels > 0])) == wanted
+
+
+def test_a_part_is_cut_at_a_share_of_its_own_peak():
+    """A sure part loses its dim rim, a faint one of the same dimness stays whole; both stay parts."""
+    sure, faint = squares((1, 1, 4, 0.3)), squares((7, 2, 2, 0.3))
+    sure[2:4, 2:4] = 0.9
+    labels = mask((sure + faint).astype(np.float32), 0.5, OperatingPoint(0.1, 0.2, 0.0, share=0.5))
+    assert sorted(np.bincount(labels.ravel())[1:].tolist()) == [4, 4]
+    assert (labels > 0)[2:4, 2:4].all()
+    assert (labels > 0)[7:9, 2:4].all()
+
+
+def test_a_part_cut_in_two_is_one():
+    bridge = squares((1, 1, 2, 0.9), (1, 7, 2, 0.9))
+    bridge[1:3, 3:7] = 0.2
+    uncut, cut = (OperatingPoint(0.1, 0.2, 0.0, share=share) for share in (0.0, 0.5))
+    assert np.bincount(mask(bridge.astype(np.float32), 0.5, uncut).ravel())[1:].tolist() == [16]
+    assert np.bincount(mask(bridge.astype(np.float32), 0.5, cut).ravel())[1:].tolist() == [8]
+    assert score(image(bridge), cut)["false_positives"] == 1.0
+
+
+def test_judged_like_scored():
+    truth = squares((1, 1, 3, 1))
+    images = [image(squares((1, 1, 3, 0.9), (7, 7, 2, 0.6)), truth), image(squares((2, 2, 4, 0.3)), truth)]
+    points = [ANY, OperatingPoint(0.1, 0.2, 3.0, share=0.5), OperatingPoint(0.1, 0.2, 0.0)]
+    figures = judge(images, points)
+    for point, of_point in zip(points, figures, strict=True):
+        np.testing.assert_array_equal(of_point, scores(images, point)[["hit", "dice", "false_positives"]])
 
 
 def test_means_by_diameter():
@@ -117,8 +149,8 @@ def test_chosen_point_keeps_false_positives_down():
         image(squares((1, 1, 3, 0.6), (7, 7, 2, 0.6), (7, 2, 2, 0.6), (1, 10, 2, 0.6)), truth),
     ]
     careful, bold = OperatingPoint(0.5, 0.8, 0.0), OperatingPoint(0.5, 0.5, 0.0)
-    assert choose(images, [bold, careful], allowed_false_positives=1.0) == careful
-    assert choose(images, [bold, careful], allowed_false_positives=2.0) == bold
+    assert chosen(images, [bold, careful], allowed_false_positives=1.0) == careful
+    assert chosen(images, [bold, careful], allowed_false_positives=2.0) == bold
 
 
 def test_chosen_point_has_the_best_dice_or_hits_most():
@@ -130,15 +162,15 @@ def test_chosen_point_has_the_best_dice_or_hits_most():
     means = [table(scores(images, point)).loc["all"] for point in (careful, bold)]
     assert means[0]["dice"] > means[1]["dice"]
     assert means[0]["hit"] < means[1]["hit"]
-    assert choose(images, [bold, careful], allowed_false_positives=1.0) == careful
-    assert choose(images, [careful, bold], allowed_false_positives=1.0, hits_first=True) == bold
-    assert choose(images, [bold, careful], allowed_false_positives=0.5, hits_first=True) == careful
+    assert chosen(images, [bold, careful], allowed_false_positives=1.0) == careful
+    assert chosen(images, [careful, bold], allowed_false_positives=1.0, hits_first=True) == bold
+    assert chosen(images, [bold, careful], allowed_false_positives=0.5, hits_first=True) == careful
 
 
 def test_of_points_with_equally_many_hits_the_one_with_the_best_dice_is_chosen():
     images = [image(squares((1, 1, 5, 0.9)) + np.float32(0.1), squares((1, 1, 5, 1)))]
     everything, fitting = OperatingPoint(0.05, 0.05, 0.0), OperatingPoint(0.5, 0.5, 0.0)
-    assert choose(images, [everything, fitting], allowed_false_positives=1.0, hits_first=True) == fitting
+    assert chosen(images, [everything, fitting], allowed_false_positives=1.0, hits_first=True) == fitting
 
 
 def test_interval_holds_the_mean_and_has_no_width_for_one_patient():

@@ -27,11 +27,14 @@ class OperatingPoint:
         A connected part needs a pixel of at least this.
     min_mm2 : float
         Smallest part; never below `MIN_PIXELS`.
+    share : float
+        Pixels with less than this share of their part's peak are cut off, as in whole scans (`imaging.candidates`).
     """
 
     threshold: float
     peak: float
     min_mm2: float
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,12 @@ class Slice:
 
 @dataclass(frozen=True)
 class Parts:
-    """The connected parts (8 neighbours) of a map at one threshold, measured once for all operating points.
+    """The connected parts (8 neighbours) of a map at one threshold and share, measured once for many operating points.
 
     Attributes
     ----------
     labels_yx : (Y, X) ndarray of int
-        1 .. N.
+        1 .. N; a part that the share cuts in two keeps one label.
     pixels, peak : (N,) ndarray
         Size and largest probability of each part.
     """
@@ -77,11 +80,12 @@ class Parts:
     peak: NDArray[np.float64]
 
     @classmethod
-    def of(cls, probability_yx: NDArray[np.float32], threshold: float) -> Parts:
-        """Find and measure the parts."""
+    def of(cls, probability_yx: NDArray[np.float32], threshold: float, share: float) -> Parts:
+        """Find, cut and measure the parts."""
         found, count = ndimage.label(probability_yx >= threshold, EIGHT_NEIGHBOURS)
         labels = np.asarray(found, dtype=np.int32)
         peak = np.asarray(ndimage.maximum(probability_yx, labels, np.arange(1, count + 1)), dtype=float)
+        labels[probability_yx < share * np.append(0.0, peak)[labels]] = 0
         return cls(labels, np.bincount(labels.ravel(), minlength=count + 1)[1:], peak)
 
     def pixels_on(self, where_yx: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -105,8 +109,8 @@ class _Placed:
     own_pixels: int
 
     @classmethod
-    def of(cls, image: Slice, threshold: float) -> _Placed:
-        parts = Parts.of(image.probability_yx, threshold)
+    def of(cls, image: Slice, threshold: float, share: float) -> _Placed:
+        parts = Parts.of(image.probability_yx, threshold, share)
         own, any_nodule = image.truth_yx == 1, image.truth_yx > 0
         return cls(
             parts=parts,
@@ -120,7 +124,7 @@ class _Placed:
 
 def mask(probability_yx: NDArray[np.float32], pixel_mm2: float, point: OperatingPoint) -> NDArray[np.int32]:
     """Labels of the parts that count."""
-    parts = Parts.of(probability_yx, point.threshold)
+    parts = Parts.of(probability_yx, point.threshold, point.share)
     counts = np.append(False, parts.count(pixel_mm2, point))
     return np.where(counts[parts.labels_yx], parts.labels_yx, 0).astype(np.int32)
 
@@ -135,7 +139,7 @@ def score(image: Slice, point: OperatingPoint) -> dict[str, float]:
         of those parts against nodule 1, both NaN where the slice does not show it; `false_positives`, parts in the
         lungs that touch no nodule; `diameter_mm` of nodule 1.
     """
-    return _score(image, point, _Placed.of(image, point.threshold))
+    return _score(image, point, _Placed.of(image, point.threshold, point.share))
 
 
 def _score(image: Slice, point: OperatingPoint, placed: _Placed) -> dict[str, float]:
@@ -186,9 +190,20 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
     ).T
 
 
+def judge(images: Sequence[Slice], points: Sequence[OperatingPoint]) -> NDArray[np.float64]:
+    """Hit, Dice and false positives (P, N, 3) of N slices at P points, as `score` has them."""
+    figures = np.empty((len(points), len(images), 3))
+    for number, image in enumerate(images):
+        placed = {cut: _Placed.of(image, *cut) for cut in {(point.threshold, point.share) for point in points}}
+        for row, point in enumerate(points):
+            scored = _score(image, point, placed[point.threshold, point.share])
+            figures[row, number] = scored["hit"], scored["dice"], scored["false_positives"]
+    return figures
+
+
 def choose(
-    images: Sequence[Slice],
-    points: Iterable[OperatingPoint],
+    points: Sequence[OperatingPoint],
+    figures: NDArray[np.float64],
     allowed_false_positives: float,
     *,
     hits_first: bool = False,
@@ -197,17 +212,16 @@ def choose(
 
     The best has the highest mean Dice, which falls with each false positive and so settles for fewer than are allowed.
     With `hits_first` it hits most nodules, as in a FROC curve, and of equals has the highest mean Dice.
+
+    Parameters
+    ----------
+    figures : (P, N, 3) ndarray
+        What `judge` says of the points on the slices that choose.
     """
-    points = list(points)
-    thresholds = {point.threshold for point in points}
-    placed = {threshold: [_Placed.of(image, threshold) for image in images] for threshold in thresholds}
-    means = {}
-    for point in points:
-        rows = [_score(image, point, one) for image, one in zip(images, placed[point.threshold], strict=True)]
-        means[point] = np.nanmean([[row["hit"], row["dice"], row["false_positives"]] for row in rows], axis=0)
-    limit = max(allowed_false_positives, min(wrong for *_, wrong in means.values()))
-    allowed = [point for point in points if means[point][2] <= limit]
-    return max(allowed, key=lambda point: (means[point][0] if hits_first else 0.0, means[point][1]))
+    hits, dices, wrong = np.nanmean(figures, axis=1).T
+    limit = max(allowed_false_positives, wrong.min())
+    allowed = [index for index in range(len(points)) if wrong[index] <= limit]
+    return points[max(allowed, key=lambda index: (hits[index] if hits_first else 0.0, dices[index]))]
 
 
 def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
