@@ -60,9 +60,9 @@ THREADS = {"start": 2, "millimetre": 1, "tutorial": 1, "given": 1}
 
 @dataclass(frozen=True)
 class Ensemble:
-    """How many networks of a fold, from other seeds, answer together."""
+    """The sections of the recipe by which the networks of a fold are trained, which answer together."""
 
-    networks: int
+    networks: list[str]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def main() -> None:
         run(Job(recipe, int(fold), int(network), arguments.data, arguments.out), arguments.segmenter)
         return
     ensemble = params.load("ensemble", Ensemble, RECIPE)
-    networks = {"given": 1} if arguments.segmenter else {"tutorial": 1, "millimetre": ensemble.networks}
+    networks = {"given": 1} if arguments.segmenter else {"tutorial": 1, "millimetre": len(ensemble.networks)}
     jobs = {
         recipe: [
             Job(recipe, fold, network, arguments.data, arguments.out)
@@ -161,11 +161,12 @@ def run(job: Job, segmenter: Path | None) -> None:
 
     recipe, epochs = Recipe(RECIPE), job.epochs
     if job.recipe == "start":
-        recipe.train("unet_on_phantoms", list(recipe.of_pipeline(SYNTHETIC)), job.seed, epochs).save(job.segmenter)
+        recipe.train("start", list(recipe.of_pipeline(SYNTHETIC)), job.seed, epochs).save(job.segmenter)
     elif job.recipe == "millimetre":
         slices = [recipe.of_excerpt(excerpt) for excerpt in job.excerpts(in_fold=False)]
         slices += islice(recipe.of_pipeline(SYNTHETIC), recipe.mixture.synthetic_scans)
-        recipe.train("unet", slices, job.seed, epochs, job.out / "start-0-0").save(job.segmenter)
+        section = params.load("ensemble", Ensemble, RECIPE).networks[job.network]
+        recipe.train(section, slices, job.seed, epochs, job.out / "start-0-0").save(job.segmenter)
     loaded = Segmenter.load(segmenter or job.segmenter)
     job.write({excerpt.name: predict(loaded, excerpt) for excerpt in job.excerpts(in_fold=True)})
     if epochs.exists():
