@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from filelock import FileLock
 
 import tiny_project
+from nodules.serving.packaging import chain_folder
 from tiny_project import TinyProject
 
 # The same examples every time: a suite that passed on a commit passes on it again. HYPOTHESIS_PROFILE=explore looks on.
@@ -52,6 +55,22 @@ def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory) -> TinyProject:
         project = tiny_project.build(folder)
         (folder / "done").touch()
         return project
+
+
+@pytest.fixture(scope="session")
+def keen_model(tiny_pipeline: TinyProject, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny pipeline's packaged model, told to keep all that its network sees.
+
+    What so short a training sees surely depends on how the processor rounds, and may be nothing.
+    """
+    folder = tmp_path_factory.mktemp("keen") / "diagnosis"
+    shutil.copytree(tiny_pipeline.path("models/diagnosis"), folder)
+    file = chain_folder(folder) / "diagnosis.json"
+    settings = json.loads(file.read_text())
+    settings["candidates"]["proposal_peak"] = settings["candidates"]["proposal_threshold"]
+    settings["segmentation"]["min_probability"] = 0.0
+    file.write_text(json.dumps(settings))
+    return folder
 
 
 @pytest.fixture

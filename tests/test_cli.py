@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +30,8 @@ def nodules(*words: str | Path) -> Result:
 
 
 @pytest.fixture(scope="module")
-def model(tiny_pipeline, tmp_path_factory) -> Path:
-    """The packaged model, told to keep every proposal: what its short training is worth depends on the processor."""
-    folder = tmp_path_factory.mktemp("model") / "diagnosis"
-    shutil.copytree(tiny_pipeline.path("models/diagnosis"), folder)
-    file = folder / "artifacts" / "chain" / "diagnosis.json"
-    settings = json.loads(file.read_text())
-    settings["segmentation"]["min_probability"] = 0.0
-    file.write_text(json.dumps(settings))
-    return folder
+def model(keen_model) -> Path:
+    return keen_model
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,6 @@ OVERRIDES = [
     "lung_mask.working_spacing_mm=4.0",
     "lung_roi.spacing_mm=4.0",
     "candidates.min_diameter_mm=5.0",
-    # so short a training sees little surely, and what it sees depends on how the processor rounds
-    "candidates.proposal_peak=0.1",
     "rescorer.epochs=2",
     "rescorer.steps_per_epoch=25",
     "rescorer.batch_size=8",
