@@ -14,7 +14,6 @@ import pytest
 from filelock import FileLock
 
 import tiny_project
-from nodules.serving.packaging import chain_folder
 from tiny_project import TinyProject
 
 # The same examples every time: a suite that passed on a commit passes on it again. HYPOTHESIS_PROFILE=explore looks on.
@@ -63,6 +62,8 @@ def keen_model(tiny_pipeline: TinyProject, tmp_path_factory: pytest.TempPathFact
 
     What so short a training sees surely depends on how the processor rounds, and may be nothing.
     """
+    from nodules.serving.packaging import chain_folder  # loads Keras
+
     folder = tmp_path_factory.mktemp("keen") / "diagnosis"
     shutil.copytree(tiny_pipeline.path("models/diagnosis"), folder)
     file = chain_folder(folder) / "diagnosis.json"
