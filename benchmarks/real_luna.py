@@ -123,16 +123,22 @@ def main() -> None:
     parser.add_argument("--segmenter", type=Path, help="show the slices to this network instead of training")
     parser.add_argument("--allowed", type=float, default=0.45, help="false positives a slice, on the folds that choose")
     parser.add_argument("--hits-first", action="store_true", help="choose the points with most hits, not the best Dice")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=params.load("ensemble", Ensemble, RECIPE).networks,
+        help="sections of real_luna.yaml, one for each network of a fold",
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--job", nargs=3, metavar=("RECIPE", "FOLD", "NETWORK"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.job:
         recipe, fold, network = arguments.job
-        run(Job(recipe, int(fold), int(network), arguments.data, arguments.out), arguments.segmenter)
+        job = Job(recipe, int(fold), int(network), arguments.data, arguments.out)
+        run(job, arguments.networks[job.network], arguments.segmenter)
         return
-    ensemble = params.load("ensemble", Ensemble, RECIPE)
-    networks = {"given": 1} if arguments.segmenter else {"tutorial": 1, "millimetre": len(ensemble.networks)}
+    networks = {"given": 1} if arguments.segmenter else {"tutorial": 1, "millimetre": len(arguments.networks)}
     jobs = {
         recipe: [
             Job(recipe, fold, network, arguments.data, arguments.out)
@@ -151,8 +157,11 @@ def main() -> None:
         report(recipe, jobs[recipe], excerpts, arguments.allowed, arguments.out, hits_first=arguments.hits_first)
 
 
-def run(job: Job, segmenter: Path | None) -> None:
-    """Train the network of one job, unless one is given, and write its answers for the job's fold."""
+def run(job: Job, section: str, segmenter: Path | None) -> None:
+    """Train the network of one job, unless one is given, and write its answers for the job's fold.
+
+    A fold's own network is trained by the settings of `section`.
+    """
     if job.recipe == "tutorial":
         job.write(_tutorial(job))
         return
@@ -165,7 +174,6 @@ def run(job: Job, segmenter: Path | None) -> None:
     elif job.recipe == "millimetre":
         slices = [recipe.of_excerpt(excerpt) for excerpt in job.excerpts(in_fold=False)]
         slices += islice(recipe.of_pipeline(SYNTHETIC), recipe.mixture.synthetic_scans)
-        section = params.load("ensemble", Ensemble, RECIPE).networks[job.network]
         recipe.train(section, slices, job.seed, epochs, job.out / "start-0-0").save(job.segmenter)
     loaded = Segmenter.load(segmenter or job.segmenter)
     job.write({excerpt.name: predict(loaded, excerpt) for excerpt in job.excerpts(in_fold=True)})
