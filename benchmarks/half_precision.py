@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +19,10 @@ from nodules.evaluation.segmentation import dice
 from nodules.imaging import lung_roi
 from nodules.imaging.lung_mask import LungMaskParams, find_lungs
 from nodules.imaging.lung_roi import LungRoi
+from nodules.models import devices
+from nodules.models.segmenter import Segmenter
 from nodules.scans.reading import ReadingParams
 from nodules.scans.scan import read_scan
-
-if TYPE_CHECKING:
-    from nodules.models.segmenter import Segmenter
 
 SEEN = 0.02
 OUTLINES = (0.1, 0.3, 0.5)
@@ -36,8 +34,6 @@ def main() -> None:
     parser.add_argument("--scan", type=Path, required=True)
     parser.add_argument("--segmenter", type=Path, default=Path("models/segmenter"))
     arguments = parser.parse_args()
-    from nodules.models import devices
-    from nodules.models.segmenter import Segmenter
 
     stored = Segmenter.load(arguments.segmenter)
     scan = read_scan(arguments.scan, params.load("reading", ReadingParams)).volume
@@ -51,7 +47,7 @@ def main() -> None:
 def answer(stored: Segmenter, region: LungRoi, *, mixed_precision: bool) -> NDArray[np.float32]:
     """Map (Z, Y, X) of the region by the stored networks in one precision."""
     asking = replace(stored.settings.segmenter, mixed_precision=mixed_precision)
-    return type(stored)(stored.networks, replace(stored.settings, segmenter=asking)).predict(region)
+    return Segmenter(stored.networks, replace(stored.settings, segmenter=asking)).predict(region)
 
 
 def print_differences(single: NDArray[np.float32], half: NDArray[np.float32]) -> None:

@@ -44,7 +44,7 @@ SYNTHETIC = Path("data/luna16")
 SEED = 2017
 FOLDS = 5
 TUTORIAL_EPOCHS = 1
-# Chosen for each fold on the slices of the other folds; the tutorial has nothing but a threshold.
+# Chosen for each fold on the slices of the other folds.
 POINTS = [
     OperatingPoint(threshold, peak, area_mm2, share)
     for threshold, peak, area_mm2, share in product(
@@ -54,8 +54,9 @@ POINTS = [
         (0.0, 0.2, 0.3, 0.4),
     )
 ]
+START, TUTORIAL, GIVEN = "start", "tutorial", "given"
 # Sums depend on the number of threads, so it is the same on every machine. All folds wait for the start.
-THREADS = {"start": 2, "millimetre": 1, "tutorial": 1, "given": 1}
+START_THREADS, FOLD_THREADS = 2, 1
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Job:
-    """One network, or one fold of a network that is at hand."""
+    """One network, or one fold of a network that is at hand.
+
+    `recipe` is `START`, `TUTORIAL`, `GIVEN`, or the section of the settings by which a network of a fold is trained.
+    """
 
     recipe: str
     fold: int
@@ -135,46 +139,42 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.job:
         recipe, fold, network = arguments.job
-        job = Job(recipe, int(fold), int(network), arguments.data, arguments.out)
-        run(job, arguments.networks[job.network], arguments.segmenter)
+        run(Job(recipe, int(fold), int(network), arguments.data, arguments.out), arguments.segmenter)
         return
-    networks = {"given": 1} if arguments.segmenter else {"tutorial": 1, "millimetre": len(arguments.networks)}
+    networks = {GIVEN: [GIVEN]} if arguments.segmenter else {TUTORIAL: [TUTORIAL], "millimetre": arguments.networks}
     jobs = {
-        recipe: [
+        ensemble: [
             Job(recipe, fold, network, arguments.data, arguments.out)
-            for network in range(count)
+            for network, recipe in enumerate(members)
             for fold in range(FOLDS)
         ]
-        for recipe, count in networks.items()
+        for ensemble, members in networks.items()
     }
     if arguments.segmenter:
-        _run_missing(jobs["given"], arguments.processes)
+        _run_missing(jobs[GIVEN], arguments.processes)
     else:
-        _run_missing([Job("start", 0, 0, arguments.data, arguments.out)], arguments.processes)
-        _run_missing([*jobs["millimetre"], *jobs["tutorial"]], arguments.processes)
+        _run_missing([Job(START, 0, 0, arguments.data, arguments.out)], arguments.processes)
+        _run_missing([*jobs["millimetre"], *jobs[TUTORIAL]], arguments.processes)
     excerpts = [list(job.excerpts(in_fold=True)) for job in next(iter(jobs.values()))[:FOLDS]]
     for recipe in jobs:
         report(recipe, jobs[recipe], excerpts, arguments.allowed, arguments.out, hits_first=arguments.hits_first)
 
 
-def run(job: Job, section: str, segmenter: Path | None) -> None:
-    """Train the network of one job, unless one is given, and write its answers for the job's fold.
-
-    A fold's own network is trained by the settings of `section`.
-    """
-    if job.recipe == "tutorial":
+def run(job: Job, segmenter: Path | None) -> None:
+    """Train the network of one job, unless one is given, and write its answers for the job's fold."""
+    if job.recipe == TUTORIAL:
         job.write(_tutorial(job))
         return
     from millimetre_recipe import Recipe
     from nodules.models.segmenter import Segmenter
 
     recipe, epochs = Recipe(RECIPE), job.epochs
-    if job.recipe == "start":
-        recipe.train("start", list(recipe.of_pipeline(SYNTHETIC)), job.seed, epochs).save(job.segmenter)
-    elif job.recipe == "millimetre":
+    if job.recipe == START:
+        recipe.train(START, list(recipe.of_pipeline(SYNTHETIC)), job.seed, epochs).save(job.segmenter)
+    elif job.recipe != GIVEN:
         slices = [recipe.of_excerpt(excerpt) for excerpt in job.excerpts(in_fold=False)]
         slices += islice(recipe.of_pipeline(SYNTHETIC), recipe.mixture.synthetic_scans)
-        recipe.train(section, slices, job.seed, epochs, job.out / "start-0-0").save(job.segmenter)
+        recipe.train(job.recipe, slices, job.seed, epochs, job.out / "start-0-0").save(job.segmenter)
     loaded = Segmenter.load(segmenter or job.segmenter)
     job.write({excerpt.name: predict(loaded, excerpt) for excerpt in job.excerpts(in_fold=True)})
     if epochs.exists():
@@ -269,7 +269,8 @@ def _run_missing(jobs: list[Job], processes: int) -> None:
 
 def _in_process_of_its_own(job: Job) -> None:
     command = [sys.executable, *sys.argv, "--job", job.recipe, str(job.fold), str(job.network)]
-    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(THREADS[job.recipe]))
+    count = START_THREADS if job.recipe == START else FOLD_THREADS
+    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(count))
     environment = os.environ | threads | {"TF_NUM_INTEROP_THREADS": "1"}
     with (job.out / f"{job.name}.log").open("w") as log:
         subprocess.run(command, check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
