@@ -45,14 +45,16 @@ SEED = 2017
 FOLDS = 5
 TUTORIAL_EPOCHS = 1
 # Chosen for each fold on the slices of the other folds.
+CUTS = [(0.0, 1.0), *product((0.2, 0.3, 0.4), (1.0, 2.0, 3.0))]
 POINTS = [
-    OperatingPoint(threshold, peak, area_mm2, share)
-    for threshold, peak, area_mm2, share in product(
+    OperatingPoint(threshold, peak, area_mm2, share, power)
+    for threshold, peak, area_mm2, (share, power) in product(
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5),
         (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
         (0.0, 5.0, 8.0, 12.0),
-        (0.0, 0.2, 0.3, 0.4),
+        CUTS,
     )
+    if peak >= threshold
 ]
 START, TUTORIAL, GIVEN = "start", "tutorial", "given"
 # Sums depend on the number of threads, so it is the same on every machine. All folds wait for the start.

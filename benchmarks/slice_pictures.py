@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ def sheet(images: Sequence[Slice], rows: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(COLUMNS * 1.1, height * 1.25), layout="constrained")
     for axes, index in zip(figure.subplots(height, COLUMNS, squeeze=False).ravel(), order, strict=False):
         row, image = rows.iloc[index], images[index]
-        point = OperatingPoint(row["threshold"], row["peak"], row["min_mm2"], row["share"])
+        point = OperatingPoint(**row[[field.name for field in fields(OperatingPoint)]])
         centre = np.argwhere(image.truth_yx == 1).mean(axis=0).round().astype(int)
         window = tuple(slice(max(0, middle - CLOSE_UP_PX), middle + CLOSE_UP_PX) for middle in centre)
         found = mask(image.probability_yx, image.pixel_mm2, point)[window] > 0

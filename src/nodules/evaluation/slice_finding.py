@@ -27,14 +27,22 @@ class OperatingPoint:
         A connected part needs a pixel of at least this.
     min_mm2 : float
         Smallest part; never below `MIN_PIXELS`.
-    share : float
-        Pixels with less than this share of their part's peak are cut off, as in whole scans (`imaging.candidates`).
+    share, power : float
+        Pixels below `share * peak ** power` of their part's peak are cut off; with a power of 1 that is a share of the
+        peak, as in whole scans (`imaging.candidates`). With a higher one a faint part keeps more of its rim than a
+        sure one: where a network is unsure of a nodule, it says still less at the nodule's edge.
     """
 
     threshold: float
     peak: float
     min_mm2: float
     share: float = 0.0
+    power: float = 1.0
+
+    @property
+    def cut(self) -> tuple[float, float, float]:
+        """What decides on the parts, before any is left out."""
+        return self.threshold, self.share, self.power
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,12 @@ class Slice:
 
 @dataclass(frozen=True)
 class Parts:
-    """The connected parts (8 neighbours) of a map at one threshold and share, measured once for many operating points.
+    """The connected parts (8 neighbours) of a map, cut and measured once for many operating points.
 
     Attributes
     ----------
     labels_yx : (Y, X) ndarray of int
-        1 .. N; a part that the share cuts in two keeps one label.
+        1 .. N; a part that is cut in two keeps one label.
     pixels, peak : (N,) ndarray
         Size and largest probability of each part.
     """
@@ -80,13 +88,16 @@ class Parts:
     peak: NDArray[np.float64]
 
     @classmethod
-    def of(cls, probability_yx: NDArray[np.float32], threshold: float, share: float) -> Parts:
+    def of(cls, probability_yx: NDArray[np.float32], threshold: float, share: float, power: float) -> Parts:
         """Find, cut and measure the parts."""
         found, count = ndimage.label(probability_yx >= threshold, EIGHT_NEIGHBOURS)
         labels = np.asarray(found, dtype=np.int32)
-        peak = np.asarray(ndimage.maximum(probability_yx, labels, np.arange(1, count + 1)), dtype=float)
-        labels[probability_yx < share * np.append(0.0, peak)[labels]] = 0
-        return cls(labels, np.bincount(labels.ravel(), minlength=count + 1)[1:], peak)
+        inside = np.flatnonzero(labels)
+        part, probability = labels.flat[inside], probability_yx.flat[inside]
+        peak = np.zeros(count + 1)
+        np.maximum.at(peak, part, probability)
+        labels.flat[inside[probability < (share * peak**power)[part]]] = 0
+        return cls(labels, np.bincount(labels.ravel(), minlength=count + 1)[1:], peak[1:])
 
     def pixels_on(self, where_yx: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Pixels (N,) of each part in a region."""
@@ -109,8 +120,8 @@ class _Placed:
     own_pixels: int
 
     @classmethod
-    def of(cls, image: Slice, threshold: float, share: float) -> _Placed:
-        parts = Parts.of(image.probability_yx, threshold, share)
+    def of(cls, image: Slice, threshold: float, share: float, power: float) -> _Placed:
+        parts = Parts.of(image.probability_yx, threshold, share, power)
         own, any_nodule = image.truth_yx == 1, image.truth_yx > 0
         return cls(
             parts=parts,
@@ -124,7 +135,7 @@ class _Placed:
 
 def mask(probability_yx: NDArray[np.float32], pixel_mm2: float, point: OperatingPoint) -> NDArray[np.int32]:
     """Labels of the parts that count."""
-    parts = Parts.of(probability_yx, point.threshold, point.share)
+    parts = Parts.of(probability_yx, *point.cut)
     counts = np.append(False, parts.count(pixel_mm2, point))
     return np.where(counts[parts.labels_yx], parts.labels_yx, 0).astype(np.int32)
 
@@ -139,7 +150,7 @@ def score(image: Slice, point: OperatingPoint) -> dict[str, float]:
         of those parts against nodule 1, both NaN where the slice does not show it; `false_positives`, parts in the
         lungs that touch no nodule; `diameter_mm` of nodule 1.
     """
-    return _score(image, point, _Placed.of(image, point.threshold, point.share))
+    return _score(image, point, _Placed.of(image, *point.cut))
 
 
 def _score(image: Slice, point: OperatingPoint, placed: _Placed) -> dict[str, float]:
@@ -194,9 +205,9 @@ def judge(images: Sequence[Slice], points: Sequence[OperatingPoint]) -> NDArray[
     """Hit, Dice and false positives (P, N, 3) of N slices at P points, as `score` has them."""
     figures = np.empty((len(points), len(images), 3))
     for number, image in enumerate(images):
-        placed = {cut: _Placed.of(image, *cut) for cut in {(point.threshold, point.share) for point in points}}
+        placed = {cut: _Placed.of(image, *cut) for cut in {point.cut for point in points}}
         for row, point in enumerate(points):
-            scored = _score(image, point, placed[point.threshold, point.share])
+            scored = _score(image, point, placed[point.cut])
             figures[row, number] = scored["hit"], scored["dice"], scored["false_positives"]
     return figures
 
