@@ -143,6 +143,8 @@ def main() -> None:
         recipe, fold, network = arguments.job
         run(Job(recipe, int(fold), int(network), arguments.data, arguments.out), arguments.segmenter)
         return
+    if not arguments.segmenter and not any(SYNTHETIC.glob("slices/subset*/*.npz")):
+        parser.error(f"{SYNTHETIC / 'slices'} holds no synthetic chests to begin with: run `make repro` here first")
     networks = {GIVEN: [GIVEN]} if arguments.segmenter else {TUTORIAL: [TUTORIAL], "millimetre": arguments.networks}
     jobs = {
         ensemble: [
