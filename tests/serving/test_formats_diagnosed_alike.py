@@ -62,5 +62,9 @@ def test_same_probability(diagnoser, slices, from_dicom, in_single_precision, tm
 
 
 def test_single_precision_of_the_place_moves_little(from_dicom, in_single_precision):
-    assert in_single_precision.probability == pytest.approx(from_dicom.probability, abs=0.01)
-    assert len(in_single_precision.candidates) == len(from_dicom.candidates)
+    """What is found, that is: trees may jump where a feature moves by a millionth."""
+    measured = ["x_mm", "y_mm", "z_mm", "diameter_mm", "probability"]
+    moved, still = (found.candidates[measured].to_numpy(dtype=float) for found in (in_single_precision, from_dicom))
+    assert moved.shape == still.shape
+    np.testing.assert_allclose(moved[:, :4], still[:, :4], rtol=0, atol=0.1)
+    np.testing.assert_allclose(moved[:, 4], still[:, 4], rtol=0, atol=0.01)
