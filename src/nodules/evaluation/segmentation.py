@@ -89,8 +89,8 @@ def score_nodules(
     largest = int(reference_labels_zyx.max(initial=0))
     if largest > len(diameters_mm):
         raise ValueError(f"every reference label needs a diameter, got label {largest}, {len(diameters_mm)} diameters")
-    references = np.bincount(reference_labels_zyx.ravel(), minlength=len(diameters_mm) + 1)
-    sizes = np.bincount(predicted_components_zyx.ravel())
+    references = _voxels(reference_labels_zyx, minlength=len(diameters_mm) + 1)
+    sizes = _voxels(predicted_components_zyx)
     shared = _shared_voxels(reference_labels_zyx, predicted_components_zyx)
     counted = _counted(shared)
     scores = []
@@ -170,6 +170,11 @@ def panoptic_quality(dices_of_hits: Sequence[float], misses: int, false_positive
         raise ValueError(f"misses and false_positives must not be negative, got {misses} and {false_positives}")
     weight = len(dices_of_hits) + misses / 2 + false_positives / 2
     return float(np.sum(dices_of_hits)) / weight if weight else 1.0
+
+
+def _voxels(labels: NDArray[Any], minlength: int = 0) -> NDArray[np.int64]:
+    """Number of voxels of each label; that of the background, most of a scan, is not counted."""
+    return np.bincount(labels[labels > 0], minlength=minlength)
 
 
 def _shared_voxels(reference: NDArray[Any], predicted: NDArray[Any]) -> dict[tuple[int, int], int]:

@@ -193,13 +193,12 @@ def lung_measures(volume: Volume, labels_zyx: NDArray[np.uint8]) -> dict[str, fl
         `volume_right_l` and `volume_left_l` in litres; `mean_hu` and `emphysema_share` (share of lung voxels below
         -950 HU), both NaN without lungs; `lungs_found`, 1 or 0.
     """
-    counts = np.bincount(labels_zyx.ravel(), minlength=3)
     lung_hu = volume.voxels_zyx[labels_zyx > 0]
     litres = volume.voxel_mm3 / 1e6
     found = lung_hu.size > 0
     return {
-        "volume_right_l": float(counts[RIGHT] * litres),
-        "volume_left_l": float(counts[LEFT] * litres),
+        "volume_right_l": float(np.count_nonzero(labels_zyx == RIGHT) * litres),
+        "volume_left_l": float(np.count_nonzero(labels_zyx == LEFT) * litres),
         "mean_hu": float(lung_hu.mean()) if found else float("nan"),
         "emphysema_share": float((lung_hu < EMPHYSEMA_HU).mean()) if found else float("nan"),
         "lungs_found": float(found),
