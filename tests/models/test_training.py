@@ -180,7 +180,7 @@ def test_killed_while_it_keeps_an_epoch_it_repeats_that_epoch(tmp_path, straight
     monkeypatch.setattr(training.json, "dumps", lambda rows: dumps(rows) if len(rows) < 2 else die_after(1, 1, {}))
     with pytest.raises(Killed):
         run(tmp_path)
-    assert (tmp_path / "epoch2.weights.h5").exists()
+    assert (tmp_path / "epoch2.npz").exists()
     monkeypatch.undo()
     assert_same_end(tmp_path, run(tmp_path), straight)
 
@@ -201,8 +201,8 @@ def test_history_has_one_row_an_epoch(straight):
 
 def test_work_folder_holds_one_epoch_and_the_best(straight):
     work = straight[0]
-    assert {file.name for file in work.iterdir()} == {"history.json", "epoch3.weights.h5", "best.weights.h5"}
-    assert (work / "best.weights.h5").stat().st_size < (work / "epoch3.weights.h5").stat().st_size
+    assert {file.name for file in work.iterdir()} == {"history.json", "epoch3.npz", "best.npz"}
+    assert (work / "best.npz").stat().st_size < (work / "epoch3.npz").stat().st_size
 
 
 def test_patience_ends_it(tmp_path):

@@ -123,7 +123,7 @@ def train(
         if log_epoch:
             log_epoch(epoch, numbers)
     network = unet.build(params.network, channels)
-    network.load_weights(work / "best.weights.h5", skip_mismatch=False)
+    network.set_weights(_read(work / "best.npz"))
     return network, pd.DataFrame(history)
 
 
@@ -227,26 +227,36 @@ def _resume(model: keras.Model, work: Path) -> list[dict[str, Any]]:
         return []
     history = json.loads(record.read_text())
     model.optimizer.build(model.trainable_variables)
-    model.load_weights(work / f"epoch{len(history)}.weights.h5")
+    for variable, value in zip(_state(model), _read(work / f"epoch{len(history)}.npz"), strict=True):
+        variable.assign(value)
     return history
 
 
 def _keep_best(model: keras.Model, work: Path) -> None:
-    best = work / "new_best.weights.h5"
-    _without_optimiser(model).save_weights(best)
-    best.replace(work / "best.weights.h5")
+    waiting = work / "new_best.npz"
+    _write(waiting, model.weights)
+    waiting.replace(work / "best.npz")
 
 
 def _keep(model: keras.Model, history: list[dict[str, Any]], work: Path) -> None:
     """Write the state first and the history, which names it, last: a kill in between loses one epoch at most."""
     epoch = len(history)
-    model.save_weights(work / f"epoch{epoch}.weights.h5")
+    _write(work / f"epoch{epoch}.npz", _state(model))
     waiting = work / "history.json.tmp"
     waiting.write_text(json.dumps(history))
     waiting.replace(work / "history.json")
-    (work / f"epoch{epoch - 1}.weights.h5").unlink(missing_ok=True)
+    (work / f"epoch{epoch - 1}.npz").unlink(missing_ok=True)
 
 
-def _without_optimiser(model: keras.Model) -> keras.Model:
-    """Share the layers but not the optimiser, whose moments would triple the file."""
-    return keras.Model(model.inputs, model.outputs, name=model.name)
+def _state(model: keras.Model) -> list[keras.Variable]:
+    return [*model.weights, *model.optimizer.variables]
+
+
+def _write(file: Path, variables: Sequence[keras.Variable]) -> None:
+    """Write bare arrays: Keras' own files take a third of a second each, twice an epoch of a few seconds."""
+    np.savez(file, *(variable.numpy() for variable in variables))
+
+
+def _read(file: Path) -> list[NDArray[Any]]:
+    with np.load(file) as stored:
+        return [stored[name] for name in stored.files]
