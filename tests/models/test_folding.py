@@ -50,11 +50,29 @@ def test_one_convolution_by_hand():
     np.testing.assert_allclose(bias, [-2.0], rtol=1e-6)
 
 
-def test_without_normalisation_it_is_a_copy():
-    params = UNetParams(filters=2, depth=1, normalisation="none", residual=False)
+def test_over_repeated_pixels_by_hand():
+    """Three ones in a row meet a repeated pixel 1, 2, 2 and 1 times; in the plane it is the products."""
+    params = UNetParams(filters=1, depth=1, normalisation="none", residual=False)
+    network = trained(params, channels=1)
+    below, skip = 1.0, 5.0  # the two channels that the level below has come first
+    kernel = np.full((3, 3, 3, 1), below)
+    kernel[:, :, 2] = skip
+    network.get_layer("up0_a_conv").set_weights([kernel, np.array([7.0])])
+    folded = fold(network, params)
+    (wide,) = folded.get_layer("up0_a_below").get_weights()
+    assert wide.shape == (4, 4, 1, 2)
+    np.testing.assert_array_equal(wide[:, :, 0, 0], np.outer([1, 2, 2, 1], [1, 2, 2, 1]))
+    own, bias = folded.get_layer("up0_a_conv").get_weights()
+    np.testing.assert_array_equal(own, np.full((3, 3, 1, 1), skip))
+    assert bias == 7.0
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_without_normalisation_it_shares_nothing_with_the_network(residual):
+    params = UNetParams(filters=2, depth=1, normalisation="none", residual=residual)
     network = trained(params, channels=1)
     folded = fold(network, params)
     images = np.random.default_rng(13).random((1, 8, 6, 1), dtype=np.float32)
-    np.testing.assert_array_equal(folded.predict_on_batch(images), network.predict_on_batch(images))
+    np.testing.assert_allclose(folded.predict_on_batch(images), network.predict_on_batch(images), atol=1e-6)
     folded.set_weights([np.zeros_like(weight) for weight in folded.get_weights()])
     assert network.get_weights()[0].any()

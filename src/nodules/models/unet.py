@@ -42,10 +42,18 @@ class UNetParams:
     residual: bool
 
 
-def build(params: UNetParams, channels: int) -> keras.Model:
+def build(params: UNetParams, channels: int, *, upsampling: bool = True) -> keras.Model:
     """Uncompiled network (N, Y, X, channels) -> (N, Y, X, 1) float32 probability.
 
     Y and X may be any multiple of 2 ** depth.
+
+    Parameters
+    ----------
+    channels : int
+        Context slices of an input.
+    upsampling : bool
+        False for the network of `folding`, which makes no upsampled images and has no use for being trained: there a
+        convolution over one is a transposed convolution over the image below. Not with `residual`.
     """
     image = keras.Input((None, None, channels), name="image")
     x, skips = image, []
@@ -55,9 +63,12 @@ def build(params: UNetParams, channels: int) -> keras.Model:
         x = layers.MaxPooling2D(name=f"pool{level}")(x)
     x = _two_convolutions(x, params.filters * 2**params.depth, params, "bottom")
     for level in reversed(range(params.depth)):
-        x = layers.UpSampling2D(name=f"up{level}")(x)
-        x = layers.Concatenate(name=f"join{level}")([x, skips[level]])
-        x = _two_convolutions(x, params.filters * 2**level, params, f"up{level}")
+        if upsampling:
+            x = layers.UpSampling2D(name=f"up{level}")(x)
+            x = layers.Concatenate(name=f"join{level}")([x, skips[level]])
+            x = _two_convolutions(x, params.filters * 2**level, params, f"up{level}")
+        else:
+            x = _transposed_convolutions(x, skips[level], params.filters * 2**level, params, f"up{level}")
     # float32 whatever the precision of the rest: in float16 the loss of a rare class underflows
     nodule = layers.Conv2D(
         1,
@@ -85,6 +96,14 @@ def _two_convolutions(x: Any, filters: int, params: UNetParams, name: str) -> An
     if shortcut is not None:
         x = layers.Add(name=f"{name}_sum")([x, shortcut])
     return layers.ReLU(name=f"{name}_b_relu")(x)
+
+
+def _transposed_convolutions(below: Any, skip: Any, filters: int, params: UNetParams, name: str) -> Any:
+    """Two convolutions, the first over the image below, twice as large, and the skip connection."""
+    below = layers.Conv2DTranspose(filters, 4, 2, padding="same", use_bias=False, name=f"{name}_a_below")(below)
+    skip = _convolution(skip, filters, 3, params, f"{name}_a")
+    x = layers.ReLU(name=f"{name}_a_relu")(layers.Add(name=f"{name}_a_sum")([skip, below]))
+    return layers.ReLU(name=f"{name}_b_relu")(_convolution(x, filters, 3, params, f"{name}_b"))
 
 
 def _convolution(x: Any, filters: int, side: int, params: UNetParams, name: str) -> Any:
