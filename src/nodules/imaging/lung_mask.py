@@ -169,9 +169,12 @@ def dilate_mm(
     if distance_mm == 0 or not mask.any():
         return mask
     box = bounding_box(mask, [int(distance_mm / s) + 1 for s in spacing_zyx_mm])
-    squared_mm2 = np.where(mask[box], np.float32(0), np.float32(np.inf))
-    for axis, spacing_mm in enumerate(spacing_zyx_mm):
-        squared_mm2 = _nearest_along(squared_mm2, axis, spacing_mm, distance_mm)
+    squared_mm2 = _nearest_along(
+        np.where(mask[box], np.float32(0), np.float32(np.inf)), 0, spacing_zyx_mm[0], distance_mm
+    )
+    for image in squared_mm2:  # one by one they fit into a processor's cache
+        for axis in (0, 1):
+            image[...] = _nearest_along(image, axis, spacing_zyx_mm[axis + 1], distance_mm)
     dilated = np.zeros_like(mask)
     dilated[box] = squared_mm2 <= distance_mm**2 * (1 + ROUNDING)
     return dilated
