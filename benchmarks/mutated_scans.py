@@ -217,7 +217,8 @@ def edit_member(data: bytes, random: Generator) -> bytes:
             chosen = random.integers(len(names))
             for k, name in enumerate(names):
                 member = archive.read(name)
-                copy.writestr(name, _mutation("", random)(member, random) if k == chosen else member)
+                content = _mutation("", random)(member, random) if k == chosen else member
+                copy.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # its date is always the same
     except (zipfile.BadZipFile, *_UNWRITABLE):
         return flip_bits(data, random)
     return changed.getvalue()
