@@ -63,12 +63,13 @@ def build(params: UNetParams, channels: int, *, upsampling: bool = True) -> kera
         x = layers.MaxPooling2D(name=f"pool{level}")(x)
     x = _two_convolutions(x, params.filters * 2**params.depth, params, "bottom")
     for level in reversed(range(params.depth)):
+        below = None
         if upsampling:
             x = layers.UpSampling2D(name=f"up{level}")(x)
             x = layers.Concatenate(name=f"join{level}")([x, skips[level]])
-            x = _two_convolutions(x, params.filters * 2**level, params, f"up{level}")
         else:
-            x = _transposed_convolutions(x, skips[level], params.filters * 2**level, params, f"up{level}")
+            x, below = skips[level], x
+        x = _two_convolutions(x, params.filters * 2**level, params, f"up{level}", below)
     # float32 whatever the precision of the rest: in float16 the loss of a rare class underflows
     nodule = layers.Conv2D(
         1,
@@ -88,22 +89,18 @@ def pad(images: NDArray[np.float32], depth: int) -> NDArray[np.float32]:
     return np.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)))
 
 
-def _two_convolutions(x: Any, filters: int, params: UNetParams, name: str) -> Any:
+def _two_convolutions(x: Any, filters: int, params: UNetParams, name: str, below: Any = None) -> Any:
+    """The first also sees the image `below`, if there is one, twice as large."""
     shortcut = _convolution(x, filters, 1, params, f"{name}_shortcut") if params.residual else None
     x = _convolution(x, filters, 3, params, f"{name}_a")
+    if below is not None:
+        below = layers.Conv2DTranspose(filters, 4, 2, padding="same", use_bias=False, name=f"{name}_a_below")(below)
+        x = layers.Add(name=f"{name}_a_sum")([x, below])
     x = layers.ReLU(name=f"{name}_a_relu")(x)
     x = _convolution(x, filters, 3, params, f"{name}_b")
     if shortcut is not None:
         x = layers.Add(name=f"{name}_sum")([x, shortcut])
     return layers.ReLU(name=f"{name}_b_relu")(x)
-
-
-def _transposed_convolutions(below: Any, skip: Any, filters: int, params: UNetParams, name: str) -> Any:
-    """Two convolutions, the first over the image below, twice as large, and the skip connection."""
-    below = layers.Conv2DTranspose(filters, 4, 2, padding="same", use_bias=False, name=f"{name}_a_below")(below)
-    skip = _convolution(skip, filters, 3, params, f"{name}_a")
-    x = layers.ReLU(name=f"{name}_a_relu")(layers.Add(name=f"{name}_a_sum")([skip, below]))
-    return layers.ReLU(name=f"{name}_b_relu")(_convolution(x, filters, 3, params, f"{name}_b"))
 
 
 def _convolution(x: Any, filters: int, side: int, params: UNetParams, name: str) -> Any:
