@@ -133,12 +133,12 @@ Way = tuple[Callable[[int], None], str]
 
 
 def as_segmenter(network: Any, shape: Any) -> Any:
-    """Folded, in the precision that `Segmenter` asks for; whole slices are asked as the tutorial does."""
+    """As `Segmenter` asks it; whole slices are asked as the tutorial does."""
     from nodules.models import devices
-    from nodules.models.folding import fold
+    from nodules.models.asked_network import AskedNetwork
 
     with devices.precision(mixed_precision=True):
-        return fold(network, shape)
+        return AskedNetwork(network, shape, TILE_BATCH)
 
 
 def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams) -> Way:
@@ -157,7 +157,7 @@ def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: 
     return run, "{1} x {2}".format(*region.scan.shape_zyx)
 
 
-def tiles(network: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams) -> Way:
+def tiles(ask: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams) -> Way:
     """Squares of one size in batches; where they overlap, the mean."""
     height, width = (max(size, TILE_PX) for size in region.scan.shape_zyx[1:])
     corners = [(y, x) for y in _starts(height) for x in _starts(width)]
@@ -166,10 +166,9 @@ def tiles(network: Any, region: LungRoi, roi: LungRoiParams, context: ContextPar
         shown = _shown(region)[:count]
         total, times = (np.zeros((len(shown), height, width), dtype=np.float32) for _ in range(2))
         for places, batch in _tile_batches(region, shown, corners, (height, width), roi, context):
-            answers = network.predict_on_batch(batch)
-            for (row, y, x), answer in zip(places, answers, strict=True):
+            for (row, y, x), answer in zip(places, ask(batch), strict=True):
                 part = (row, slice(y, y + TILE_PX), slice(x, x + TILE_PX))
-                total[part] += np.asarray(answer)[..., 0]
+                total[part] += answer
                 times[part] += 1
         total /= times
 

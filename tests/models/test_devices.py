@@ -74,6 +74,20 @@ def test_a_gpu_is_fed_by_all_cores_and_nothing_by_one_thread(monkeypatch, gpus, 
     assert devices.feeding_threads() == threads
 
 
+@pytest.mark.parametrize(
+    ("gpus", "cores", "given", "threads"),
+    [(0, 2, None, "1"), (0, 1, None, "1"), (0, 9, None, "4"), (0, 8, "3", "3"), (1, 8, None, None)],
+)
+def test_two_operations_share_the_cores_unless_told_otherwise(monkeypatch, gpus, cores, given, threads):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", given or "")
+    if given is None:
+        monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
+    monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
+    monkeypatch.setattr(devices.joblib, "cpu_count", lambda: cores)
+    devices.prepare(1, mixed_precision=False)
+    assert os.environ.get("TF_NUM_INTRAOP_THREADS") == threads
+
+
 @pytest.mark.parametrize("gpus", [0, 1])
 def test_one_processor_needs_no_strategy(monkeypatch, gpus):
     monkeypatch.setattr(devices, "gpu_count", lambda: gpus)

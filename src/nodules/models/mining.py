@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from nodules.imaging.lung_roi import normalise
-from nodules.models import unet
+from nodules.models.devices import AT_A_TIME
 from nodules.models.sampling import SliceSet
 
 THRESHOLD = 0.5
@@ -19,14 +19,16 @@ BATCH = 8
 
 
 def find_false_positives(
-    network: keras.Model, depth: int, sets: Sequence[SliceSet], window_hu: tuple[float, float]
+    ask: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    sets: Sequence[SliceSet],
+    window_hu: tuple[float, float],
 ) -> NDArray[np.int64]:
     """Run the network over all training slices and keep what it finds beside the nodules.
 
     Parameters
     ----------
-    depth : int
-        Of the network.
+    ask : callable
+        Images (N, Y, X, C) in, probability (N, Y, X) out, from several threads at once: an `AskedNetwork`.
     sets : sequence of SliceSet
         One a scan.
 
@@ -37,16 +39,19 @@ def find_false_positives(
         touches no nodule nor what lies `BESIDE` one: a slice above a nodule still shows it, and as a hard negative it
         would teach that small nodules are none.
     """
-    places = []
-    for number, slices in enumerate(sets):
+
+    def in_one(number: int) -> list[tuple[int, int, int, int]]:
+        slices, places = sets[number], []
         for start in range(0, len(slices.hu), BATCH):
             rows = slice(start, start + BATCH)
-            image = normalise(np.asarray(slices.hu[rows]), np.asarray(slices.visible[rows]), window_hu)
-            answer = keras.ops.convert_to_numpy(network.predict_on_batch(unet.pad(image, depth)))[..., 0]
-            found = answer[:, : image.shape[1], : image.shape[2]] >= THRESHOLD
-            for offset, (seen, marked) in enumerate(zip(found, slices.nodules[rows], strict=True)):
+            found = ask(normalise(np.asarray(slices.hu[rows]), np.asarray(slices.visible[rows]), window_hu))
+            for offset, (seen, marked) in enumerate(zip(found >= THRESHOLD, slices.nodules[rows], strict=True)):
                 places += [(number, start + offset, y, x) for y, x in _far_from(marked, seen)]
-    return np.asarray(places, dtype=np.int64).reshape(-1, 4)
+        return places
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        found = [place for places in pool.map(in_one, range(len(sets))) for place in places]
+    return np.asarray(found, dtype=np.int64).reshape(-1, 4)
 
 
 def _far_from(marked: NDArray[np.uint8], found: NDArray[np.bool_]) -> list[tuple[int, int]]:

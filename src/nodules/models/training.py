@@ -15,10 +15,10 @@ from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 
 from nodules.models import devices, unet
+from nodules.models.asked_network import AskedNetwork
 from nodules.models.averaging import LastStep, settle_averages
 from nodules.models.dice import DiceLoss, PooledDice
 from nodules.models.epochs import DrawnEpoch, learning_rate
-from nodules.models.folding import fold
 from nodules.models.mining import find_false_positives
 from nodules.models.sampling import PatchSampler, SamplingParams
 
@@ -179,8 +179,8 @@ def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: Traini
     records = {mining: work / f"false_positives{mining}.npy" for mining in params.mining_epochs if mining <= epoch}
     if epoch in records and not records[epoch].exists():
         waiting = work / "false_positives.tmp.npy"
-        network = fold(model, params.network)
-        np.save(waiting, find_false_positives(network, params.network.depth, training.sets, training.window_hu))
+        network = AskedNetwork(model, params.network)
+        np.save(waiting, find_false_positives(network, training.sets, training.window_hu))
         waiting.replace(records[epoch])
     if records:
         training.learn_from(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import keras
-import numpy as np
 from annotated_types import Ge, Gt
 from keras import layers
-from numpy.typing import NDArray
 
 from nodules.models.normalisation import BatchNormalization
 
@@ -80,13 +78,6 @@ def build(params: UNetParams, channels: int, *, upsampling: bool = True) -> kera
         name="nodule",
     )(x)
     return keras.Model(image, nodule, name="unet")
-
-
-def pad(images: NDArray[np.float32], depth: int) -> NDArray[np.float32]:
-    """Add zeros below and right of images (N, Y, X, C) until `depth` poolings divide the sides evenly."""
-    step = max(2**depth, 32)  # coarse steps: fewer different shapes, each of which is compiled anew
-    rows, columns = (-size % step for size in images.shape[1:3])
-    return np.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)))
 
 
 def _two_convolutions(x: Any, filters: int, params: UNetParams, name: str, below: Any = None) -> Any:
