@@ -58,7 +58,7 @@ POINTS = [
 ]
 START, TUTORIAL, GIVEN = "start", "tutorial", "given"
 # Sums depend on the number of threads, so it is the same on every machine. All folds wait for the start.
-START_OPERATIONS, FOLD_OPERATIONS = 2, 1  # at a time, each on one thread
+START_THREADS, FOLD_THREADS = 2, 1
 
 
 @dataclass(frozen=True)
@@ -273,9 +273,9 @@ def _run_missing(jobs: list[Job], processes: int) -> None:
 
 def _in_process_of_its_own(job: Job) -> None:
     command = [sys.executable, *sys.argv, "--job", job.recipe, str(job.fold), str(job.network)]
-    count = START_OPERATIONS if job.recipe == START else FOLD_OPERATIONS
-    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), "1")
-    environment = os.environ | threads | {"TF_NUM_INTEROP_THREADS": str(count)}
+    count = START_THREADS if job.recipe == START else FOLD_THREADS
+    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"), str(count))
+    environment = os.environ | threads | {"TF_NUM_INTEROP_THREADS": "1"}
     with (job.out / f"{job.name}.log").open("w") as log:
         subprocess.run(command, check=True, env=environment, stdout=log, stderr=subprocess.STDOUT)
 
