@@ -59,7 +59,7 @@ def test_every_size_has_a_function_of_its_own(network):
     for shape in (*SIZES, *SIZES):
         asked(images(shape))
     assert sorted(asked._by_sides) == [(32, 32), (32, 96), (64, 64)]
-    if keras.backend.backend() == "tensorflow":  # shapes that are open cost a quarter of the speed
+    if keras.backend.backend() == "tensorflow":  # with open shapes it takes longer
         for sides, one in asked._by_sides.items():
             assert one.predict_function.experimental_get_tracing_count() == 1, sides
 
