@@ -226,14 +226,14 @@ def test_epochs_make_a_curve(client):
     assert [(point.step, point.value) for point in history] == [(0, 0.0), (1, 0.25), (2, 0.5)]
 
 
-def test_long_and_many_params_are_kept(client, project):
+def test_long_and_many_params_are_kept(client, project, tmp_path):
     settings = {f"p{number}": number for number in range(150)} | {"long": "x" * 7000}
     with tracking.stage_run("a", settings) as run:
         pass
     params = client.get_run(run.run_id).data.params
     assert len(params) == 151
     assert len(params["long"]) == 6000
-    saved = client.download_artifacts(run.run_id, "settings.json")
+    saved = client.download_artifacts(run.run_id, "settings.json", str(tmp_path))
     assert json.loads(Path(saved).read_text())["long"] == "x" * 7000
 
 

@@ -190,7 +190,7 @@ def test_stages_and_packaged_chain_measure_alike(tiny_pipeline, diagnoser):
     assert len(listed) > 0
 
 
-def test_runs_are_tracked(tiny_pipeline):
+def test_runs_are_tracked(tiny_pipeline, tmp_path):
     from mlflow import MlflowClient
 
     client = MlflowClient(tiny_pipeline.tracking_uri)
@@ -219,7 +219,7 @@ def test_runs_are_tracked(tiny_pipeline):
         assert [point.step for point in client.get_metric_history(stages[stage], name)] == [1, 2]
     for key, parent in parents.items():
         if parent == stages["train_classifier"]:
-            report = client.download_artifacts(key, "classification_report.txt")
+            report = client.download_artifacts(key, "classification_report.txt", str(tmp_path))
             assert "precision" in Path(report).read_text()
             assert "log_loss" in runs[key].data.metrics
     assert runs[stages["train_unet"]].data.params["unet.network.filters"] == "4"
