@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import keras
@@ -37,6 +38,8 @@ class AskedNetwork:
         self._step_px = max(2**params.depth, COARSE_PX)
         self._by_sides: dict[tuple[int, ...], keras.Model] = {}
         self._building = threading.Lock()
+        # On JAX, Keras lends the weights to each call and takes them back after it.
+        self._asking = threading.Lock() if keras.backend.backend() == "jax" else contextlib.nullcontext()
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probability (N, Y, X) of images (N, Y, X, C), each as if zeros lay below and right of it."""
@@ -48,7 +51,8 @@ class AskedNetwork:
             shown = images[start : start + self.batch_size]
             batch = np.zeros((self.batch_size, *sides, channels), dtype=np.float32)
             batch[: len(shown), :height, :width] = shown
-            answer = keras.ops.convert_to_numpy(network.predict_on_batch(batch))
+            with self._asking:
+                answer = keras.ops.convert_to_numpy(network.predict_on_batch(batch))
             answers[start : start + self.batch_size] = answer[: len(shown), :height, :width, 0]
         return answers
 

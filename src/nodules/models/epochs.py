@@ -47,6 +47,15 @@ class DrawnEpoch(FedByThreads):
         return self._draw(np.random.default_rng([*self._seed, index]))
 
 
+def show_shapes(model: keras.Model, batch: Batch) -> None:
+    """Let Keras build what it builds on first sight of a batch.
+
+    Else `fit` looks at one itself, on JAX, PyTorch and several GPUs, and then begins an epoch with its second batch: a
+    training that goes on after a kill would end with other weights.
+    """
+    model.test_on_batch(*batch)
+
+
 def learning_rate(largest: float, steps: int, warmup_share: float) -> keras.optimizers.schedules.LearningRateSchedule:
     """Rise along a line over a share of all steps, fall to 0 along a cosine over the others."""
     warmup_steps = round(warmup_share * steps)

@@ -18,7 +18,7 @@ from nodules.models import devices, unet
 from nodules.models.asked_network import AskedNetwork
 from nodules.models.averaging import LastStep, settle_averages
 from nodules.models.dice import DiceLoss, PooledDice
-from nodules.models.epochs import DrawnEpoch, learning_rate
+from nodules.models.epochs import DrawnEpoch, learning_rate, show_shapes
 from nodules.models.mining import find_false_positives
 from nodules.models.sampling import PatchSampler, SamplingParams
 
@@ -114,6 +114,7 @@ def train(
     history = _resume(model, work)
     if start_from is not None and not history:
         model.set_weights(start_from)
+    show_shapes(model, drawn_epoch(training, params.batch_size, 1, (seed, 0), augment=False)[0])
     held_out = _validation_set(validation, params, seed) if validation else None
     while len(history) < params.epochs and not _has_stalled(history, params):
         _mine(model, training, len(history), params, work)
