@@ -1,0 +1,111 @@
+"""Whether other families or settings would classify better: each alone, and as a member of the average.
+
+PYTHONPATH=src:benchmarks python benchmarks/other_classifiers.py FEATURES.csv.gz LABELS.csv --repeats 4
+
+Cross-validation of the labelled patients, shuffled anew for each repeat; columns are screened in each fold, nothing is
+calibrated. A change of the average has the standard error over the patients of the mean change of their losses.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import joblib
+import numpy as np
+from scipy.special import expit, logit
+from threadpoolctl import threadpool_limits
+
+from nodules import params
+from nodules.models.classifier_params import ClassifierParams
+from nodules.models.cross_fitting import HeldOut, held_out_predictions, settled
+from nodules.models.estimators import AVERAGED, FAMILIES, Family
+from nodules.models.labelled_table import LabelledTable, labelled_table, seed_of, splits
+from nodules.models.screening import screen
+from nodules.parallel import job_count
+from nodules.stages.patients import Patients
+from rival_classifiers import RIVALS, Array, Model, Rival
+
+SEED, ALL_COLUMNS = 2017, 10**6
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", type=Path)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("--repeats", type=int, default=4)
+    chosen = parser.parse_args()
+    patients = Patients.load(chosen.features, chosen.labels)
+    table = labelled_table(patients.features, patients.labels)
+    seeds = [seed_of(SEED, repeat) for repeat in range(chosen.repeats)]
+    members = [_members(table, seed) for seed in seeds]
+    average = np.mean([_losses(table, _mean([one[name] for name in AVERAGED])) for one in members], axis=0)
+    print(f"| | alone | the average of {', '.join(AVERAGED)}: {average.mean():.4f} |\n| --- | ---: | --- |", flush=True)
+    for family in FAMILIES:
+        print(_row(family, np.mean([_losses(table, one[family]) for one in members], axis=0)))
+    odds = np.mean(
+        [_losses(table, expit(_mean([_log_odds(one[name]) for name in AVERAGED]))) for one in members], axis=0
+    )
+    print(_row("log-odds averaged, not probabilities", None, f"itself {_change(odds - average)}"))
+    for rival in RIVALS:
+        chances = [_held_out(rival, table, seed) for seed in seeds]
+        alone = np.mean([_losses(table, one) for one in chances], axis=0)
+        kept = [name for name in AVERAGED if name != rival.replaces]
+        joined = [_mean([*(one[name] for name in kept), new]) for one, new in zip(members, chances, strict=True)]
+        change = np.mean([_losses(table, one) for one in joined], axis=0) - average
+        place = f"in place of {rival.replaces}" if rival.replaces else "as one more"
+        print(_row(f"{rival.name}, {rival.columns} columns", alone, f"{place} {_change(change)}"), flush=True)
+
+
+def _members(table: LabelledTable, seed: int) -> dict[Family, Array]:
+    """Held-out probabilities of the project's own families, with the penalty settled on all of them."""
+    settings = params.load("classifier", ClassifierParams)
+    found: HeldOut = held_out_predictions(FAMILIES, table, settings, seed, folds=settings.folds, jobs=job_count())
+    return {name: chances[:, 0] for name, chances in settled(settings, table, found)[1].items()}
+
+
+def _held_out(rival: Rival, table: LabelledTable, seed: int) -> Array:
+    settings = params.load("classifier", ClassifierParams)
+    columns = settings.max_features if rival.columns == "screened" else ALL_COLUMNS
+    division = list(splits(table.truth, settings.folds, seed))
+    parts = joblib.Parallel(n_jobs=job_count())(
+        joblib.delayed(_predict)(rival.model, table.rows(train), table.values[unseen], columns, seed_of(seed, fold))
+        for fold, (train, unseen) in enumerate(division)
+    )
+    chances = np.empty(len(table.truth))
+    for (_, unseen), part in zip(division, parts, strict=True):
+        chances[unseen] = part
+    return chances
+
+
+def _predict(model: Model, training: LabelledTable, unseen: Array, columns: int, seed: int) -> Array:
+    kept = screen(training.values, training.truth, columns)
+    with threadpool_limits(1):
+        return model(training.values[:, kept], training.truth, unseen[:, kept], seed % 2**31)
+
+
+def _mean(chances: list[Array]) -> Array:
+    return np.asarray(np.mean(chances, axis=0))
+
+
+def _log_odds(chances: Array) -> Array:
+    return np.asarray(logit(np.clip(chances, 1e-6, 1 - 1e-6)))
+
+
+def _losses(table: LabelledTable, chances: Array) -> Array:
+    floor = 1 / (2 * (len(chances) + 1))
+    inside = np.clip(chances, floor, 1 - floor)
+    return np.asarray(-np.log(np.where(table.truth == 1, inside, 1 - inside)))
+
+
+def _change(change: Array) -> str:
+    return f"{change.mean():+.4f} ± {change.std(ddof=1) / np.sqrt(len(change)):.4f}"
+
+
+def _row(name: str, alone: Array | None, change: str = "") -> str:
+    return f"| {name} | {'' if alone is None else f'{alone.mean():.4f}'} | {change} |"
+
+
+if __name__ == "__main__":
+    main()
