@@ -16,6 +16,10 @@ from filelock import FileLock
 import tiny_project
 from tiny_project import TinyProject
 
+# Sums depend on the number of threads, and TensorFlow keeps the number of its first use: without this, what the tiny
+# pipeline's network sees would depend on which tests its process ran before.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
 # The same examples every time: a suite that passed on a commit passes on it again. HYPOTHESIS_PROFILE=explore looks on.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)

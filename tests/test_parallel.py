@@ -120,9 +120,10 @@ def _process_id(path: Path, folder: Path) -> dict:
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_workers_use_one_thread_and_the_callers_folder(scans, n_jobs, project):
+def test_workers_use_one_thread_and_the_callers_folder(scans, n_jobs, project, monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
     rows = run(scans, function=report_limits, n_jobs=n_jobs)
-    tensorflow = None if n_jobs == 1 else "1"
+    tensorflow = "3" if n_jobs == 1 else "1"
     assert {(row["itk"], row["cwd"], row["tf"]) for row in rows} == {("1", str(project), tensorflow)}
 
 
