@@ -9,6 +9,7 @@ calibrated. A change of the average has the standard error over the patients of 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import joblib
@@ -18,8 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from nodules import params
 from nodules.models.classifier_params import ClassifierParams
-from nodules.models.cross_fitting import HeldOut, held_out_predictions, settled
-from nodules.models.estimators import AVERAGED, FAMILIES, Family
+from nodules.models.cross_fitting import HeldOut, held_out_predictions, mean_of, settled
+from nodules.models.estimators import AVERAGED, FAMILIES
 from nodules.models.labelled_table import LabelledTable, labelled_table, seed_of, splits
 from nodules.models.screening import screen
 from nodules.parallel import job_count
@@ -40,29 +41,29 @@ def main() -> None:
     table = labelled_table(patients.features, patients.labels)
     seeds = [seed_of(SEED, repeat) for repeat in range(chosen.repeats)]
     members = [_members(table, seed) for seed in seeds]
-    average = np.mean([_losses(table, _mean([one[name] for name in AVERAGED])) for one in members], axis=0)
+    average = _losses(table, [mean_of("average", one) for one in members])
     print(f"| | alone | the average of {', '.join(AVERAGED)}: {average.mean():.4f} |\n| --- | ---: | --- |", flush=True)
     for family in FAMILIES:
-        print(_row(family, np.mean([_losses(table, one[family]) for one in members], axis=0)))
-    odds = np.mean(
-        [_losses(table, expit(_mean([_log_odds(one[name]) for name in AVERAGED]))) for one in members], axis=0
-    )
-    print(_row("log-odds averaged, not probabilities", None, f"itself {_change(odds - average)}"))
+        print(_row(family, _losses(table, [one[family][:, 0] for one in members])))
+    odds = [np.asarray(expit(np.mean([_log_odds(one[name][:, 0]) for name in AVERAGED], axis=0))) for one in members]
+    print(_row("log-odds averaged, not probabilities", None, f"itself {_change(_losses(table, odds) - average)}"))
     for rival in RIVALS:
-        chances = [_held_out(rival, table, seed) for seed in seeds]
-        alone = np.mean([_losses(table, one) for one in chances], axis=0)
-        kept = [name for name in AVERAGED if name != rival.replaces]
-        joined = [_mean([*(one[name] for name in kept), new]) for one, new in zip(members, chances, strict=True)]
-        change = np.mean([_losses(table, one) for one in joined], axis=0) - average
+        alone = [_held_out(rival, table, seed) for seed in seeds]
+        kept = [family for family in AVERAGED if family != rival.replaces]
+        joined = [
+            np.mean([*(one[family][:, 0] for family in kept), new], axis=0)
+            for one, new in zip(members, alone, strict=True)
+        ]
         place = f"in place of {rival.replaces}" if rival.replaces else "as one more"
-        print(_row(f"{rival.name}, {rival.columns} columns", alone, f"{place} {_change(change)}"), flush=True)
+        change = f"{place} {_change(_losses(table, joined) - average)}"
+        print(_row(f"{rival.name}, {rival.columns} columns", _losses(table, alone), change), flush=True)
 
 
-def _members(table: LabelledTable, seed: int) -> dict[Family, Array]:
+def _members(table: LabelledTable, seed: int) -> HeldOut:
     """Held-out probabilities of the project's own families, with the penalty settled on all of them."""
     settings = params.load("classifier", ClassifierParams)
-    found: HeldOut = held_out_predictions(FAMILIES, table, settings, seed, folds=settings.folds, jobs=job_count())
-    return {name: chances[:, 0] for name, chances in settled(settings, table, found)[1].items()}
+    found = held_out_predictions(FAMILIES, table, settings, seed, folds=settings.folds, jobs=job_count())
+    return settled(settings, table, found)[1]
 
 
 def _held_out(rival: Rival, table: LabelledTable, seed: int) -> Array:
@@ -85,18 +86,15 @@ def _predict(model: Model, training: LabelledTable, unseen: Array, columns: int,
         return model(training.values[:, kept], training.truth, unseen[:, kept], seed % 2**31)
 
 
-def _mean(chances: list[Array]) -> Array:
-    return np.asarray(np.mean(chances, axis=0))
-
-
 def _log_odds(chances: Array) -> Array:
     return np.asarray(logit(np.clip(chances, 1e-6, 1 - 1e-6)))
 
 
-def _losses(table: LabelledTable, chances: Array) -> Array:
-    floor = 1 / (2 * (len(chances) + 1))
-    inside = np.clip(chances, floor, 1 - floor)
-    return np.asarray(-np.log(np.where(table.truth == 1, inside, 1 - inside)))
+def _losses(table: LabelledTable, repeats: Sequence[Array]) -> Array:
+    """Loss of each patient, the mean over the repeats."""
+    floor = 1 / (2 * (len(table.truth) + 1))
+    inside = np.clip(repeats, floor, 1 - floor)
+    return np.asarray(-np.log(np.where(table.truth == 1, inside, 1 - inside)).mean(axis=0))
 
 
 def _change(change: Array) -> str:
