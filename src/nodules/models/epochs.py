@@ -50,8 +50,8 @@ class DrawnEpoch(FedByThreads):
 def show_shapes(model: keras.Model, batch: Batch) -> None:
     """Let Keras build what it builds on first sight of a batch.
 
-    Else `fit` looks at one itself, on JAX, PyTorch and several GPUs, and then begins an epoch with its second batch: a
-    training that goes on after a kill would end with other weights.
+    Else `fit` looks at one itself, on JAX, PyTorch and several GPUs, and then begins the epoch with its second batch: a
+    training would not be the same on all of them, nor after a kill.
     """
     model.test_on_batch(*batch)
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import keras
+import numpy as np
 import pandas as pd
 from annotated_types import Ge, Gt
 
 from nodules.imaging.cubes import CubeParams
 from nodules.models import devices, rescoring_network
 from nodules.models.cube_sampler import CubeSampler, VariationParams
-from nodules.models.epochs import DrawnEpoch, learning_rate
+from nodules.models.epochs import DrawnEpoch, learning_rate, show_shapes
 
 WARM_UP_SHARE = 0.1  # of all steps; the first steps of batch normalisation are no time for large strides
 
@@ -74,6 +75,7 @@ def train(
     devices.prepare(seed, mixed_precision=False)  # too small to gain by it
     with devices.training_scope():
         model = _compiled(params)
+    show_shapes(model, sampler.batch(np.random.default_rng(seed), params.batch_size))
     history = []
     for epoch in range(1, params.epochs + 1):
         cubes = DrawnEpoch(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nodules.imaging.tutorial.renormalising import pooled, scale_of
 from nodules.models import devices
 from nodules.models.dice import PooledDice
-from nodules.models.epochs import FedByThreads
+from nodules.models.epochs import FedByThreads, show_shapes
 from nodules.models.tutorial.losses import loss_of
 from nodules.models.tutorial.network import build
 from nodules.models.tutorial.settings import TutorialUnetParams
@@ -63,6 +63,7 @@ def train(
     mean, deviation = scale.mean, scale.deviation or 1.0
     model = _compiled(images.shape[1], params)
     validation = _Batches(validation_images, validation_masks, (mean, deviation), params.batch_size)
+    show_shapes(model, _Batches(images, masks, (mean, deviation), params.batch_size)[0])
     history: list[dict[str, float]] = []
     criterion = "loss" if on_training_loss else "val_loss"
     best, weights = np.inf, model.get_weights()
