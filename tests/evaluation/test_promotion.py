@@ -5,9 +5,9 @@ import math
 import pandas as pd
 import pytest
 
-from nodules.evaluation.promotion import decide
+from nodules.evaluation.promotion import Skill, decide
 
-SKILLED, IDS, LABELS = (0.05, 0.3), ["a", "b", "c", "d"], [1, 0, 0, 1]
+SKILLED, IDS, LABELS = Skill(0.2, 0.05, 0.3), ["a", "b", "c", "d"], [1, 0, 0, 1]
 
 
 def predictions(chances, ids=IDS, labels=LABELS):
@@ -24,10 +24,25 @@ def test_the_first_model_with_skill_is_champion():
 
 
 @pytest.mark.parametrize("low", [0.0, -0.1, math.nan])
-def test_without_skill_nobody_is_champion(low):
-    decision = decide((low, 0.4), GOOD, None)
+def test_while_there_is_no_champion_a_positive_skill_is_enough_and_nothing_is_called_proven(low):
+    decision = decide(Skill(0.2, low, 0.4), GOOD, None)
+    assert decision.alias == "champion"
+    assert "nothing is proven" in decision.reason
+    assert f"0.200 (95 %: {low:.3f} to 0.400)" in decision.reason
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, math.nan])
+def test_without_skill_nobody_is_champion(value):
+    decision = decide(Skill(value, -0.2, 0.4), GOOD, None)
     assert decision.alias == "challenger"
-    assert "does not lie above 0" in decision.reason
+    assert "not shown to lie above 0" in decision.reason
+
+
+@pytest.mark.parametrize("left", [POOR, None])
+def test_a_champion_is_replaced_only_by_a_proven_skill(left):
+    decision = decide(Skill(0.2, -0.1, 0.4), GOOD, left, "version 3")
+    assert decision.alias == "challenger"
+    assert "not shown to lie above 0" in decision.reason
 
 
 def test_better_model_takes_over_and_says_both_losses():

@@ -125,7 +125,7 @@ def test_missing_numbers_are_said(project):
 
 
 def test_registered_model_and_its_reason_are_told(project, monkeypatch):
-    model = RegisteredModel("3", ("challenger",), "its skill, -0.121 to 0.402 (95 %), does not lie above 0")
+    model = RegisteredModel("3", ("challenger",), "its skill, -0.121, is not shown to lie above 0")
     monkeypatch.setattr(tracked_results, "newest_model", lambda: model)
     assert "registered version 3, challenger: its skill, -0.121" in " ".join(summary())
 

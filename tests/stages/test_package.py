@@ -23,11 +23,11 @@ def project(tiny_copy: TinyProject) -> TinyProject:
     return tiny_copy
 
 
-def judged(project: TinyProject, skill_low: float, chances: dict[int, float]) -> None:
+def judged(project: TinyProject, skill: float, skill_low: float, chances: dict[int, float]) -> None:
     """Pretend that validation found this skill, and gave these probabilities by label."""
     metrics = project.path("models/metrics/classifier.json")
     numbers = json.loads(metrics.read_text())
-    numbers["validated"] |= {"skill_low": skill_low, "skill_high": 0.5}
+    numbers["validated"] |= {"skill": skill, "skill_low": skill_low, "skill_high": 0.5}
     metrics.write_text(json.dumps(numbers))
     table = project.path("models/plots/classifier/out_of_fold.csv")
     predictions = pd.read_csv(table, dtype={"id": str})
@@ -37,13 +37,14 @@ def judged(project: TinyProject, skill_low: float, chances: dict[int, float]) ->
 def test_gate(project, capsys):
     client = MlflowClient(project.tracking_uri)
     aliases = []
-    for skill_low, chances in (
-        (-0.1, CHAMPION_CHANCES),  # no skill
-        (0.1, CHAMPION_CHANCES),
-        (0.2, {1: 0.7, 0: 0.3}),  # worse than the champion
-        (0.1, {1: 0.9, 0: 0.1}),  # better
+    for skill, skill_low, chances in (
+        (-0.1, -0.4, CHAMPION_CHANCES),  # no skill
+        (0.2, -0.1, CHAMPION_CHANCES),  # positive, not proven
+        (0.2, -0.1, {1: 0.9, 0: 0.1}),  # no better proven
+        (0.3, 0.2, {1: 0.7, 0: 0.3}),  # worse than the champion
+        (0.3, 0.1, {1: 0.9, 0: 0.1}),  # better
     ):
-        judged(project, skill_low, chances)
+        judged(project, skill, skill_low, chances)
         capsys.readouterr()
         project.run("package")
         said = capsys.readouterr().out.strip().splitlines()[-1]
@@ -52,9 +53,10 @@ def test_gate(project, capsys):
         assert said == f"version {newest.version} is {alias}: {newest.description}"
         assert newest.tags["alias.reason"] == newest.description
         aliases.append((alias, newest.description))
-    assert [alias for alias, _ in aliases] == ["challenger", "champion", "challenger", "champion"]
-    assert "does not lie above 0" in aliases[0][1]
-    assert "no earlier champion" in aliases[1][1]
-    assert "log-loss 0.3567" in aliases[2][1]  # -ln 0.7
-    assert "0.2231, on the same 8 patients" in aliases[2][1]  # -ln 0.8
-    assert "log-loss 0.1054" in aliases[3][1]  # -ln 0.9
+    assert [alias for alias, _ in aliases] == ["challenger", "champion", "challenger", "challenger", "champion"]
+    for refused in (aliases[0], aliases[2]):
+        assert "not shown to lie above 0" in refused[1]
+    assert "nothing is proven" in aliases[1][1]
+    assert "log-loss 0.3567" in aliases[3][1]  # -ln 0.7
+    assert "0.2231, on the same 8 patients" in aliases[3][1]  # -ln 0.8
+    assert "log-loss 0.1054" in aliases[4][1]  # -ln 0.9

@@ -225,7 +225,7 @@ def test_runs_are_tracked(tiny_pipeline, tmp_path):
     assert runs[stages["train_unet"]].data.params["unet.network.filters"] == "4"
     assert runs[stages["train_rescorer"]].data.params["rescorer.cube.size_px"] == "8"
     validated = json.loads(tiny_pipeline.path("models/metrics/classifier.json").read_text())["validated"]
-    alias = "champion" if validated["skill_low"] > 0 else "challenger"
+    alias = "champion" if validated["skill"] > 0 else "challenger"
     version = client.get_model_version_by_alias("lung-cancer-diagnosis", alias)
     assert version.run_id == stages["package"]
     assert "skill" in version.description

@@ -24,18 +24,33 @@ class Decision:
     reason: str
 
 
+@dataclass(frozen=True)
+class Skill:
+    """1 - log-loss / log-loss of the prior, outside the folds, with its 95 % interval; NaN where it is unknown."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} (95 %: {self.low:.3f} to {self.high:.3f})"
+
+
 def decide(
-    skill: tuple[float, float],
+    skill: Skill,
     predictions: pd.DataFrame,
     champion: pd.DataFrame | None,
     champion_name: str | None = None,
 ) -> Decision:
     """Give the alias ``champion`` to a model that beats the prior and is not worse than the champion.
 
+    A model beats the prior if the whole interval of its skill lies above 0. While there is no champion, a positive
+    skill is enough, so that the first run leaves a model to serve; the reason then says that nothing is proven.
+
     Parameters
     ----------
-    skill : (low, high)
-        Interval of the new model's skill outside the folds; it beats the prior if all of it lies above 0.
+    skill : Skill
+        Of the new model.
     predictions : DataFrame
         ``id``, ``label``, ``probability`` of the new model outside the folds, one row per patient and repeat.
     champion : DataFrame or None
@@ -53,14 +68,9 @@ def decide(
     ValueError
         If a column is missing.
     """
-    low, high = skill
-    if not low > 0:  # NaN is no skill either
-        return Decision(
-            "challenger",
-            f"its skill, {low:.3f} to {high:.3f} (95 %), does not lie above 0: it may be no better than "
-            "giving every patient the share of cancer.",
-        )
-    beats = f"Its skill, {low:.3f} to {high:.3f} (95 %), lies above 0."
+    if not skill.low > 0:  # NaN is no skill either
+        return _unproven(skill, vacant=champion_name is None)
+    beats = f"Its skill, {skill}, lies above 0."
     if champion_name is None:
         return Decision("champion", f"{beats} There is no earlier champion to compare with.")
     if champion is None:
@@ -73,6 +83,15 @@ def decide(
     if new > old:
         return Decision("challenger", f"it is worse than the champion: {compared}.")
     return Decision("champion", f"{beats} It is not worse than the champion: {compared}.")
+
+
+def _unproven(skill: Skill, *, vacant: bool) -> Decision:
+    doubt = f"its skill, {skill}, is not shown to lie above 0: it may be no better than the prior."
+    if vacant and skill.value > 0:
+        return Decision(
+            "champion", f"There was no champion, so a positive skill is enough, but nothing is proven: {doubt}"
+        )
+    return Decision("challenger", doubt)
 
 
 def _in_common(predictions: pd.DataFrame, champion: pd.DataFrame) -> pd.DataFrame:

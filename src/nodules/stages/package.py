@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from nodules import params, tracking
-from nodules.evaluation.promotion import Decision, decide
+from nodules.evaluation.promotion import Decision, Skill, decide
 from nodules.imaging.candidates import CandidateParams, SegmentationSettings
 from nodules.imaging.lung_mask import LungMaskParams
 from nodules.models.diagnosis import DiagnosisSettings
@@ -52,7 +52,7 @@ def main(
 
 
 def _decide(stage: tracking.StageRun, validated: dict[str, float], predictions: pd.DataFrame) -> Decision:
-    skill = validated.get("skill_low", float("nan")), validated.get("skill_high", float("nan"))
+    skill = Skill(*(validated.get(name, float("nan")) for name in ("skill", "skill_low", "skill_high")))
     left = stage.left_by("champion", PREDICTIONS)
     if left is None:
         return decide(skill, predictions, None)
