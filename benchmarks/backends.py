@@ -87,7 +87,7 @@ def answer(folder: Path, result: Path) -> None:
     masks = (images[..., 2:3] > 0.95).astype(np.float32)
     for name in ("plain", "residual"):
         keras.utils.set_random_seed(SEED)
-        params = unet.UNetParams(8, 4, "batch", residual=name == "residual")
+        params = unet.UNetParams(8, 4, stem_stride=1, normalisation="batch", residual=name == "residual")
         network = unet.build(params, channels=5)
         weights = folder / f"{name}.weights.h5"
         if weights.exists():

@@ -92,7 +92,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     scan, region = prepared(arguments, roi)
     keras.utils.set_random_seed(1)
     devices.share_gpus()
-    shape = unet.UNetParams(FILTERS, DEPTH, "batch", residual=False)
+    shape = unet.UNetParams(FILTERS, DEPTH, stem_stride=1, normalisation="batch", residual=False)
     network = unet.build(shape, context.slices)
     run, pixels = {
         "box": lambda: box(network, shape, region, roi, context),
@@ -134,11 +134,9 @@ Way = tuple[Callable[[int], None], str]
 
 def as_segmenter(network: Any, shape: Any) -> Any:
     """As `Segmenter` asks it; whole slices are asked as the tutorial does."""
-    from nodules.models import devices
     from nodules.models.asked_network import AskedNetwork
 
-    with devices.precision(mixed_precision=True):
-        return AskedNetwork(network, shape, TILE_BATCH)
+    return AskedNetwork(network, shape, TILE_BATCH)
 
 
 def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams) -> Way:
@@ -146,7 +144,7 @@ def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: 
     from nodules.models.segmenter import Segmenter, SegmenterParams, SegmenterSettings
 
     segmenter = Segmenter(
-        [network], SegmenterSettings(shape, roi, context, SegmenterParams(flips=1, mixed_precision=True))
+        [network], SegmenterSettings(shape, roi, context, SegmenterParams(flips=1, precision="float32"))
     )
 
     def run(count: int) -> None:

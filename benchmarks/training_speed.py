@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
@@ -45,14 +46,14 @@ def main() -> None:
     parser.add_argument("--filters", type=int)
     parser.add_argument("--patch-px", type=int)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--mixed-precision", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--precision", choices=get_args(devices.Precision))
     parser.add_argument("--scans", type=int, default=20)
     parser.add_argument("--steps", type=int, default=20, help="training steps in one measurement")
     parser.add_argument("--matrix", type=int, default=4096, help="side of the matrices whose product is timed")
     arguments = parser.parse_args()
     settings = _settings(arguments)
     channels = params.load("context", ContextParams, arguments.params).slices
-    devices.prepare(1, settings.mixed_precision)
+    devices.prepare(1, settings.precision)
     with tempfile.TemporaryDirectory() as folder, devices.training_scope():
         report(settings, channels, Path(folder), arguments)
 
@@ -147,13 +148,12 @@ def _settings(arguments: argparse.Namespace) -> TrainingParams:
     settings = params.load("unet", TrainingParams, arguments.params)
     network = replace(settings.network, filters=arguments.filters or settings.network.filters)
     sampling = replace(settings.sampling, patch_px=arguments.patch_px or settings.sampling.patch_px)
-    mixed = settings.mixed_precision if arguments.mixed_precision is None else arguments.mixed_precision
     return replace(
         settings,
         network=network,
         sampling=sampling,
         batch_size=arguments.batch_size or settings.batch_size,
-        mixed_precision=mixed,
+        precision=arguments.precision or settings.precision,
     )
 
 

@@ -29,9 +29,9 @@ TRAINING = TrainingParams(
     cross_entropy_weight=1.0,
     focal_gamma=0.0,
     validation_patches=4,
-    mixed_precision=False,
+    precision="float32",
     start_from=None,
     mining_epochs=[],
-    network=UNetParams(filters=2, depth=1, normalisation="none", residual=False),
+    network=UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False),
     sampling=SAMPLING,
 )

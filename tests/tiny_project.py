@@ -44,8 +44,6 @@ OVERRIDES = [
     "unet.learning_rate=0.01",
     "unet.network.depth=2",
     "unet.network.filters=4",
-    # exact comparisons: in half precision the float32 voxel size of a NIfTI file moves a probability by 1e-5
-    "segmenter.mixed_precision=false",
     "phantoms.luna_extra_nodules=0",
     "unet.sampling.nodule_share=0.8",
     "unet.sampling.hard_share=0.1",

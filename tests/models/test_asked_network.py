@@ -9,7 +9,7 @@ import pytest
 from nodules.models import unet
 from nodules.models.asked_network import AskedNetwork
 
-PARAMS = unet.UNetParams(filters=3, depth=2, normalisation="batch", residual=False)
+PARAMS = unet.UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False)
 SIZES = [(1, 32, 32), (3, 37, 45), (7, 32, 65), (4, 9, 5)]
 
 
@@ -45,7 +45,7 @@ def test_no_slices_no_answers(network):
 
 
 def test_deep_networks_fill_up_to_what_their_poolings_divide():
-    deep = unet.UNetParams(filters=1, depth=6, normalisation="none", residual=False)
+    deep = unet.UNetParams(filters=1, depth=6, stem_stride=1, normalisation="none", residual=False)
     assert AskedNetwork(unet.build(deep, channels=2), deep, batch_size=1)(images((1, 65, 3))).shape == (1, 65, 3)
 
 

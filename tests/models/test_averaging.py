@@ -32,7 +32,9 @@ def test_statistics_are_the_mean_over_the_first_batches(monkeypatch, count):
 
 
 def test_network_without_normalisation_is_left_alone():
-    model = unet.build(unet.UNetParams(filters=2, depth=1, normalisation="none", residual=False), channels=3)
+    model = unet.build(
+        unet.UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=3
+    )
     before = model.get_weights()
     settle_averages(model, batches(2))
     for ours, theirs in zip(model.get_weights(), before, strict=True):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import keras
 import numpy as np
@@ -24,8 +25,10 @@ def precision_is_put_back():
 
 
 def fresh_weights(seed: int) -> np.ndarray:
-    devices.prepare(seed, mixed_precision=False)
-    network = unet.build(unet.UNetParams(filters=2, depth=1, normalisation="none", residual=False), channels=1)
+    devices.prepare(seed, "float32")
+    network = unet.build(
+        unet.UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=1
+    )
     return np.concatenate([weight.ravel() for weight in network.get_weights()])
 
 
@@ -34,34 +37,16 @@ def test_seed_decides_the_weights():
     assert not np.array_equal(fresh_weights(3), fresh_weights(4))
 
 
-BFLOAT16 = "mixed_bfloat16" if keras.backend.backend() == "tensorflow" else "float32"
-
-
-@pytest.mark.parametrize(
-    ("wanted", "gpus", "flags", "policy"),
-    [
-        (True, 1, "fpu avx512_bf16", "mixed_float16"),
-        (True, 0, "fpu avx512_bf16 sse", BFLOAT16),
-        (True, 0, "amx_bf16", BFLOAT16),
-        (True, 0, "fpu avx512f sse", "float32"),
-        (True, 0, None, "float32"),  # no Linux
-        (False, 1, "avx512_bf16", "float32"),
-        (False, 0, "avx512_bf16", "float32"),
-    ],
-)
-def test_half_precision_only_where_it_pays(monkeypatch, tmp_path, wanted, gpus, flags, policy):
-    processor = tmp_path / "cpuinfo"
-    if flags is not None:
-        processor.write_text(f"model name\t: Any\nflags\t\t: {flags}\n")
-    monkeypatch.setattr(devices, "PROCESSOR", processor)
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_precision_is_the_named_one_whatever_the_machine(monkeypatch, gpus):
     monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
-    devices.prepare(1, mixed_precision=wanted)
-    assert keras.config.dtype_policy().name == policy
+    for precision in get_args(devices.Precision):
+        devices.prepare(1, precision)
+        assert keras.config.dtype_policy().name == precision
 
 
-def test_precision_is_put_back_even_after_an_error(monkeypatch):
-    monkeypatch.setattr(devices, "gpu_count", lambda: 1)
-    with pytest.raises(ZeroDivisionError), devices.precision(mixed_precision=True):
+def test_precision_is_put_back_even_after_an_error():
+    with pytest.raises(ZeroDivisionError), devices.computing_in("mixed_float16"):
         assert keras.layers.Dense(1).compute_dtype == "float16"
         1 / 0  # noqa: B018
     assert keras.config.dtype_policy().name == "float32"
@@ -84,7 +69,7 @@ def test_two_operations_share_the_cores_unless_told_otherwise(monkeypatch, gpus,
         monkeypatch.delenv("TF_NUM_INTRAOP_THREADS")
     monkeypatch.setattr(devices, "gpu_count", lambda: gpus)
     monkeypatch.setattr(devices.joblib, "cpu_count", lambda: cores)
-    devices.prepare(1, mixed_precision=False)
+    devices.prepare(1, "float32")
     assert os.environ.get("TF_NUM_INTRAOP_THREADS") == threads
 
 

@@ -13,10 +13,10 @@ from nodules.models import unet
 from nodules.models.segmenter import Segmenter, SegmenterParams, SegmenterSettings, combine, weights_to_start_from
 
 SETTINGS = SegmenterSettings(
-    network=unet.UNetParams(filters=3, depth=2, normalisation="batch", residual=False),
+    network=unet.UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False),
     lung_roi=LungRoiParams(spacing_mm=1.0, margin_mm=4.0, window_hu=(-1000.0, 400.0)),
     context=ContextParams(slices=3, distance_mm=2.0),
-    segmenter=SegmenterParams(flips=1, mixed_precision=False),
+    segmenter=SegmenterParams(flips=1, precision="float32"),
 )
 
 
@@ -83,7 +83,7 @@ def test_several_networks_are_averaged(segmenter, other):
 def test_flips_are_averaged(segmenter, flips, turned):
     """Each of the images with and without a mirror in x; with four of them in y as well. Then zeros fill the sides."""
     seen = region()
-    asked = Segmenter(segmenter.networks, replace(SETTINGS, segmenter=SegmenterParams(flips, mixed_precision=False)))
+    asked = Segmenter(segmenter.networks, replace(SETTINGS, segmenter=SegmenterParams(flips, precision="float32")))
     images, answers = padded_input(seen)[:, :37, :45], []
     for y in turned:
         for step in (1, -1):
@@ -101,7 +101,7 @@ def test_flips_answer_a_mirrored_scan_by_the_mirrored_map(segmenter):
         seen.lungs_zyx[:, :, ::-1],
         seen.visible_zyx[:, :, ::-1],
     )
-    asked = Segmenter(segmenter.networks, replace(SETTINGS, segmenter=SegmenterParams(flips=2, mixed_precision=False)))
+    asked = Segmenter(segmenter.networks, replace(SETTINGS, segmenter=SegmenterParams(flips=2, precision="float32")))
     np.testing.assert_allclose(asked.predict(mirrored)[:, :, ::-1], asked.predict(seen), atol=1.01 / 255)
     assert np.abs(segmenter.predict(mirrored)[:, :, ::-1] - segmenter.predict(seen)).max() > 1.01 / 255
 
@@ -142,7 +142,7 @@ def test_no_network_is_refused():
 
 
 def test_files_hold_all_that_decides_the_answer(segmenter, tmp_path):
-    settings = replace(SETTINGS, segmenter=SegmenterParams(flips=2, mixed_precision=False))
+    settings = replace(SETTINGS, segmenter=SegmenterParams(flips=2, precision="float32"))
     Segmenter(segmenter.networks, settings).save(tmp_path)
     read = Segmenter.load(tmp_path)
     assert read.settings == settings
@@ -173,12 +173,12 @@ def test_combined_folders_answer_the_mean_of_theirs(segmenter, other, tmp_path):
 
 def test_flips_can_be_set_when_combining(segmenter, tmp_path):
     segmenter.save(tmp_path / "a")
-    Segmenter(segmenter.networks, replace(SETTINGS, segmenter=SegmenterParams(flips=2, mixed_precision=False))).save(
+    Segmenter(segmenter.networks, replace(SETTINGS, segmenter=SegmenterParams(flips=2, precision="float32"))).save(
         tmp_path / "b"
     )
     assert combine([tmp_path / "a", tmp_path / "b"], flips=4).settings.segmenter.flips == 4
     with pytest.raises(
-        ValueError, match=r"b: segmenter is \{'flips': 2, 'mixed_precision': False\}, but \{'flips': 1, 'mixed_"
+        ValueError, match=r"b: segmenter is \{'flips': 2, 'precision': 'float32'\}, but \{'flips': 1, 'precision"
     ):
         combine([tmp_path / "a", tmp_path / "b"])
 

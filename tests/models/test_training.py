@@ -166,7 +166,9 @@ def test_learning_rate_rises_before_it_falls(tmp_path):
 
 def test_training_starts_from_given_weights(tmp_path):
     """Steps too small to change anything."""
-    numb = replace(PARAMS, epochs=1, learning_rate=1e-12, network=UNetParams(2, 1, "none", residual=False))
+    numb = replace(
+        PARAMS, epochs=1, learning_rate=1e-12, network=UNetParams(2, 1, "none", stem_stride=1, residual=False)
+    )
     earlier = training.compiled(1, numb).get_weights()
     started = [weight + 0.25 for weight in earlier]
     network, _ = train(sampler(), sampler(), 1, numb, seed=SEED, work=tmp_path, start_from=started)
@@ -207,7 +209,13 @@ def test_work_folder_holds_one_epoch_and_the_best(straight):
 
 def test_patience_ends_it(tmp_path):
     """Steps too small to change anything: no epoch is better than the first."""
-    numb = replace(PARAMS, epochs=9, patience=2, learning_rate=1e-12, network=UNetParams(2, 1, "none", residual=False))
+    numb = replace(
+        PARAMS,
+        epochs=9,
+        patience=2,
+        learning_rate=1e-12,
+        network=UNetParams(2, 1, "none", stem_stride=1, residual=False),
+    )
     assert len(run(tmp_path, numb)[1]) == 1 + 2
     assert len(run(tmp_path, numb)[1]) == 1 + 2  # nor does a second call go on
 

@@ -35,7 +35,7 @@ class AskedNetwork:
     def __init__(self, network: keras.Model, params: unet.UNetParams, batch_size: int = 8) -> None:
         self.batch_size = batch_size
         self._folded = fold(network, params)
-        self._step_px = max(2**params.depth, COARSE_PX)
+        self._step_px = max(params.side_multiple_px, COARSE_PX)
         self._by_sides: dict[tuple[int, ...], keras.Model] = {}
         self._building = threading.Lock()
         # On JAX, Keras lends the weights to each call and takes them back after it.

@@ -6,8 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import joblib
 import keras
@@ -15,14 +14,14 @@ import keras
 MAX_FEEDING_THREADS = 16
 AT_A_TIME = 2  # operations, or calls of a network, that a processor without a GPU computes side by side
 
-PROCESSOR = Path("/proc/cpuinfo")  # Linux
-BFLOAT16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+"""Keras' names for the precision to compute in; mixed: weights stay in float32, all else is in half precision."""
 
 
-def prepare(seed: int, mixed_precision: bool) -> None:
-    """Seed everything, ask for deterministic kernels, and choose the precision (`policy`)."""
+def prepare(seed: int, precision: Precision) -> None:
+    """Seed everything, ask for deterministic kernels, and set the precision of networks that are built from now on."""
     keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(policy(mixed_precision))
+    keras.config.set_dtype_policy(precision)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -42,33 +41,15 @@ def _share_cores() -> None:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, int(joblib.cpu_count()) // AT_A_TIME)))
 
 
-def policy(mixed_precision: bool) -> str:
-    """Keras' name for the precision to compute in.
-
-    Mixed precision keeps weights in float32 and computes in float16 on a GPU, and in bfloat16 on a processor with
-    instructions for it, which halve the time of convolutions there (TensorFlow's oneDNN kernels). On any other it would
-    only be slower, so float32 it is.
-    """
-    if mixed_precision and gpu_count():
-        return "mixed_float16"
-    if mixed_precision and keras.backend.backend() == "tensorflow" and _multiplies_bfloat16():
-        return "mixed_bfloat16"
-    return "float32"
-
-
 @contextlib.contextmanager
-def precision(mixed_precision: bool) -> Iterator[None]:
-    """Networks that are built inside compute in the precision of `policy`."""
+def computing_in(precision: Precision) -> Iterator[None]:
+    """Networks that are built inside compute in this precision."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy(mixed_precision))
+    keras.config.set_dtype_policy(precision)
     try:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _multiplies_bfloat16() -> bool:
-    return PROCESSOR.exists() and not BFLOAT16_INSTRUCTIONS.isdisjoint(PROCESSOR.read_text().split())
 
 
 def share_gpus() -> None:

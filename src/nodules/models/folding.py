@@ -44,7 +44,7 @@ def fold(network: keras.Model, params: unet.UNetParams) -> keras.Model:
         norm = norms.get(name.replace("_conv", "_norm"))
         if norm is not None:
             kernel, *bias = _normalised(kernel, norm)
-        if isinstance(layer, keras.layers.Conv2DTranspose):
+        if layer.name.endswith("_below"):
             layer.set_weights([_over_repeated(kernel[:, :, : layer.kernel.shape[-1]])])
         else:  # of an image below and a skip connection it sees the second
             layer.set_weights([kernel[:, :, -layer.kernel.shape[2] :], *bias])

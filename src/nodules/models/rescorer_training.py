@@ -72,7 +72,7 @@ def train(
     history : DataFrame
         One row an epoch: epoch, loss (cross-entropy on varied cubes, half of them nodules), accuracy.
     """
-    devices.prepare(seed, mixed_precision=False)  # too small to gain by it
+    devices.prepare(seed, "float32")
     with devices.training_scope():
         model = _compiled(params)
     show_shapes(model, sampler.batch(np.random.default_rng(seed), params.batch_size))

@@ -32,13 +32,12 @@ class SegmenterParams:
     flips : {1, 2, 4}
         How often every slice is shown, and the answers averaged: as it is; mirrored left-right too; mirrored in both
         directions too. The time grows in the same proportion.
-    mixed_precision : bool
-        Whether to compute in half precision where that is faster (`devices.policy`). It moves a probability by a
-        hundredth or so.
+    precision : {"float32", "mixed_float16", "mixed_bfloat16"}
+        What the networks compute in, whatever the machine, so that the machine does not decide what is found.
     """
 
     flips: Literal[1, 2, 4]
-    mixed_precision: bool
+    precision: devices.Precision
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Segmenter:
         if not networks:
             raise ValueError("a segmenter needs at least one network, got none")
         self.networks = list(networks)
-        with devices.precision(settings.segmenter.mixed_precision):
+        with devices.computing_in(settings.segmenter.precision):
             self._asked = [AskedNetwork(network, settings.network, batch_size) for network in self.networks]
         self.settings = settings
         self.batch_size = batch_size

@@ -48,8 +48,8 @@ class TrainingParams:
         Patches of the validation scans, the same in every epoch.
     mining_epochs : list of int
         Epochs after which the false positives in the training slices are looked up, to be shown more often.
-    mixed_precision : bool
-        Whether to compute in half precision where that is faster (`devices.policy`).
+    precision : {"float32", "mixed_float16", "mixed_bfloat16"}
+        What training computes in, whatever the machine, so that the machine does not decide which network is made.
     start_from : str or None
         Folder of an earlier segmenter of the same network and context, whose weights training starts from instead of
         random ones.
@@ -66,7 +66,7 @@ class TrainingParams:
     focal_gamma: Annotated[float, Ge(0)]
     validation_patches: Annotated[int, Gt(0)]
     mining_epochs: list[int]
-    mixed_precision: bool
+    precision: devices.Precision
     start_from: str | None
     network: unet.UNetParams
     sampling: SamplingParams
@@ -108,7 +108,7 @@ def train(
     history : DataFrame
         One row an epoch: epoch, loss, dice, val_loss and val_dice where there is a validation set, learning_rate.
     """
-    devices.prepare(seed, params.mixed_precision)
+    devices.prepare(seed, params.precision)
     with devices.training_scope():
         model = compiled(channels, params)
     history = _resume(model, work)

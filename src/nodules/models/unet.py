@@ -26,6 +26,10 @@ class UNetParams:
         Filters of the first level; every level below has twice as many. The tutorial's is 32.
     depth : int
         Number of poolings. The tutorial's is 4.
+    stem_stride : {1, 2}
+        With 2, a strided convolution brings the image to half its size before the first level, and a transposed one
+        brings the answer back: a pixel of the first level sees four of the image and answers for them. That level, the
+        dearest, then costs a quarter. The tutorial's is 1.
     normalisation : {"none", "batch"}
         After each convolution. The tutorial has none. There is no group normalisation: it takes its statistics from
         the whole image, so that a slice would be answered otherwise than the patches the network was trained on.
@@ -36,14 +40,20 @@ class UNetParams:
 
     filters: Annotated[int, Gt(0)]
     depth: Annotated[int, Ge(1)]
+    stem_stride: Literal[1, 2]
     normalisation: Literal["none", "batch"]
     residual: bool
+
+    @property
+    def side_multiple_px(self) -> int:
+        """What the sides of an image must be a multiple of."""
+        return int(self.stem_stride * 2**self.depth)
 
 
 def build(params: UNetParams, channels: int, *, upsampling: bool = True) -> keras.Model:
     """Uncompiled network (N, Y, X, channels) -> (N, Y, X, 1) float32 probability.
 
-    Y and X may be any multiple of 2 ** depth.
+    Y and X may be any multiple of `UNetParams.side_multiple_px`.
 
     Parameters
     ----------
@@ -54,7 +64,7 @@ def build(params: UNetParams, channels: int, *, upsampling: bool = True) -> kera
         convolution over one is a transposed convolution over the image below. Not with `residual`.
     """
     image = keras.Input((None, None, channels), name="image")
-    x, skips = image, []
+    x, skips = _stem(image, params), []
     for level in range(params.depth):
         x = _two_convolutions(x, params.filters * 2**level, params, f"down{level}")
         skips.append(x)
@@ -68,16 +78,28 @@ def build(params: UNetParams, channels: int, *, upsampling: bool = True) -> kera
         else:
             x, below = skips[level], x
         x = _two_convolutions(x, params.filters * 2**level, params, f"up{level}", below)
-    # float32 whatever the precision of the rest: in float16 the loss of a rare class underflows
-    nodule = layers.Conv2D(
-        1,
-        1,
-        activation="sigmoid",
-        bias_initializer=keras.initializers.Constant(OUTPUT_BIAS),
-        dtype="float32",
-        name="nodule",
-    )(x)
-    return keras.Model(image, nodule, name="unet")
+    return keras.Model(image, _answer(x, params.stem_stride), name="unet")
+
+
+def _stem(image: Any, params: UNetParams) -> Any:
+    """The image as the first level takes it."""
+    if params.stem_stride == 1:
+        return image
+    x = _convolution(image, params.filters, 2 * params.stem_stride, params, "stem", params.stem_stride)
+    return layers.ReLU(name="stem_relu")(x)
+
+
+def _answer(x: Any, stem_stride: int) -> Any:
+    """Probability of every pixel of the image, from the first level."""
+    settings: dict[str, Any] = {
+        "activation": "sigmoid",
+        "bias_initializer": keras.initializers.Constant(OUTPUT_BIAS),
+        "dtype": "float32",  # whatever the precision of the rest: in float16 the loss of a rare class underflows
+        "name": "nodule",
+    }
+    if stem_stride == 1:
+        return layers.Conv2D(1, 1, **settings)(x)
+    return layers.Conv2DTranspose(1, stem_stride, stem_stride, **settings)(x)
 
 
 def _two_convolutions(x: Any, filters: int, params: UNetParams, name: str, below: Any = None) -> Any:
@@ -94,11 +116,12 @@ def _two_convolutions(x: Any, filters: int, params: UNetParams, name: str, below
     return layers.ReLU(name=f"{name}_b_relu")(x)
 
 
-def _convolution(x: Any, filters: int, side: int, params: UNetParams, name: str) -> Any:
+def _convolution(x: Any, filters: int, side: int, params: UNetParams, name: str, stride: int = 1) -> Any:
     normalise = params.normalisation == "batch"
     x = layers.Conv2D(
         filters,
         side,
+        stride,
         padding="same",
         use_bias=not normalise,
         kernel_initializer="he_normal",

@@ -58,7 +58,7 @@ def train(
     _check("training", images, masks, required=True)
     on_training_loss = params.defects.selected_on_training_loss
     _check("validation", validation_images, validation_masks, required=not on_training_loss)
-    devices.prepare(seed, mixed_precision=False)
+    devices.prepare(seed, "float32")
     scale = pooled([scale_of(np.asarray(image, dtype=np.float64)) for image in images])
     mean, deviation = scale.mean, scale.deviation or 1.0
     model = _compiled(images.shape[1], params)
