@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 from filelock import FileLock
 
+import nodules.models  # noqa: F401 - sets the user's keras.json aside, before a test imports Keras
 import tiny_project
 from tiny_project import TinyProject
 
