@@ -1,11 +1,28 @@
 # `make help` lists what can be made.
-PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 BIN := .venv/bin
+PYTHONS := 3.11 3.12 3.13
+VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+USABLE := -c 'import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())'
+
+# The environment keeps its Python; a new one takes the first that works: a command of that name alone may be a shim.
+ifndef PYTHON
+PYTHON := $(shell for python in $(BIN)/python $(PYTHONS:%=python%) python3; do \
+	$$python $(USABLE) 2>/dev/null && echo $$python && break; done || echo python3)
+endif
+
+# An environment of another Python is replaced, never built over.
+ifneq ($(shell $(PYTHON) $(VERSION) 2>/dev/null),$(shell $(BIN)/python $(VERSION) 2>/dev/null))
+REPLACED := replaced
+endif
+
+OUTER_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
+
+# The fewest versions of a package: every Python gets the same ones, and from them the same results.
+LOCK := uv pip compile pyproject.toml --universal --python-version $(firstword $(PYTHONS)) --fork-strategy fewest --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test ablation docs env lock params serve serve-check ui clean
+.PHONY: help repro test ablation docs env lock params serve serve-check ui clean replaced
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,9 +70,11 @@ clean: ## remove the environment and all unfinished work; results and the DVC ca
 
 # LOCKFILE=requirements-gpu.lock adds CUDA.
 LOCKFILE ?= requirements.lock
-.venv/ready: $(LOCKFILE) pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is needed, got %d.%d; name it: make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
-	$(PYTHON) -m venv .venv
+.venv/ready: export PATH := $(OUTER_PATH)
+.venv/ready: $(LOCKFILE) pyproject.toml $(REPLACED)
+	@$(PYTHON) $(USABLE) || { echo "Python $(firstword $(PYTHONS)) to $(lastword $(PYTHONS)) is needed, with ensurepip (Debian: python3-venv); \
+	found: $(PYTHON), $$($(PYTHON) --version 2>&1 | head -n 1); name another: make PYTHON=/path/to/python$(lastword $(PYTHONS))" >&2; exit 1; }
+	$(PYTHON) -m venv $(if $(REPLACED),--clear) .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKFILE)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
