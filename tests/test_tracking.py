@@ -74,6 +74,20 @@ def test_uri_is_the_projects_sqlite_file_from_any_folder_within(project, monkeyp
     assert tracking.tracking_uri() == f"sqlite:///{project}/mlflow.db"
 
 
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql+psycopg://me:sec@ret@host/runs", "postgresql+psycopg://***@host/runs"),
+        ("https://token@host:5000", "https://***@host:5000"),
+        ("https://host:5000/user@home", "https://host:5000/user@home"),
+        ("sqlite:////data/user@home/mlflow.db", "sqlite:////data/user@home/mlflow.db"),
+    ],
+)
+def test_user_and_password_of_the_store_are_not_shown(monkeypatch, uri, shown):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert tracking.shown_uri() == shown
+
+
 def test_uri_without_a_project_is_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert tracking.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
@@ -371,3 +385,13 @@ def test_absent_server_is_told_at_once(monkeypatch):
     ):
         pass
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+
+def test_absent_server_is_told_without_the_password_that_its_address_holds(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    with (
+        pytest.raises(tracking.TrackingError, match=r"does not answer at http://\*\*\*@127\.0\.0\.1:9 ") as caught,
+        tracking.stage_run("a", {}),
+    ):
+        pass
+    assert "secret" not in str(caught.value)

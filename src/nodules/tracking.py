@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["StageRun", "TrackingError", "stage_run", "tracking_uri"]
+__all__ = ["StageRun", "TrackingError", "shown_uri", "stage_run", "tracking_uri"]
 
 EXPERIMENT = "lung-cancer"
 PROCESS_TAG = "process"
@@ -39,6 +40,11 @@ def tracking_uri() -> str:
     Two processes must not create the SQLite file at the same time; DVC runs stages one after another.
     """
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{provenance.project_root() / 'mlflow.db'}"
+
+
+def shown_uri() -> str:
+    """Return the tracking URI as people may see it: without the user and the password that it may hold."""
+    return _without_user(tracking_uri())
 
 
 def experiment_name() -> str:
@@ -101,14 +107,14 @@ def answering_store() -> Iterator[MlflowClient]:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    uri = tracking_uri()
     try:
         with _impatient():
-            yield MlflowClient(uri)
+            yield MlflowClient(tracking_uri())
     except (MlflowException, OSError) as error:
+        reason = _without_user(str(error).splitlines()[0])
         raise TrackingError(
-            f"MLflow does not answer at {uri} ({str(error).splitlines()[0]}). Start that server, or point "
-            "MLFLOW_TRACKING_URI elsewhere, or unset it to use the project's own mlflow.db"
+            f"MLflow does not answer at {shown_uri()} ({reason}). Start that server, or point MLFLOW_TRACKING_URI "
+            "elsewhere, or unset it to use the project's own mlflow.db"
         ) from error
 
 
@@ -123,6 +129,10 @@ def _impatient() -> Iterator[None]:
     finally:
         for variable in added:
             del os.environ[variable]
+
+
+def _without_user(text: str) -> str:
+    return re.sub(r"://[^/\s]*@", "://***@", text)
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:

@@ -69,7 +69,8 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
     -------
     dict
         JSON-serialisable: `chosen` model, its `threshold`, figures of merit of all models under `validation` (and
-        `holdout`), each with its 95 % interval as `_low` and `_high`, and where the files are.
+        `holdout`), each with its 95 % interval as `_low` and `_high`, where the files are, and which run of MLflow
+        holds them.
 
     Raises
     ------
@@ -95,7 +96,8 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
         model = fitted.classifiers[fitted.chosen]
         written = _write(output, patients, validated, judged, model, importance)
         _log(stage, settings, patients, validated, judged, model, importance, output)
-        return answer | {"output": str(output), "files": written}
+        run = {"id": stage.run_id, "experiment": tracking.experiment_name(), "store": tracking.shown_uri()}
+        return answer | {"output": str(output), "files": written, "mlflow": run}
 
 
 def summary(answer: dict[str, Any]) -> Iterator[str]:
@@ -115,6 +117,8 @@ def summary(answer: dict[str, Any]) -> Iterator[str]:
     if answer["unlabelled"]:
         yield f"{answer['unlabelled']} patients without a label in LABELS: {answer['files'][SUBMISSION]}"
     yield f"tables, pictures, model, and the page to read: {answer['files'][PAGE]}"
+    run = answer["mlflow"]
+    yield f"run {run['id']} of experiment {run['experiment']} in MLflow: {run['store']}"
 
 
 def _rows(title: str, models: dict[str, dict[str, float]], marked: str) -> Iterator[str]:
