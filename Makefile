@@ -62,8 +62,9 @@ lock: .venv/ready ## renew requirements.lock and requirements-gpu.lock from pypr
 	$(LOCK) --group dev --extra docs -o requirements.lock
 	$(LOCK) --group dev --extra docs --extra gpu -o requirements-gpu.lock
 
-params: .venv/ready ## compose params.yaml from conf/
+params: .venv/ready ## compose params.yaml from conf/, for the project and for the package
 	python -c "from dvc.utils.hydra import compose_and_dump as c; c('params.yaml', '$(CURDIR)/conf', None, 'config', '$(CURDIR)', [])"
+	cp params.yaml src/nodules/default_params.yaml
 
 clean: ## remove the environment and all unfinished work; results and the DVC cache stay
 	rm -rf .venv .work

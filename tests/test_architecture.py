@@ -8,7 +8,17 @@ from code_graph import imports, modules
 
 FLOORS = {"imaging": 0, "scans": 1, "models": 2, "evaluation": 2, "serving": 3, "stages": 4, "cli": 5}
 # What any floor above the arrays may use, and which itself uses none of them.
-BESIDE = {"params", "parallel", "progress", "waiting_scans", "tracking", "tracked_run", "tracked_results", "provenance"}
+BESIDE = {
+    "defaults",
+    "parallel",
+    "params",
+    "progress",
+    "provenance",
+    "tracked_results",
+    "tracked_run",
+    "tracking",
+    "waiting_scans",
+}
 TRACKING = {"nodules.tracking", "nodules.tracked_run", "nodules.tracked_results", "nodules.provenance"}
 CONFINED = {
     "SimpleITK": ("nodules.scans",),

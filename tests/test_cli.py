@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dicom_files import PATIENT_NAME, SERIES_UID, write_series, zip_folder
+from nodules import defaults
 from nodules.cli import main
 from nodules.imaging.lung_roi import LungRoiParams
 from nodules.imaging.slice_context import ContextParams
@@ -27,6 +28,14 @@ OUTPUTS = {"report.json", "nodules.csv", "nodules.nii.gz", "lungs.nii.gz", "over
 
 def nodules(*words: str | Path) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory, monkeypatch) -> Path:
+    """An empty folder, which is the current one: no command needs to be run in the project's."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +199,18 @@ def test_missing_model_is_refused(scans, tmp_path):
     assert result.exit_code == 1
     assert "nowhere: no packaged model" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_model_of_the_checkout_is_taken_and_said(scans, model, tmp_path, elsewhere, monkeypatch):
+    (tmp_path / "checkout" / "models").mkdir(parents=True)
+    (tmp_path / "checkout" / "dvc.yaml").touch()
+    (tmp_path / "checkout" / "models" / "diagnosis").symlink_to(model)
+    monkeypatch.setattr(defaults, "CHECKOUT", tmp_path / "checkout")
+    named = predict(scans[".mha"], tmp_path / "named", model)
+    result = nodules("predict", scans[".mha"], "-o", "out", "--json")
+    assert json.loads(result.stdout) == named
+    assert f"model: {tmp_path}/checkout/models/diagnosis\n" in result.stderr
+    assert [file.name for file in elsewhere.iterdir()] == ["out"]
 
 
 def test_lungs(tiny_pipeline, scans, volume, tmp_path):

@@ -78,8 +78,9 @@ def test_every_stage_module_is_a_stage() -> None:
     assert runnable == {module_of(stage) for stage in STAGES}
 
 
-def test_params_yaml_is_the_composed_default(tmp_path: Path) -> None:
-    assert (PROJECT / "params.yaml").read_text() == composed(tmp_path).read_text(), "run `make params`"
+@pytest.mark.parametrize("file", ["params.yaml", "src/nodules/default_params.yaml"])
+def test_params_are_the_composed_default(tmp_path: Path, file: str) -> None:
+    assert (PROJECT / file).read_bytes() == composed(tmp_path).read_bytes(), "run `make params`"
 
 
 @pytest.mark.parametrize("method", ["millimetre", "tutorial", "tutorial_as_published"])

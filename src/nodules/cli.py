@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from nodules import params
+from nodules import defaults, params
 from nodules.imaging.lung_mask import LungMaskParams, LungSegmentation, find_lungs
 from nodules.scans.reading import Reading, ReadingParams
 from nodules.scans.scan import read_scan
@@ -20,12 +20,12 @@ from nodules.scans.scan_error import ScanError
 from nodules.scans.verdict import Verdict, judge, refusal
 from nodules.scans.volume_files.writer import write_volume
 
-SCAN = click.argument("scan", type=click.Path(path_type=Path))
+PATH = click.Path(path_type=Path)
+SCAN = click.argument("scan", type=PATH)
 SERIES = click.option("--series", "series_uid", help="UID of the DICOM series to read; else the one with most slices.")
 PARAMS = click.option(
-    "--params", "params_file", type=click.Path(path_type=Path), default="params.yaml", show_default=True
+    "--params", "params_file", type=PATH, help="Parameter file; default params.yaml here, else the package's own."
 )
-MODEL = Path("models/diagnosis")
 
 
 @click.group()
@@ -41,7 +41,7 @@ def main() -> None:
 @SERIES
 @PARAMS
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON, and nothing else.")
-def check(scan: Path, series_uid: str | None, params_file: Path, as_json: bool) -> None:
+def check(scan: Path, series_uid: str | None, params_file: Path | None, as_json: bool) -> None:
     """Say what SCAN is, what must be repaired to read it, and whether it can be used.
 
     The exit status is 0 for the verdicts ok and usable, 1 for unusable.
@@ -57,13 +57,11 @@ def check(scan: Path, series_uid: str | None, params_file: Path, as_json: bool) 
 
 @main.command()
 @SCAN
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Label map: .nii.gz, .mha or .nrrd."
-)
-@click.option("--picture", type=click.Path(path_type=Path), help="PNG of the contours.")
+@click.option("-o", "--output", type=PATH, required=True, help="Label map: .nii.gz, .mha or .nrrd.")
+@click.option("--picture", type=PATH, help="PNG of the contours.")
 @SERIES
 @PARAMS
-def lungs(scan: Path, output: Path, picture: Path | None, series_uid: str | None, params_file: Path) -> None:
+def lungs(scan: Path, output: Path, picture: Path | None, series_uid: str | None, params_file: Path | None) -> None:
     """Segment the lungs of SCAN: 1 right lung, 2 left lung, on the scan's own grid."""
     from nodules.imaging.lung_mask import lung_measures
     from nodules.imaging.overlay import lung_contours, save_figure
@@ -84,21 +82,18 @@ def lungs(scan: Path, output: Path, picture: Path | None, series_uid: str | None
 
 @main.command()
 @SCAN
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
-@click.option("--model", type=click.Path(path_type=Path), default=MODEL, show_default=True, help="Packaged model.")
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for the results.")
+@click.option("--model", type=PATH, help="Packaged model; default models/diagnosis here, else in the checkout.")
 @SERIES
 @click.option("--json", "as_json", is_flag=True, help="Print the report, and nothing else.")
-def predict(scan: Path, output: Path, model: Path, series_uid: str | None, as_json: bool) -> None:
+def predict(scan: Path, output: Path, model: Path | None, series_uid: str | None, as_json: bool) -> None:
     """Write report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png for SCAN."""
-    from nodules.serving.packaging import chain_folder
-
-    if not chain_folder(model).is_dir():
-        raise click.ClickException(f"{model}: no packaged model; run `make repro` or name one with --model")
+    chain = _chain(model)
 
     from nodules.models.diagnosis import Diagnoser
     from nodules.serving.report import refused, report, write_report
 
-    diagnoser = Diagnoser.load(chain_folder(model))
+    diagnoser = Diagnoser.load(chain)
     try:
         read = read_scan(scan, diagnoser.reading, series_uid)
     except ScanError as error:
@@ -116,10 +111,10 @@ def predict(scan: Path, output: Path, model: Path, series_uid: str | None, as_js
 
 
 @main.command()
-@click.argument("submission", type=click.Path(path_type=Path))
-@click.option("--annotations", type=click.Path(path_type=Path), required=True, help="LUNA16's annotations.csv.")
-@click.option("--excluded", type=click.Path(path_type=Path), help="LUNA16's annotations_excluded.csv.")
-@click.option("--seriesuids", type=click.Path(path_type=Path), help="The scans, one UID a line; else those named.")
+@click.argument("submission", type=PATH)
+@click.option("--annotations", type=PATH, required=True, help="LUNA16's annotations.csv.")
+@click.option("--excluded", type=PATH, help="LUNA16's annotations_excluded.csv.")
+@click.option("--seriesuids", type=PATH, help="The scans, one UID a line; else those named.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and nothing else.")
 def froc(submission: Path, annotations: Path, excluded: Path | None, seriesuids: Path | None, as_json: bool) -> None:
     """Judge SUBMISSION (seriesuid, coordX, coordY, coordZ, probability) by LUNA16's rule: FROC and CPM."""
@@ -148,9 +143,9 @@ def froc(submission: Path, annotations: Path, excluded: Path | None, seriesuids:
 
 
 @main.command()
-@click.argument("features", type=click.Path(path_type=Path))
-@click.argument("labels", type=click.Path(path_type=Path))
-@click.option("--holdout", type=click.Path(path_type=Path), help="Labels of patients that take no part in anything.")
+@click.argument("features", type=PATH)
+@click.argument("labels", type=PATH)
+@click.option("--holdout", type=PATH, help="Labels of patients that take no part in anything.")
 @click.option(
     "--trials",
     type=click.IntRange(min=0),
@@ -158,7 +153,7 @@ def froc(submission: Path, annotations: Path, excluded: Path | None, seriesuids:
     show_default=True,
     help="Settings of XGBoost to try by Optuna, anew in each fold; 0 takes those of the parameter file.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder to write; default classify-FEATURES.")
+@click.option("-o", "--output", type=PATH, help="Folder to write; default classify-FEATURES.")
 @PARAMS
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as one JSON object, and nothing else.")
 def classify(
@@ -167,7 +162,7 @@ def classify(
     holdout: Path | None,
     trials: int,
     output: Path | None,
-    params_file: Path,
+    params_file: Path | None,
     as_json: bool,
 ) -> None:
     """Choose, fit and judge classifiers of cancer on any table.
@@ -182,8 +177,9 @@ def classify(
     folder = output or Path(f"classify-{features.name.split('.')[0]}")
     if not as_json:
         click.echo(f"results go to {folder}", err=True)
+    with _errors_in_words():
+        settings = classify_table.Settings.load(_params_file(params_file), trials)
     try:
-        settings = classify_table.Settings.load(params_file, trials)
         answer = classify_table.classify(features, labels, holdout, settings, folder)
     except (ValueError, TrackingError) as error:  # each says what was wanted of the tables
         raise click.ClickException(str(error)) from error
@@ -192,7 +188,7 @@ def classify(
 
 @main.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to make.")
+@click.option("-o", "--output", type=PATH, required=True, help="Folder to make.")
 @click.option("--flips", type=click.Choice(["1", "2", "4"]), help="In place of the folders' own segmenter.flips.")
 def ensemble(folders: tuple[Path, ...], output: Path, flips: str | None) -> None:
     """Join the segmenters in FOLDERS into one that averages their answers.
@@ -217,27 +213,61 @@ def ensemble(folders: tuple[Path, ...], output: Path, flips: str | None) -> None
 @main.command()
 def summary() -> None:
     """Key numbers of the last run, the registered model, and what to open next; to be run in the project's folder."""
+    if not Path("dvc.yaml").is_file():
+        raise click.ClickException(f"{Path.cwd()} holds no dvc.yaml; run `nodules summary` in the project's folder")
+
     from nodules.stages import closing_table
 
     click.echo("\n".join(closing_table.lines()))
 
 
 def _read_with_lungs(
-    scan: Path, series_uid: str | None, params_file: Path
+    scan: Path, series_uid: str | None, params_file: Path | None
 ) -> tuple[Reading, LungSegmentation, Verdict]:
-    reading = params.load("reading", ReadingParams, params_file)
-    lung_mask = params.load("lung_mask", LungMaskParams, params_file)
+    file = _params_file(params_file)
+    reading = params.load("reading", ReadingParams, file)
+    lung_mask = params.load("lung_mask", LungMaskParams, file)
     read = read_scan(scan, reading, series_uid)
     found = find_lungs(read.volume, lung_mask)
     return read, found, judge(read, reading, found.quality.findings)
+
+
+def _params_file(named: Path | None) -> Path:
+    """The file that was named, else the default; which one that is, is said."""
+    if named is None:
+        file, words = defaults.parameter_file()
+        click.echo(f"parameters: {words}", err=True)
+        return file
+    if not named.is_file():
+        raise params.ParamsError(f"{named.absolute()}: no such file")
+    return named
+
+
+def _chain(named: Path | None) -> Path:
+    """The chain of the model that was named, else of the default one; which one that is, is said."""
+    from nodules.serving.packaging import chain_folder
+
+    places = [named.absolute()] if named else defaults.model_folders()
+    model = next((place for place in places if chain_folder(place).is_dir()), None)
+    if model is None:
+        raise click.ClickException(
+            f"{', '.join(map(str, places))}: no packaged model; name one with --model, "
+            "or make one by `make repro` in the project's folder"
+        )
+    if named is None:
+        click.echo(f"model: {model}", err=True)
+    return chain_folder(model)
 
 
 @contextmanager
 def _errors_in_words() -> Iterator[None]:
     try:
         yield
-    except (ScanError, params.ParamsError) as error:
+    except ScanError as error:
         raise click.ClickException(str(error)) from error
+    except params.ParamsError as error:
+        remedy = f"Name another file with --params; the package's defaults are in {defaults.PACKAGED_PARAMS}"
+        raise click.ClickException(f"{error}\n{remedy}") from error
 
 
 def _say_reasons(verdict: Verdict) -> None:

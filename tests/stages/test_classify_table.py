@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from mlflow import MlflowClient
 
 from feature_tables import patients, write_quick_params
+from nodules import defaults
 from nodules.cli import main
 from nodules.models import classifier, classifier_files
 from nodules.models.classifier_params import LEARNED, MODEL_NAMES
@@ -130,8 +133,6 @@ def test_page_names_the_holdout_and_holds_its_pictures(case):
 
 
 def test_run_is_logged(case):
-    from mlflow import MlflowClient
-
     client = MlflowClient(f"sqlite:///{case.folder / 'runs.db'}")
     (experiment,) = [found for found in client.search_experiments() if found.name == "lung-cancer"]
     runs = client.search_runs([experiment.experiment_id])
@@ -160,6 +161,23 @@ def test_same_numbers_again_and_without_a_holdout(case):
     assert answer["threshold"] == case.answer["threshold"]
 
 
+def test_in_an_empty_folder(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(defaults, "PACKAGED_PARAMS", case.folder / "params.yaml")  # the shipped ones take minutes
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")
+    monkeypatch.setenv("NODULES_JOBS", "1")
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_RUN_ID", "DVC_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
+    tables = [str(case.folder / name) for name in ("features.csv.gz", "labels.csv")]
+    result = CliRunner().invoke(main, ["classify", *tables])
+    assert result.exit_code == 0, result.output
+    assert "parameters: the package's defaults" in result.stderr
+    assert {file.name for file in tmp_path.iterdir()} == {"classify-features", "mlflow.db", "mlruns"}
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    said = re.search(rf"^run (\w+) of experiment lung-cancer in MLflow: {store}$", result.stdout, re.MULTILINE)
+    assert MlflowClient(store).get_run(said[1]).info.run_name == "classify"
+
+
 # --- what is refused ---
 
 
@@ -185,6 +203,14 @@ def test_holdout_that_was_learned_from_is_refused(folder):
 def test_other_ids_are_refused(folder):
     (folder / "labels.csv").write_text("id,cancer\nx,1\ny,0\n")
     assert "no patient of features.csv.gz has a label in labels.csv" in refused(folder)
+
+
+def test_params_of_another_project_are_refused(folder):
+    (folder / "params.yaml").write_text("classifier: {model: svm}")
+    result = in_folder(folder, ["classify", "features.csv.gz", "labels.csv"])
+    assert result.exit_code == 1
+    assert "params.yaml: classifier.model: unknown key" in result.stderr
+    assert str(defaults.PACKAGED_PARAMS) in result.stderr
 
 
 def test_one_class_is_refused(folder):
