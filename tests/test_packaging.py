@@ -1,10 +1,16 @@
-"""What `pip` makes of the project: the files of the wheel."""
+"""What `pip` makes of the project: the files of the wheel, and the extras that errors and pages name."""
 
 from __future__ import annotations
 
+import re
+import tomllib
+
+import pytest
 from setuptools.dist import Distribution
 
 from code_graph import PROJECT
+
+METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 
 
 def test_the_wheel_holds_the_default_parameters(monkeypatch):
@@ -15,3 +21,11 @@ def test_the_wheel_holds_the_default_parameters(monkeypatch):
     builder.ensure_finalized()
     files = {package: names for package, _, _, names in builder.data_files}
     assert files["nodules"] == ["default_params.yaml"]
+
+
+@pytest.mark.parametrize(("extra", "package"), [("cluster", "distributed"), ("rdb", "psycopg-binary")])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-gpu.lock"])
+def test_the_locked_environment_holds_what_an_extra_adds(extra, package, lock):
+    (requirement,) = METADATA["project"]["optional-dependencies"][extra]
+    assert requirement in METADATA["dependency-groups"]["dev"]
+    assert re.search(rf"^{package}==", (PROJECT / lock).read_text(), re.MULTILINE)

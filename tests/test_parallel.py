@@ -398,5 +398,5 @@ def test_killed_dask_worker_is_told(scans, monkeypatch):
 def test_missing_distributed_is_told(scans, monkeypatch):
     monkeypatch.setenv("NODULES_DASK", "tcp://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ImportError, match=r"pip install 'nodules\[cluster\]'"):
+    with pytest.raises(ImportError, match=r"`make env`.*pip install -e '\.\[cluster\]'"):
         run(scans)

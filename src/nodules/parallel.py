@@ -182,7 +182,8 @@ def _on_dask(calls: Sequence[tuple[Any, ...]], address: str) -> Iterator[Failure
         from distributed import Client, KilledWorker, as_completed
     except ImportError as error:
         raise ImportError(
-            "NODULES_DASK is set, but distributed is not installed: pip install 'nodules[cluster]'"
+            "NODULES_DASK is set, but distributed is not installed; use the environment of `make env`, which holds it, "
+            "or run `pip install -e '.[cluster]'` in the project's folder"
         ) from error
     try:
         client = Client(address, timeout="10s")

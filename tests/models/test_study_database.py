@@ -95,7 +95,7 @@ class TestNoDatabase:
         assert "secret" not in str(caught.value)
 
     def test_missing_driver_is_named(self):
-        with pytest.raises(ImportError, match=r"pip install 'nodules\[rdb\]'"):
+        with pytest.raises(ImportError, match=r"`make env`.*pip install -e '\.\[rdb\]'"):
             TrialStore.open("postgresql+pg8000://me:secret@127.0.0.1:1/x", "study", "minimize")
 
     def test_what_is_no_url_is_refused_and_not_repeated(self):

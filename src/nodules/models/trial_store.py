@@ -133,7 +133,8 @@ def _database(url: str) -> RDBStorage:
         return _tried(lambda: RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))
     except ImportError as error:
         raise ImportError(
-            f"the driver of {shown} is not installed; for PostgreSQL: pip install 'nodules[rdb]'"
+            f"the driver of {shown} is not installed; for PostgreSQL, use the environment of `make env`, which holds "
+            "it, or run `pip install -e '.[rdb]'` in the project's folder"
         ) from error
     except (SQLAlchemyError, StorageInternalError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
