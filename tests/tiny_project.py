@@ -19,6 +19,8 @@ from code_graph import PROJECT
 from nodules import params
 from nodules.scans.phantom.patient import PhantomParams, draw_truth
 
+SEGMENTER = Path(__file__).parent / "data" / "tiny_segmenter"  # made by tiny_segmenter.py
+
 OVERRIDES = [
     "phantoms.grid_px=80",
     "phantoms.pixel_spacing_mm=[4.2,4.6]",
@@ -37,12 +39,14 @@ OVERRIDES = [
     "rescorer.batch_size=8",
     "rescorer.cube.size_px=8",
     "rescorer.network.filters=4",
+    f"unet.start_from={SEGMENTER}",
     "unet.epochs=2",
-    "unet.steps_per_epoch=120",
+    "unet.steps_per_epoch=4",
     "unet.batch_size=8",
     "unet.validation_patches=8",
-    "unet.learning_rate=0.01",
+    "unet.learning_rate=1.0e-5",
     "unet.network.depth=2",
+    "unet.network.stem_stride=1",
     "unet.network.filters=4",
     "phantoms.luna_extra_nodules=0",
     "unet.sampling.nodule_share=0.8",
@@ -168,8 +172,6 @@ def run_module(command: list[str], folder: Path, environment: dict[str, str]) ->
             patch.setenv(variable, value)
         patch.chdir(folder)
         patch.setattr(sys, "argv", [module, *arguments])
-        # at 4 mm a pixel the real training's smoothing is larger than a nodule, and keeps so short a training blank
-        patch.setattr("nodules.models.dice.SMOOTH_EMPTY", 1.0)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
