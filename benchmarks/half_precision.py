@@ -1,62 +1,114 @@
-"""What half precision changes in the probability map of a scan.
+"""What half precision changes in the answer that a scan gets.
 
-Run it as `python benchmarks/half_precision.py --scan DATA/dicom/LIDC-IDRI-0001.zip`, DATA being the folder that
-NODULES_REAL_DATA names. The segmenter answers the scan in float32 and in the precision that `mixed_precision` means on
-this machine; printed are the differences wherever one of the two sees anything, and how far their outlines agree.
+Run it as `python benchmarks/half_precision.py SCAN ...`; each is a file or folder that `nodules predict` takes. The
+packaged model answers every scan in float32 and in the precision of `--precision`. The row of a scan says how far the
+probability of cancer moved, how far that of a nodule moved at most (nodules are the same if their centres lie within
+3 mm), and how many nodules only one of the two answers has. Seconds are those of the whole answer.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from nodules import params
-from nodules.evaluation.segmentation import dice
-from nodules.imaging import lung_roi
-from nodules.imaging.lung_mask import LungMaskParams, find_lungs
-from nodules.imaging.lung_roi import LungRoi
-from nodules.models import devices
-from nodules.models.segmenter import Segmenter
-from nodules.scans.reading import ReadingParams
+from nodules.models.devices import Precision
+from nodules.models.diagnosis import Diagnoser, Diagnosis
+from nodules.models.segmenter import SETTINGS_FILE
 from nodules.scans.scan import read_scan
+from nodules.serving.packaging import chain_folder
 
-SEEN = 0.02
-OUTLINES = (0.1, 0.3, 0.5)
+SAME_MM = 3.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between two answers for one scan."""
+
+    cancer: float
+    nodule: float
+    alone: int
+    seconds: tuple[float, float]
 
 
 def main() -> None:
-    """Answer the scan twice and print the differences."""
+    """Answer each scan twice and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scan", type=Path, required=True)
-    parser.add_argument("--segmenter", type=Path, default=Path("models/segmenter"))
+    parser.add_argument("scans", nargs="+", type=Path)
+    parser.add_argument("--model", type=Path, default=Path("models/diagnosis"))
+    parser.add_argument("--precision", choices=get_args(Precision), default="mixed_bfloat16")
     arguments = parser.parse_args()
+    single, half = (in_precision(arguments.model, name) for name in ("float32", arguments.precision))
+    print(f"{arguments.precision} against float32\n")
+    print("| scan | cancer | nodule | found by one alone | s, float32 | s, half |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    found = []
+    for scan in arguments.scans:
+        found.append(difference(scan, single, half))
+        print(row(scan.name, found[-1]))
+    most = Difference(
+        max(one.cancer for one in found),
+        max(one.nodule for one in found),
+        sum(one.alone for one in found),
+        (sum(one.seconds[0] for one in found), sum(one.seconds[1] for one in found)),
+    )
+    print(row("most, or sum", most))
 
-    stored = Segmenter.load(arguments.segmenter)
-    scan = read_scan(arguments.scan, params.load("reading", ReadingParams)).volume
-    lungs = find_lungs(scan, params.load("lung_mask", LungMaskParams)).labels_zyx
-    region = lung_roi.extract(scan, lungs, stored.roi)
-    single, half = (answer(stored, region, mixed_precision=mixed) for mixed in (False, True))
-    print(f"{arguments.scan.stem}, {devices.policy(mixed_precision=True)} against float32")
-    print_differences(single, half)
+
+def in_precision(model: Path, precision: Precision) -> Diagnoser:
+    """The packaged chain with a segmenter that computes otherwise."""
+    with tempfile.TemporaryDirectory() as folder:
+        chain = Path(folder) / "chain"
+        shutil.copytree(chain_folder(model), chain)
+        file = chain / "segmenter" / SETTINGS_FILE
+        settings = json.loads(file.read_text())
+        settings["segmenter"]["precision"] = precision
+        file.write_text(json.dumps(settings))
+        return Diagnoser.load(chain)
 
 
-def answer(stored: Segmenter, region: LungRoi, *, mixed_precision: bool) -> NDArray[np.float32]:
-    """Map (Z, Y, X) of the region by the stored networks in one precision."""
-    asking = replace(stored.settings.segmenter, mixed_precision=mixed_precision)
-    return Segmenter(stored.networks, replace(stored.settings, segmenter=asking)).predict(region)
+def difference(scan: Path, single: Diagnoser, half: Diagnoser) -> Difference:
+    """Ask both."""
+    reading = read_scan(scan, single.reading)
+    answers, seconds = [], []
+    for diagnoser in (single, half):
+        start = time.perf_counter()
+        answers.append(diagnoser.diagnose(reading))
+        seconds.append(time.perf_counter() - start)
+    first, second = answers
+    moved = list(moves(first, second))
+    alone = len(first.candidates) + len(second.candidates) - 2 * len(moved)
+    return Difference(
+        abs(first.probability - second.probability), max(moved, default=0.0), alone, (seconds[0], seconds[1])
+    )
 
 
-def print_differences(single: NDArray[np.float32], half: NDArray[np.float32]) -> None:
-    """Print the differences of two maps, and the Dice of their outlines at several probabilities."""
-    difference = np.abs(half - single)[np.maximum(single, half) > SEEN]
-    print(f"where a map is above {SEEN}: {difference.mean():.3f} on average, {difference.max():.2f} at most")
-    for probability in OUTLINES:
-        agreement = dice(single >= probability, half >= probability)
-        print(f"outlines at {probability}: Dice {agreement:.3f}")
+def moves(first: Diagnosis, second: Diagnosis) -> Iterator[float]:
+    """How far the probability of each nodule moved that both found."""
+    places = [answer.candidates[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float) for answer in (first, second)]
+    if not all(map(len, places)):
+        return
+    distances, partners = cKDTree(places[1]).query(places[0])
+    chances = [answer.candidates["probability"].to_numpy(dtype=float) for answer in (first, second)]
+    for number in np.flatnonzero(distances <= SAME_MM):
+        yield float(abs(chances[0][number] - chances[1][partners[number]]))
+
+
+def row(name: str, found: Difference) -> str:
+    """Of the table."""
+    return (
+        f"| {name} | {found.cancer:.4f} | {found.nodule:.4f} | {found.alone} "
+        f"| {found.seconds[0]:.1f} | {found.seconds[1]:.1f} |"
+    )
 
 
 if __name__ == "__main__":
