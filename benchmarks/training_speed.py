@@ -9,6 +9,7 @@ memory-mapped files as in training. It prints
 - FLOP a second of the network's convolutions (2 for each multiplication with a weight; a training step counts as three
   forward passes: the answer, the gradient of the input and that of the weights), as a share of what the same machine
   reaches in a large product of matrices of the same precision;
+- milliseconds that the network, once trained, takes for a call of 8 slices;
 - how large the scans are on disk, and how much memory the process takes beside its maps of files, which the system
   drops whenever it needs the room (`--scans 888` is LUNA16).
 """
@@ -30,12 +31,14 @@ import psutil
 from nodules import params
 from nodules.imaging.slice_context import ContextParams
 from nodules.models import devices, unet
+from nodules.models.asked_network import AskedNetwork
 from nodules.models.epochs import DrawnEpoch
 from nodules.models.sampling import PatchSampler, SliceSet
 from nodules.models.training import TrainingParams, compiled, drawn_epoch
 
 SLICES, HEIGHT, WIDTH = 16, 260, 340  # a lung region at 1 mm a pixel
 WINDOW_HU = (-1000.0, 400.0)
+ANSWERED = (8, 224, 288)  # a call of a trained network: slices of a lung region at 0.8 mm a pixel
 REPEATS = 3
 
 
@@ -44,6 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--filters", type=int)
+    parser.add_argument("--depth", type=int)
+    parser.add_argument("--stem-stride", type=int, choices=(1, 2))
     parser.add_argument("--patch-px", type=int)
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--precision", choices=get_args(devices.Precision))
@@ -72,17 +77,23 @@ def report(settings: TrainingParams, channels: int, folder: Path, arguments: arg
     for _ in range(REPEATS):  # in turn, so that a busy machine is busy for both
         fixed = min(fixed, best_seconds(lambda: model.fit(same, verbose=0, shuffle=False), 1) / steps)
         real = min(real, best_seconds(lambda: model.fit(drawn, verbose=0, shuffle=False), 1) / steps)
+    ask = AskedNetwork(model, settings.network)
+    images = np.zeros((*ANSWERED, channels), dtype=np.float32)
+    ask(images)  # compiles
+    answer = best_seconds(lambda: ask(images))
     precision = keras.config.dtype_policy().compute_dtype
     peak = matrix_flops(arguments.matrix, precision)
     achieved = 3 * forward_flop(settings.network, channels, side) * batch_size / fixed
     print(
         f"backend {keras.backend.backend()}, GPUs {devices.gpu_count()}, {precision}, {drawn.workers} feeding thread(s)"
     )
-    print(
-        f"{settings.network.filters} filters, depth {settings.network.depth}, {batch_size} x {side} x {side} pixels\n"
-    )
+    shape = settings.network
+    print(f"{shape.filters} filters, depth {shape.depth}, stem stride {shape.stem_stride}")
+    print(f"{batch_size} x {side} x {side} pixels\n")
     print("| what | value |\n| --- | ---: |")
     print(f"| milliseconds of a step, one batch that stays the same | {1000 * fixed:.0f} |")
+    count, height, width = ANSWERED
+    print(f"| milliseconds for {count} slices of {height} x {width} pixels, once trained | {1000 * answer:.0f} |")
     print(f"| images a second, patches drawn as in training | {batch_size / real:.1f} |")
     print(f"| images a second, one batch that stays the same | {batch_size / fixed:.1f} |")
     print(f"| share of the time that training waits for data | {max(0.0, 1 - fixed / real):.1%} |")
@@ -146,7 +157,12 @@ def best_seconds(action: Callable[[], object], repeats: int = REPEATS) -> float:
 
 def _settings(arguments: argparse.Namespace) -> TrainingParams:
     settings = params.load("unet", TrainingParams, arguments.params)
-    network = replace(settings.network, filters=arguments.filters or settings.network.filters)
+    network = replace(
+        settings.network,
+        filters=arguments.filters or settings.network.filters,
+        depth=arguments.depth or settings.network.depth,
+        stem_stride=arguments.stem_stride or settings.network.stem_stride,
+    )
     sampling = replace(settings.sampling, patch_px=arguments.patch_px or settings.sampling.patch_px)
     return replace(
         settings,
