@@ -4,7 +4,8 @@ PYTHONS := 3.11 3.12 3.13
 VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 USABLE := -c 'import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())'
 
-# The environment keeps its Python; a new one takes the first that works: a command of that name alone may be a shim.
+# An existing environment keeps its Python. A new one uses the first command that runs: a name on the path may be a
+# shim that leads nowhere.
 ifndef PYTHON
 PYTHON := $(shell for python in $(BIN)/python $(PYTHONS:%=python%) python3; do \
 	$$python $(USABLE) 2>/dev/null && echo $$python && break; done || echo python3)
@@ -18,7 +19,7 @@ endif
 OUTER_PATH := $(PATH)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# The fewest versions of a package: every Python gets the same ones, and from them the same results.
+# One version of each package for all Python versions, so that results do not depend on the version.
 LOCK := uv pip compile pyproject.toml --universal --python-version $(firstword $(PYTHONS)) --fork-strategy fewest --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help

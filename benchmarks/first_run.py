@@ -41,7 +41,7 @@ FIGURES = {
 
 @dataclass
 class Part:
-    """What one stage, or what comes before the first, used."""
+    """Amounts that a stage used; while measuring, the readings at its start."""
 
     name: str
     wall_s: float
@@ -69,7 +69,7 @@ def main() -> int:
 
 def measured(process: subprocess.Popen[str]) -> list[Part]:
     """Follow the command to its end, from stage to stage; its output is passed on."""
-    starts, ended = [Part("before the first stage", time.monotonic(), 0.0)], threading.Event()
+    starts, ended = [Part("DVC, before the first stage", time.monotonic(), 0.0)], threading.Event()
     dvc = psutil.Process(process.pid)
     watcher = threading.Thread(target=watch_memory, args=(process.pid, starts, ended))
     watcher.start()
@@ -84,14 +84,14 @@ def measured(process: subprocess.Popen[str]) -> list[Part]:
 
 
 def differences(starts: list[Part]) -> Iterator[Part]:
-    """From the readings at the beginning of each part to what it used."""
+    """Convert readings at the start of each part into the amounts that the part used."""
     for part, following in pairwise(starts):
         spent = (following.wall_s - part.wall_s, following.processor_s - part.processor_s)
         yield Part(part.name, *spent, part.peak_bytes)
 
 
 def processor_s(process: psutil.Process) -> float:
-    """Of a process and of all its descendants that have ended."""
+    """CPU time of a process and of its finished descendants."""
     return float(sum(process.cpu_times()[:4]))
 
 
@@ -102,7 +102,7 @@ def watch_memory(pid: int, parts: list[Part], ended: threading.Event) -> None:
 
 
 def machine() -> str:
-    """Processor, cores, what oneDNN may use of it, Python."""
+    """Describe the processor, its cores, the limit set for oneDNN, and the Python version."""
     names = re.findall(r"model name\s*:\s*(.+)", PROCESSOR.read_text()) if PROCESSOR.exists() else []
     flags = PROCESSOR.read_text().split() if PROCESSOR.exists() else []
     units = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
@@ -114,18 +114,18 @@ def machine() -> str:
 
 
 def table(parts: list[Part]) -> Iterator[str]:
-    """A row a stage, and the sum."""
+    """One row per stage, then the total."""
     yield "| stage | wall, s | processor time, s | peak memory, GiB |"
     yield "| --- | ---: | ---: | ---: |"
     total = Part(
-        "all", sum(p.wall_s for p in parts), sum(p.processor_s for p in parts), max(p.peak_bytes for p in parts)
+        "total", sum(p.wall_s for p in parts), sum(p.processor_s for p in parts), max(p.peak_bytes for p in parts)
     )
     for part in (*parts, total):
-        yield f"| `{part.name}` | {part.wall_s:.0f} | {part.processor_s:.0f} | {part.peak_bytes / 2**30:.1f} |"
+        yield f"| {part.name} | {part.wall_s:.0f} | {part.processor_s:.0f} | {part.peak_bytes / 2**30:.1f} |"
 
 
 def figures() -> Iterator[str]:
-    """What the network that was trained is worth on the test scans."""
+    """Quality of the trained network on the test scans."""
     metrics = Path("models/metrics/unet.json")
     numbers = json.loads(metrics.read_text()) if metrics.exists() else {}
     yield from ("", "| test scans | value |", "| --- | ---: |")

@@ -1,9 +1,10 @@
 """What half precision changes in the answer that a scan gets.
 
 Run it as `python benchmarks/half_precision.py SCAN ...`; each is a file or folder that `nodules predict` takes. The
-packaged model answers every scan in float32 and in the precision of `--precision`. The row of a scan says how far the
-probability of cancer moved, how far that of a nodule moved at most (nodules are the same if their centres lie within
-3 mm), and how many nodules only one of the two answers has. Seconds are those of the whole answer.
+packaged model answers every scan in float32 and in the precision of `--precision`. Each row gives the change of the
+cancer probability, the largest change of a nodule's probability, and the number of nodules that only one precision
+finds. Nodules match if their centres lie within 3 mm. Seconds are for the whole scan. The last row gives the largest
+changes and the totals.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SAME_MM = 3.0
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two answers for one scan."""
+    """Difference between the answers of two precisions for one scan."""
 
     cancer: float
     nodule: float
@@ -61,11 +62,11 @@ def main() -> None:
         sum(one.alone for one in found),
         (sum(one.seconds[0] for one in found), sum(one.seconds[1] for one in found)),
     )
-    print(row("most, or sum", most))
+    print(row("largest, or total", most))
 
 
 def in_precision(model: Path, precision: Precision) -> Diagnoser:
-    """The packaged chain with a segmenter that computes otherwise."""
+    """Load the packaged model with another precision of its segmenter."""
     with tempfile.TemporaryDirectory() as folder:
         chain = Path(folder) / "chain"
         shutil.copytree(chain_folder(model), chain)
@@ -77,7 +78,7 @@ def in_precision(model: Path, precision: Precision) -> Diagnoser:
 
 
 def difference(scan: Path, single: Diagnoser, half: Diagnoser) -> Difference:
-    """Ask both."""
+    """Diagnose the scan in both precisions and compare."""
     reading = read_scan(scan, single.reading)
     answers, seconds = [], []
     for diagnoser in (single, half):
@@ -104,7 +105,7 @@ def moves(first: Diagnosis, second: Diagnosis) -> Iterator[float]:
 
 
 def row(name: str, found: Difference) -> str:
-    """Of the table."""
+    """Format one row of the table."""
     return (
         f"| {name} | {found.cancer:.4f} | {found.nodule:.4f} | {found.alone} "
         f"| {found.seconds[0]:.1f} | {found.seconds[1]:.1f} |"

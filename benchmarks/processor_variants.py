@@ -1,9 +1,9 @@
 """The tests that touch a network, as other processors and other users' settings would run them.
 
-Run it as `python benchmarks/processor_variants.py`; names of variants may follow, or `--paths` with other tests. Where
-oneDNN is told to ignore instructions that the processor has, or TensorFlow to do without oneDNN or to use more threads,
-sums are rounded differently. A keras.json is what a user's other work may have left in the home folder. The row of a
-variant says how the tests ended; the exit status is 1 if any of them failed.
+Run it as `python benchmarks/processor_variants.py`; names of variants may follow, or `--paths` with other tests. Some
+variants make oneDNN ignore instructions, switch oneDNN off, or use more threads; each changes rounding. Others put a
+keras.json into the home folder, as another project may have done. The row of a variant says how the tests ended; the
+exit status is 1 if any of them failed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import time
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
-# What a test file says that builds, trains or asks a network, or runs a stage that does.
+# A test file that uses a network contains one of these names.
 NETWORK = re.compile(r"\b(keras|unet\.build|Segmenter|Rescorer|TutorialUnet|tiny_pipeline|tiny_copy|keen_model)\b")
 VARIANTS: dict[str, dict[str, str]] = {
-    "as it is": {},
+    "unchanged": {},
     "SSE 4.1": {"ONEDNN_MAX_CPU_ISA": "SSE41"},
     "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2"},
     "AVX-512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
@@ -57,7 +57,7 @@ def network_tests() -> list[str]:
 
 
 def run(name: str, paths: list[str]) -> bool:
-    """Run the tests under one variant and print its row; their whole output follows where they fail."""
+    """Run the tests under one variant and print its row. If they fail, print the end of their output on stderr."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | VARIANTS.get(name, {})

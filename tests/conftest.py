@@ -18,8 +18,8 @@ import nodules.models  # noqa: F401 - sets the user's keras.json aside, before a
 import tiny_project
 from tiny_project import TinyProject
 
-# One thread a process, also for the processes that tests start. Threads of several processes that wait for each other
-# on two cores take a small product of matrices from 0.3 ms to 9, and the suite from minutes to a quarter of an hour.
+# One thread a process, also for the processes that tests start. With several processes on two cores, more threads slow
+# a small matrix product from 0.3 ms to 9 ms, and the suite from minutes to a quarter of an hour.
 for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
     os.environ.setdefault(variable, "1")
 threadpool_limits(limits=int(os.environ["OMP_NUM_THREADS"]))

@@ -30,7 +30,7 @@ def nodules(*words: str | Path) -> Result:
 
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory) -> Path:
-    """Slices of 5 mm: usable with a warning above 3 mm, as shipped, and ok above 10 mm."""
+    """A scan with 5 mm slices: `usable` with the default limit of 3 mm, `ok` with a limit of 10 mm."""
     file = tmp_path_factory.mktemp("scan") / "chest.mha"
     write_volume(simple_chest()[0], file)
     return file
@@ -54,7 +54,7 @@ def write_params(file: Path, max_thickness_mm: float) -> Path:
 
 
 def status(result: Result) -> str:
-    """Of a verdict that is all there is on stdout."""
+    """Return the verdict's status, and check that stdout holds nothing else."""
     assert result.stdout.count("\n") == 1
     return json.loads(result.stdout)["status"]
 

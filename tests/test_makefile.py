@@ -16,7 +16,7 @@ from code_graph import PROJECT
 MAKE = shutil.which("make")
 pytestmark = pytest.mark.skipif(MAKE is None, reason="no make")
 
-# A Python of another version, for all that the Makefile asks of one.
+# A fake Python that reports a given version and answers what the Makefile asks.
 PYTHON = f"""#!{sys.executable} -IS
 import shutil, sys
 from pathlib import Path
@@ -44,7 +44,7 @@ exit 127
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Folder with the Makefile and what the environment is made of, and no command in reach but those it needs."""
+    """A folder with the Makefile and its inputs; the path holds only the commands that it needs."""
     shutil.copy(PROJECT / "Makefile", tmp_path)
     for name in ("pyproject.toml", "requirements.lock"):
         (tmp_path / name).touch()

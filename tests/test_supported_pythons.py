@@ -62,7 +62,7 @@ def test_pages_name_them(page):
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_python_gets_the_same_packages(lock):
-    """Else its networks and forests would be others; and numpy's types are those of one Python."""
+    """Other package versions would train other models, and mypy can read NumPy's types for one Python version only."""
     oldest = packages(lock, PYTHONS[0])
     assert {"numpy", "scipy", "tensorflow"} <= set(oldest)
     for python in PYTHONS[1:]:

@@ -1,8 +1,8 @@
 """Trains the network that the tiny pipeline begins with: `python tests/tiny_segmenter.py`.
 
-What a training of seconds finds depends on how the processor rounds. So the tests' network comes with its weights, in
-`tests/data/tiny_segmenter`, and the tiny pipeline trains it on for a few steps that hardly change them. Run this again
-when the network's shape, its input or the phantoms change: two minutes on two cores.
+What a training run of seconds finds depends on how the processor rounds. So the tests' network comes with its weights,
+in `tests/data/tiny_segmenter`, and the tiny pipeline trains it on for a few steps that hardly change them. Run this
+again when the network's shape, its input or the phantoms change: two minutes on two cores.
 """
 
 from __future__ import annotations

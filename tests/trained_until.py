@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 def first_good(attempts: Iterable[T], is_good: Callable[[T], bool]) -> T:
-    """Return the first of some trainings that has learnt enough; how rounding ends one differs by processor.
+    """Return the first training that has learnt enough. Rounding differs by processor, so one attempt may fail.
 
     Raises
     ------
     AssertionError
-        If none has: then the training is at fault, not the rounding.
+        If all attempts fail. Then the training is wrong, not the rounding.
     """
     tried = 0
     for result in attempts:

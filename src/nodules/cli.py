@@ -24,7 +24,7 @@ PATH = click.Path(path_type=Path)
 SCAN = click.argument("scan", type=PATH)
 SERIES = click.option("--series", "series_uid", help="UID of the DICOM series to read; else the one with most slices.")
 PARAMS = click.option(
-    "--params", "params_file", type=PATH, help="Parameter file; default params.yaml here, else the package's own."
+    "--params", "params_file", type=PATH, help="Parameter file; default params.yaml in this folder, else the package's."
 )
 
 
@@ -83,7 +83,9 @@ def lungs(scan: Path, output: Path, picture: Path | None, series_uid: str | None
 @main.command()
 @SCAN
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the results.")
-@click.option("--model", type=PATH, help="Packaged model; default models/diagnosis here, else in the checkout.")
+@click.option(
+    "--model", type=PATH, help="Packaged model; default models/diagnosis in this folder, else the checkout's."
+)
 @SERIES
 @click.option("--json", "as_json", is_flag=True, help="Print the report, and nothing else.")
 def predict(scan: Path, output: Path, model: Path | None, series_uid: str | None, as_json: bool) -> None:
@@ -233,7 +235,7 @@ def _read_with_lungs(
 
 
 def _params_file(named: Path | None) -> Path:
-    """The file that was named, else the default; which one that is, is said."""
+    """Return the file named on the command line, else the default file, which is reported on stderr."""
     if named is None:
         file, words = defaults.parameter_file()
         click.echo(f"parameters: {words}", err=True)
@@ -244,7 +246,7 @@ def _params_file(named: Path | None) -> Path:
 
 
 def _chain(named: Path | None) -> Path:
-    """The chain of the model that was named, else of the default one; which one that is, is said."""
+    """Return the chain folder of the named model, else of the default model, which is reported on stderr."""
     from nodules.serving.packaging import chain_folder
 
     places = [named.absolute()] if named else defaults.model_folders()

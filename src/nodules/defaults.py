@@ -1,6 +1,6 @@
-"""What a command takes where nothing is named: a file of parameters, and folders that may hold a packaged model.
+"""Default parameter file and model folders of the command line.
 
-Only the command line does so. A stage reads `params.yaml` of the project's folder, and fails without it.
+Stages do not use them: a stage reads `params.yaml` of the project folder, and fails without it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from nodules import params
 
 PACKAGED_PARAMS = Path(__file__).with_name("default_params.yaml")  # `make params` writes it
-CHECKOUT = Path(__file__).resolve().parents[2]  # any folder, unless nodules is installed with `pip install -e`
+CHECKOUT = Path(__file__).resolve().parents[2]  # if installed with `pip install -e`; otherwise some unrelated folder
 MODEL = Path("models/diagnosis")
 
 

@@ -26,7 +26,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Skill:
-    """1 - log-loss / log-loss of the prior, outside the folds, with its 95 % interval; NaN where it is unknown."""
+    """Out-of-fold skill, 1 - (log-loss / log-loss of the prior), with its 95 % interval. NaN if unknown."""
 
     value: float
     low: float
@@ -86,11 +86,13 @@ def decide(
 
 
 def _unproven(skill: Skill, *, vacant: bool) -> Decision:
-    doubt = f"its skill, {skill}, is not shown to lie above 0: it may be no better than the prior."
+    doubt = (
+        f"Its skill, {skill}, is not shown to lie above 0. "
+        "The model may be no better than giving every patient the same probability (the prior)."
+    )
     if vacant and skill.value > 0:
-        return Decision(
-            "champion", f"There was no champion, so a positive skill is enough, but nothing is proven: {doubt}"
-        )
+        reason = "There was no champion, so a positive skill is enough, but nothing is proven."
+        return Decision("champion", f"{reason} {doubt}")
     return Decision("challenger", doubt)
 
 

@@ -11,8 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if "OMP_NUM_THREADS" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ["OMP_NUM_THREADS"])
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", os.environ["OMP_NUM_THREADS"])
-# Keras reads keras.json in this folder when it is first imported. A user's own may name another backend, precision or
-# order of axes, for other work; where no file can be, there is none. KERAS_BACKEND still chooses the backend.
+# When it is first imported, Keras reads keras.json in the folder KERAS_HOME. A user's file may set another backend,
+# precision or axis order. `os.devnull` is not a folder, so no file is found. KERAS_BACKEND still chooses the backend.
 os.environ["KERAS_HOME"] = os.devnull
 if "keras" in sys.modules:  # it was imported before this package, and has read the user's file
     import keras

@@ -15,7 +15,7 @@ MAX_FEEDING_THREADS = 16
 AT_A_TIME = 2  # operations, or calls of a network, that a processor without a GPU computes side by side
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
-"""Keras' names for the precision to compute in; mixed: weights stay in float32, all else is in half precision."""
+"""Keras's dtype policies. Mixed ones compute in half precision; weights and the U-Net's last layer stay in float32."""
 
 
 def prepare(seed: int, precision: Precision) -> None:

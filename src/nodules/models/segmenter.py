@@ -33,7 +33,7 @@ class SegmenterParams:
         How often every slice is shown, and the answers averaged: as it is; mirrored left-right too; mirrored in both
         directions too. The time grows in the same proportion.
     precision : {"float32", "mixed_float16", "mixed_bfloat16"}
-        What the networks compute in, whatever the machine, so that the machine does not decide what is found.
+        Precision of inference. It is the same on every machine, so that results differ by rounding only.
     """
 
     flips: Literal[1, 2, 4]

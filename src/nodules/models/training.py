@@ -49,7 +49,7 @@ class TrainingParams:
     mining_epochs : list of int
         Epochs after which the false positives in the training slices are looked up, to be shown more often.
     precision : {"float32", "mixed_float16", "mixed_bfloat16"}
-        What training computes in, whatever the machine, so that the machine does not decide which network is made.
+        Precision of training. It is the same on every machine, so that networks differ by rounding only.
     start_from : str or None
         Folder of an earlier segmenter of the same network and context, whose weights training starts from instead of
         random ones.

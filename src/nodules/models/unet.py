@@ -27,9 +27,9 @@ class UNetParams:
     depth : int
         Number of poolings. The tutorial's is 4.
     stem_stride : {1, 2}
-        With 2, a strided convolution brings the image to half its size before the first level, and a transposed one
-        brings the answer back: a pixel of the first level sees four of the image and answers for them. That level, the
-        dearest, then costs a quarter. The tutorial's is 1.
+        With 2, a strided 4 x 4 convolution halves the image before the first level, and a transposed convolution
+        restores the full size at the end. The first level is the most expensive one, and then costs a quarter. The
+        tutorial's is 1.
     normalisation : {"none", "batch"}
         After each convolution. The tutorial has none. There is no group normalisation: it takes its statistics from
         the whole image, so that a slice would be answered otherwise than the patches the network was trained on.
@@ -46,7 +46,7 @@ class UNetParams:
 
     @property
     def side_multiple_px(self) -> int:
-        """What the sides of an image must be a multiple of."""
+        """Image height and width must be multiples of this number."""
         return int(self.stem_stride * 2**self.depth)
 
 
@@ -82,7 +82,7 @@ def build(params: UNetParams, channels: int, *, upsampling: bool = True) -> kera
 
 
 def _stem(image: Any, params: UNetParams) -> Any:
-    """The image as the first level takes it."""
+    """Input of the first level: the image, or the output of the strided stem convolution."""
     if params.stem_stride == 1:
         return image
     x = _convolution(image, params.filters, 2 * params.stem_stride, params, "stem", params.stem_stride)
@@ -94,7 +94,7 @@ def _answer(x: Any, stem_stride: int) -> Any:
     settings: dict[str, Any] = {
         "activation": "sigmoid",
         "bias_initializer": keras.initializers.Constant(OUTPUT_BIAS),
-        "dtype": "float32",  # whatever the precision of the rest: in float16 the loss of a rare class underflows
+        "dtype": "float32",  # always: in float16 the loss of a rare class underflows
         "name": "nodule",
     }
     if stem_stride == 1:
