@@ -17,7 +17,8 @@ class BatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise images (N, Y, X, channels) or volumes (N, Z, Y, X, channels), as Keras does."""
-        if keras.backend.backend() != "tensorflow":
+        # TensorFlow's kernel for bfloat16 fails on processors without instructions for it.
+        if keras.backend.backend() != "tensorflow" or self.compute_dtype == "bfloat16":
             return super().call(inputs, training=training, mask=mask)
         if training and self.trainable:
             normalised, mean, variance = self._fused(inputs, is_training=True)
