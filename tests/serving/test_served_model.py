@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from mlflow.models import Model
 
 from code_graph import PROJECT
 from dicom_files import zip_folder
@@ -196,4 +197,7 @@ def test_nothing_in_the_folder_is_pickled(case):
 
 def test_folder_names_no_path_of_this_machine(case):
     texts = [case.model / name for name in ("MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml")]
-    assert not [file.name for file in texts if str(PROJECT) in file.read_text()]
+    made_in = (str(PROJECT), str(case.model.parent))
+    assert not [file.name for file in texts if any(folder in file.read_text() for folder in made_in)]
+    artifacts = Model.load(str(case.model)).flavors["python_function"]["artifacts"]
+    assert artifacts == {"chain": {"path": "artifacts/chain", "uri": "artifacts/chain"}}

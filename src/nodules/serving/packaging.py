@@ -70,10 +70,12 @@ def chain_folder(model: Path) -> Path:
 
 
 def _forget_where_it_was_made(model: Path) -> None:
-    """Leave of the source file's path its name, which is all that MLflow reads: the model travels to other machines."""
+    """Keep only the part of each path that MLflow reads, because the model travels to other machines."""
     description = Model.load(str(model))
     pyfunc = description.flavors["python_function"]
     pyfunc["model_code_path"] = Path(pyfunc["model_code_path"]).name
+    for artifact in pyfunc["artifacts"].values():
+        artifact["uri"] = artifact["path"]
     description.save(str(model / "MLmodel"))
 
 
