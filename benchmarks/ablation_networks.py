@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 import ablation_scans
 from ablation_recipes import NETWORK, SLICES, Defects, Settings, key
 from ablation_scans import REAL_FOLDS, Source
-from nodules.evaluation import slice_finding
-from nodules.evaluation.slice_finding import OperatingPoint, Slice, mean_soft_dice
-from nodules.imaging.tutorial.roi_box import RoiBox
+from nodules.tutorial.judging import slice_finding
+from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, mean_soft_dice
+from nodules.tutorial.steps.roi_box import RoiBox
 
 if TYPE_CHECKING:
-    from nodules.models.tutorial.training_arrays import ScanArrays
-    from nodules.models.tutorial.unet import TutorialUnet
+    from nodules.tutorial.learning.training_arrays import ScanArrays
+    from nodules.tutorial.learning.unet import TutorialUnet
 
 LEARNT = ("z", "images", "masks", "positive")
 TRAINING = NETWORK - SLICES
@@ -88,9 +88,9 @@ def scan_file(out: Path, data: str, source: Source) -> Path:
 
 def run(job: Job, sources: Sequence[Source], settings: Settings, out: Path) -> None:
     """Train a network, unless it is there, and judge every recipe that shares it."""
-    from nodules.models.tutorial import training
-    from nodules.models.tutorial.training_arrays import parts, slices_of
-    from nodules.models.tutorial.unet import TutorialUnet
+    from nodules.tutorial.learning import training
+    from nodules.tutorial.learning.training_arrays import parts, slices_of
+    from nodules.tutorial.learning.unet import TutorialUnet
 
     own = job.defects[0]
     scans = list(_learnt(job.data, sources, own, out))
@@ -183,7 +183,7 @@ def _score(
 
 
 def _learnt(data: str, sources: Sequence[Source], defects: Defects, out: Path) -> list[ScanArrays]:
-    from nodules.models.tutorial.training_arrays import ScanArrays
+    from nodules.tutorial.learning.training_arrays import ScanArrays
 
     scans = []
     for source in sources:

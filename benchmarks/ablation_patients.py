@@ -12,8 +12,8 @@ import pandas as pd
 import ablation_scans
 from ablation_networks import Job
 from ablation_recipes import FEATURES, Defects, Settings, key
-from nodules.imaging.tutorial.nine_features import nine_features
-from nodules.scans.dsb import read_all_labels
+from nodules.scans.tables.dsb import read_all_labels
+from nodules.tutorial.steps.nine_features import nine_features
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def patient_file(out: Path, patient: str) -> Path:
 
 def run(job: Asked, patients: Sequence[str], settings: Settings, out: Path) -> None:
     """Answer every slice of every patient, and measure the answers for each recipe."""
-    from nodules.models.tutorial.unet import TutorialUnet
+    from nodules.tutorial.learning.unet import TutorialUnet
 
     unet = TutorialUnet.load(job.network.folder(out))
     unet = replace(unet, standardised_at_test="test_images_not_standardised" not in job.answers)
@@ -102,7 +102,7 @@ def classified(
     dict of str to float
         `forest_log_loss`, `forest_auc`, `xgboost_log_loss`, `xgboost_auc`.
     """
-    from nodules.models.tutorial.classifiers import four_tables
+    from nodules.tutorial.learning.classifiers import four_tables
 
     features = pd.read_csv(table, index_col="id", dtype={"id": str})
     labels = read_all_labels(dsb_root)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
-from nodules.imaging.tutorial.defects import TutorialDefects
-from nodules.imaging.tutorial.settings import TutorialParams
-from nodules.models.tutorial.settings import (
+from nodules.tutorial.learning.settings import (
     TutorialClassifierDefects,
     TutorialClassifierParams,
     TutorialUnetDefects,
     TutorialUnetParams,
 )
+from nodules.tutorial.steps.defects import TutorialDefects
+from nodules.tutorial.steps.settings import TutorialParams
 
 Defects = frozenset[str]
 

@@ -32,8 +32,8 @@ from ablation_tables import (
     summary,
     table,
 )
-from nodules import tracking
-from nodules.imaging.overlay import save_figure
+from nodules.pictures.overlay import save_figure
+from nodules.tracking import stage as tracking
 
 HERE = Path(__file__).parent
 PAGE, MISTAKES = HERE / "ablation.md", HERE.parent / "docs/tutorial/mistakes.md"

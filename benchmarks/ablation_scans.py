@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from ablation_recipes import IMAGES, LUNGS, SLICES, Defects, Settings, key
 from excerpts import folds, read_excerpts, series
 from nodules import params
-from nodules.imaging.lung_mask import LungMaskParams
-from nodules.imaging.tutorial.judged_slices import JudgedSlices, judged_slices
-from nodules.imaging.tutorial.prepared_scan import PreparedScan, find_lungs, prepare
-from nodules.imaging.volume import Volume
-from nodules.models.tutorial.training_arrays import scan_arrays
-from nodules.scans.dsb import patient_folders
-from nodules.scans.luna import NoduleAnnotation, read_annotations
-from nodules.scans.reading import ReadingParams
-from nodules.scans.scan import read_scan
-from nodules.scans.split import SplitParams, split_patients
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.lungs.segment import LungMaskParams
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
+from nodules.scans.stores.split import SplitParams, split_patients
+from nodules.scans.tables.dsb import patient_folders
+from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
+from nodules.tutorial.judging.judged_slices import JudgedSlices, judged_slices
+from nodules.tutorial.learning.training_arrays import scan_arrays
+from nodules.tutorial.steps.prepared_scan import PreparedScan, find_lungs, prepare
 
 REAL_FOLDS = 5
 JUDGED_NODULE_FREE = 3

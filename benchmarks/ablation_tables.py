@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ablation_recipes import AS_PUBLISHED, BY_ITSELF, CUMULATIVE, REPAIRED, TUTORIAL, Recipe
-from nodules.evaluation.axes import blank_figure, label_axes
+from nodules.pictures.axes import blank_figure, label_axes
 
 SEGMENTATION = {
     "dice": "Dice of slices",

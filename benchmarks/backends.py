@@ -76,9 +76,9 @@ def answer(folder: Path, result: Path) -> None:
     """In the interpreter of one backend: maps of both networks, asked by two threads at once, and losses."""
     import keras
 
-    from nodules.models import unet
-    from nodules.models.asked_network import AskedNetwork
-    from nodules.models.dice import DiceLoss
+    from nodules.models.unet import network as unet
+    from nodules.models.unet.inference import AskedNetwork
+    from nodules.models.unet.loss import DiceLoss
 
     version = importlib.import_module(keras.backend.backend()).__version__
     stored: dict[str, Any] = {"version": f"{version}, Keras {keras.__version__}"}

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.imaging.lung_mask import LungMaskParams, find_lungs
-from nodules.imaging.nodule_mask import draw_nodules
-from nodules.imaging.volume import Volume
-from nodules.scans.luna import NoduleAnnotation, read_annotations
-from nodules.scans.reading import ReadingParams
-from nodules.scans.scan import read_scan
+from nodules.imaging.geometry.spheres import draw_nodules
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
+from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 
 from nodules import params
-from nodules.models import nested_validation
-from nodules.models.classifier import predict
-from nodules.models.classifier_params import LEARNED, ClassifierParams
+from nodules.models.cancer import nested_validation
+from nodules.models.cancer.classifier import predict
+from nodules.models.cancer.params import LEARNED, ClassifierParams
 from nodules.scans.phantom.cohort import PhantomParams
 from nodules.scans.phantom.nodule_tables import patient_tables
-from nodules.stages.patients import Patients
+from nodules.stages.shared.patients import Patients
 
 JUDGES, JUDGES_SEED, TREES = 500, 99, 100
 Cohort = tuple[pd.DataFrame, pd.Series]

@@ -22,10 +22,10 @@ from typing import get_args
 import numpy as np
 from scipy.spatial import cKDTree
 
-from nodules.models.devices import Precision
 from nodules.models.diagnosis import Diagnoser, Diagnosis
-from nodules.models.segmenter import SETTINGS_FILE
-from nodules.scans.scan import read_scan
+from nodules.models.runtime.devices import Precision
+from nodules.models.unet.segmenter import SETTINGS_FILE
+from nodules.scans.read import read_scan
 from nodules.serving.packaging import chain_folder
 
 SAME_MM = 3.0

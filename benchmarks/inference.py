@@ -31,13 +31,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodules import params
-from nodules.imaging import lung_roi, slice_context
-from nodules.imaging.lung_mask import LungMaskParams, find_lungs
-from nodules.imaging.lung_roi import LungRoi, LungRoiParams
-from nodules.imaging.slice_context import ContextParams
-from nodules.imaging.volume import Volume, window
-from nodules.scans.reading import ReadingParams
-from nodules.scans.scan import read_scan
+from nodules.imaging.geometry.volume import Volume, window
+from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
+from nodules.imaging.network_input import lung_roi, slice_context
+from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams
+from nodules.imaging.network_input.slice_context import ContextParams
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
 
 FILTERS, DEPTH = 32, 4
 TILE_PX, STRIDE_PX, TILE_BATCH = 192, 144, 8
@@ -85,7 +85,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Seconds, and the most memory that this process had, its scan and libraries included."""
     import keras
 
-    from nodules.models import devices, unet
+    from nodules.models.runtime import devices
+    from nodules.models.unet import network as unet
 
     roi = params.load("lung_roi", LungRoiParams, arguments.params)
     context = params.load("context", ContextParams, arguments.params)
@@ -134,14 +135,14 @@ Way = tuple[Callable[[int], None], str]
 
 def as_segmenter(network: Any, shape: Any) -> Any:
     """As `Segmenter` asks it; whole slices are asked as the tutorial does."""
-    from nodules.models.asked_network import AskedNetwork
+    from nodules.models.unet.inference import AskedNetwork
 
     return AskedNetwork(network, shape, TILE_BATCH)
 
 
 def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams) -> Way:
     """What the pipeline does."""
-    from nodules.models.segmenter import Segmenter, SegmenterParams, SegmenterSettings
+    from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings
 
     segmenter = Segmenter(
         [network], SegmenterSettings(shape, roi, context, SegmenterParams(flips=1, precision="float32"))

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from kmeans_lungs import STARTS, kmeans_lungs
 from nodules import params
-from nodules.imaging.lung_mask import LungMaskParams, dilate_mm, find_lungs
-from nodules.imaging.overlay import lung_contours, save_figure
-from nodules.imaging.volume import Volume
-from nodules.scans.luna import read_annotations
-from nodules.scans.reading import ReadingParams
-from nodules.scans.scan import read_scan
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.lungs.segment import LungMaskParams, dilate_mm, find_lungs
+from nodules.pictures.overlay import lung_contours, save_figure
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
+from nodules.scans.tables.luna import read_annotations
 from nodules.scans.volume_files.reader import read_mask
 
 TIMED = "LIDC-IDRI-0001"

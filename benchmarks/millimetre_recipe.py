@@ -8,14 +8,14 @@ from pathlib import Path
 
 from excerpts import Excerpt
 from nodules import params
-from nodules.imaging.lung_roi import LungRoiParams
-from nodules.imaging.slice_context import ContextParams
-from nodules.models import training
-from nodules.models.sampling import PatchSampler, SliceSet
-from nodules.models.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
-from nodules.models.training_slices import slice_set
-from nodules.scans import slice_store
-from nodules.scans.extraction import ExtractParams, extract_slices
+from nodules.imaging.network_input.lung_roi import LungRoiParams
+from nodules.imaging.network_input.slice_context import ContextParams
+from nodules.models.unet import training
+from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
+from nodules.models.unet.training_slices import slice_set
+from nodules.scans.stores import slices as slice_store
+from nodules.scans.stores.extraction import ExtractParams, extract_slices
 from nodules.scans.volume_files.reader import read_mask
 
 # An excerpt's outer slices lack one neighbour: such inputs do not occur in the test.

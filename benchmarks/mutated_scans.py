@@ -24,9 +24,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from dicom_files import recompress, write_enhanced, write_series, zip_folder
-from nodules.imaging.volume import Volume
+from nodules.imaging.geometry.volume import Volume
 from nodules.scans.volume_files.writer import write_volume
+from support.dicom_files import recompress, write_enhanced, write_series, zip_folder
 
 SPACING_ZYX_MM = (2.5, 0.6, 0.8)
 ORIGIN_XYZ_MM = (-120.5, 33.25, -301.0)

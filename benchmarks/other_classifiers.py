@@ -18,13 +18,13 @@ from scipy.special import expit, logit
 from threadpoolctl import threadpool_limits
 
 from nodules import params
-from nodules.models.classifier_params import ClassifierParams
-from nodules.models.cross_fitting import HeldOut, held_out_predictions, mean_of, settled
-from nodules.models.estimators import AVERAGED, FAMILIES
-from nodules.models.labelled_table import LabelledTable, labelled_table, seed_of, splits
-from nodules.models.screening import screen
+from nodules.models.cancer.cross_fitting import HeldOut, held_out_predictions, mean_of, settled
+from nodules.models.cancer.estimators import AVERAGED, FAMILIES
+from nodules.models.cancer.feature_selection import screen
+from nodules.models.cancer.params import ClassifierParams
+from nodules.models.cancer.table import LabelledTable, labelled_table, seed_of, splits
 from nodules.parallel import job_count
-from nodules.stages.patients import Patients
+from nodules.stages.shared.patients import Patients
 from rival_classifiers import RIVALS, Array, Model, Rival
 
 SEED, ALL_COLUMNS = 2017, 10**6

@@ -19,11 +19,11 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from nodules import params
-from nodules.imaging.lung_mask import LungMaskParams, segment_lungs
-from nodules.imaging.volume import Volume
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.lungs.segment import LungMaskParams, segment_lungs
 from nodules.scans.phantom import cohort
-from nodules.scans.reading import ReadingParams
-from nodules.scans.scan import read_scan
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

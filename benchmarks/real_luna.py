@@ -28,16 +28,16 @@ from numpy.typing import NDArray
 
 from excerpts import Excerpt, folds, read_excerpts, series
 from nodules import params
-from nodules.evaluation.slice_finding import OperatingPoint, Slice, choose, interval, judge, scores, table
-from nodules.imaging.lung_mask import LungMaskParams
-from nodules.imaging.lung_roi import extract, resample_slices
-from nodules.imaging.overlay import save_figure
-from nodules.scans.reading import ReadingParams
-from nodules.waiting_scans import work_folder
+from nodules.checkpoint import work_folder
+from nodules.imaging.lungs.segment import LungMaskParams
+from nodules.imaging.network_input.lung_roi import extract, resample_slices
+from nodules.pictures.overlay import save_figure
+from nodules.scans.result import ReadingParams
+from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, choose, interval, judge, scores, table
 from slice_pictures import sheet
 
 if TYPE_CHECKING:
-    from nodules.models.segmenter import Segmenter
+    from nodules.models.unet.segmenter import Segmenter
 
 RECIPE = Path(__file__).with_name("real_luna.yaml")
 SYNTHETIC = Path("data/luna16")
@@ -170,7 +170,7 @@ def run(job: Job, segmenter: Path | None) -> None:
         job.write(_tutorial(job))
         return
     from millimetre_recipe import Recipe
-    from nodules.models.segmenter import Segmenter
+    from nodules.models.unet.segmenter import Segmenter
 
     recipe, epochs = Recipe(RECIPE), job.epochs
     if job.recipe == START:

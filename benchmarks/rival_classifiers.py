@@ -23,8 +23,8 @@ from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier
 
 from nodules import params
-from nodules.models.classifier_params import ClassifierParams
-from nodules.models.estimators import Family
+from nodules.models.cancer.estimators import Family
+from nodules.models.cancer.params import ClassifierParams
 
 Array = NDArray[np.float64]
 Truth = NDArray[np.int64]

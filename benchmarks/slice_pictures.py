@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nodules.evaluation.slice_finding import OperatingPoint, Slice, mask
+from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, mask
 
 COLUMNS, CLOSE_UP_PX = 14, 40
 WINDOW_HU = (-1000, 400)

@@ -29,12 +29,13 @@ import numpy as np
 import psutil
 
 from nodules import params
-from nodules.imaging.slice_context import ContextParams
-from nodules.models import devices, unet
-from nodules.models.asked_network import AskedNetwork
-from nodules.models.epochs import DrawnEpoch
-from nodules.models.sampling import PatchSampler, SliceSet
-from nodules.models.training import TrainingParams, compiled, drawn_epoch
+from nodules.imaging.network_input.slice_context import ContextParams
+from nodules.models.runtime import devices
+from nodules.models.runtime.epochs import DrawnEpoch
+from nodules.models.unet import network as unet
+from nodules.models.unet.inference import AskedNetwork
+from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.training import TrainingParams, compiled, drawn_epoch
 
 SLICES, HEIGHT, WIDTH = 16, 260, 340  # a lung region at 1 mm a pixel
 WINDOW_HU = (-1000.0, 400.0)

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from excerpts import Excerpt
 from kmeans_lungs import kmeans_lungs
-from nodules.imaging.tutorial.defects import TutorialDefects
-from nodules.imaging.tutorial.grey_values import grey_values
-from nodules.imaging.tutorial.node_mask import node_mask
-from nodules.imaging.tutorial.nodule_slices import NoduleSlice
-from nodules.imaging.tutorial.renormalising import renormalise, scale_of, stretch_range
-from nodules.imaging.tutorial.resizing import resize_image, resize_mask
-from nodules.imaging.tutorial.roi_box import RoiBox, square_around
-from nodules.models.tutorial.losses import negative_dice_of_batch
-from nodules.models.tutorial.network import build
+from nodules.tutorial.learning.losses import negative_dice_of_batch
+from nodules.tutorial.learning.network import build
+from nodules.tutorial.steps.defects import TutorialDefects
+from nodules.tutorial.steps.grey_values import grey_values
+from nodules.tutorial.steps.node_mask import node_mask
+from nodules.tutorial.steps.nodule_slices import NoduleSlice
+from nodules.tutorial.steps.renormalising import renormalise, scale_of, stretch_range
+from nodules.tutorial.steps.resizing import resize_image, resize_mask
+from nodules.tutorial.steps.roi_box import RoiBox, square_around
 
 SIZE_PX = 256
 FILTERS = 16

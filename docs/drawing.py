@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from nodules.imaging.overlay import LUNG_WINDOW_HU
+from nodules.pictures.overlay import LUNG_WINDOW_HU
 
 FOLDER = Path(__file__).parent / "pictures"
 DPI = 100

@@ -22,16 +22,16 @@ from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
 from nodules import params
-from nodules.imaging.candidates import SegmentationSettings
-from nodules.imaging.lung_mask import LungMaskParams, find_lungs
-from nodules.imaging.lung_roi import LungRoi, LungRoiParams, extract, network_input
-from nodules.imaging.measuring import measure_patient
-from nodules.imaging.nodule_mask import draw_nodules
-from nodules.imaging.overlay import REFERENCE_COLOUR, candidates_sheet, lung_contours
-from nodules.imaging.proposals import CandidateParams, unet_scorer
-from nodules.imaging.regions import find_regions
-from nodules.imaging.slice_context import ContextParams
-from nodules.imaging.volume import Volume
+from nodules.imaging.candidates.outline import SegmentationSettings
+from nodules.imaging.candidates.proposals import CandidateParams, unet_scorer
+from nodules.imaging.features.measure import measure_patient
+from nodules.imaging.features.regions import find_regions
+from nodules.imaging.geometry.spheres import draw_nodules
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
+from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, extract, network_input
+from nodules.imaging.network_input.slice_context import ContextParams
+from nodules.pictures.overlay import REFERENCE_COLOUR, candidates_sheet, lung_contours
 from nodules.scans.phantom.cohort import PhantomParams, make_patient
 from nodules.scans.phantom.nodules import Nodule
 
@@ -154,9 +154,9 @@ def network_channels(patient: Patient) -> Figure:
 
 def network_pictures(patient: Patient, chosen: argparse.Namespace) -> dict[str, Figure]:
     """What needs a trained network: its answer, the nodules in it, the regions that the tutorial's features measure."""
-    from nodules.models.rescorer import Rescorer
-    from nodules.models.segmented_scan import segment_region
-    from nodules.models.segmenter import Segmenter
+    from nodules.models.false_positive_reduction.rescorer import Rescorer
+    from nodules.models.unet.segmented_scan import segment_region
+    from nodules.models.unet.segmenter import Segmenter
 
     scan = segment_region(patient.scan, patient.lungs, Segmenter.load(chosen.segmenter))
     scorer = Rescorer.load(chosen.rescorer) if chosen.rescorer.is_dir() else unet_scorer

@@ -9,12 +9,12 @@ from drawing import panels
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nodules.imaging.tutorial.defects import TutorialDefects
-from nodules.imaging.tutorial.lung_steps import find_lung_steps
-from nodules.imaging.tutorial.prepared_scan import prepare
-from nodules.imaging.tutorial.settings import TutorialParams
-from nodules.imaging.tutorial.steps import slice_steps
-from nodules.imaging.volume import Volume
+from nodules.imaging.geometry.volume import Volume
+from nodules.tutorial.steps.defects import TutorialDefects
+from nodules.tutorial.steps.lung_steps import find_lung_steps
+from nodules.tutorial.steps.prepared_scan import prepare
+from nodules.tutorial.steps.settings import TutorialParams
+from nodules.tutorial.steps.steps import slice_steps
 
 AS_MEANT = TutorialParams(
     nodules="largest", size_px=256, window_hu=(-1000.0, 400.0), max_lung_hu=-400.0, min_probability=0.5

@@ -15,8 +15,8 @@ from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 import nodules.models  # noqa: F401 - sets the user's keras.json aside, before a test imports Keras
-import tiny_project
-from tiny_project import TinyProject
+from support import tiny_project
+from support.tiny_project import TinyProject
 
 # One thread a process, also for the processes that tests start. With several processes on two cores, more threads slow
 # a small matrix product from 0.3 ms to 9 ms, and the suite from minutes to a quarter of an hour.

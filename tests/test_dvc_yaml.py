@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from code_graph import PROJECT, modules, reachable
-from test_architecture import TRACKING
+from support.code_graph import PROJECT, modules, reachable
 
 # Tracking writes runs and progress a bar, never outputs: a change there must not make a night's segmentation stale.
-UNDECLARED = TRACKING | {"nodules.progress"}
+UNDECLARED = {name for name in modules() if name.startswith(("nodules.tracking", "nodules.progress"))}
 
 # The stage `package` puts this module and all that it needs into the model, without loading it.
 PACKAGED = "nodules.serving.scoring_model"
@@ -30,7 +29,7 @@ STAGES: dict[str, Any] = YAML(typ="safe").load((PROJECT / "dvc.yaml").read_text(
 
 
 def module_of(stage: str) -> str:
-    found = re.search(r"python -m (nodules\.stages\.\w+)", STAGES[stage]["cmd"])
+    found = re.search(r"python -m (nodules\.(?:tutorial\.)?stages\.\w+)", STAGES[stage]["cmd"])
     assert found, f"{stage} must run a module of nodules.stages"
     return found.group(1)
 
@@ -73,7 +72,7 @@ def test_every_stage_module_is_a_stage() -> None:
     runnable = {
         name
         for name, path in modules().items()
-        if name.startswith("nodules.stages.") and "__main__" in path.read_text()
+        if name.startswith(("nodules.stages.", "nodules.tutorial.stages.")) and "__main__" in path.read_text()
     }
     assert runnable == {module_of(stage) for stage in STAGES}
 
@@ -99,7 +98,7 @@ def composed(folder: Path, *overrides: str) -> Path:
 
 def test_the_tutorial_at_full_size_has_the_published_values(tmp_path: Path) -> None:
     from nodules import params
-    from nodules.stages.tutorial_section import TutorialSection
+    from nodules.tutorial.stages.section import TutorialSection
 
     section = params.load("tutorial", TutorialSection, composed(tmp_path, "method=tutorial", "size=full"))
     assert (section.steps.nodules, section.steps.size_px) == ("largest", 512)
@@ -110,8 +109,8 @@ def test_the_tutorial_at_full_size_has_the_published_values(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("method", "on"), [("tutorial", False), ("tutorial_as_published", True)])
 def test_every_defect_of_the_tutorial_is_named_and_switched(tmp_path: Path, method: str, on: bool) -> None:
-    from nodules.imaging.tutorial.defects import TutorialDefects
-    from nodules.models.tutorial.settings import TutorialClassifierDefects, TutorialUnetDefects
+    from nodules.tutorial.learning.settings import TutorialClassifierDefects, TutorialUnetDefects
+    from nodules.tutorial.steps.defects import TutorialDefects
 
     section = YAML(typ="safe").load(composed(tmp_path, f"method={method}").read_text())["tutorial"]
     assert section["recipes"] == [method.removeprefix("tutorial_")]
@@ -143,22 +142,22 @@ def test_declared_parameters_are_there(tmp_path: Path) -> None:
 
 def load_all_sections(path: Path) -> None:
     from nodules import params
-    from nodules.imaging.candidates import CandidateParams
-    from nodules.imaging.lung_mask import LungMaskParams
-    from nodules.imaging.lung_roi import LungRoiParams
-    from nodules.imaging.slice_context import ContextParams
-    from nodules.models.classifier_params import ClassifierParams
-    from nodules.models.rescorer_training import RescorerParams
-    from nodules.models.segmentation_search import SegmentationSearch
-    from nodules.models.segmenter import SegmenterParams
-    from nodules.models.training import TrainingParams
-    from nodules.models.tuning import XGBoostSearch
-    from nodules.scans.extraction import ExtractParams
+    from nodules.imaging.candidates.outline import CandidateParams
+    from nodules.imaging.lungs.segment import LungMaskParams
+    from nodules.imaging.network_input.lung_roi import LungRoiParams
+    from nodules.imaging.network_input.slice_context import ContextParams
+    from nodules.models.cancer.params import ClassifierParams
+    from nodules.models.cancer.tuning import XGBoostSearch
+    from nodules.models.false_positive_reduction.training import RescorerParams
+    from nodules.models.unet.outline_search import SegmentationSearch
+    from nodules.models.unet.segmenter import SegmenterParams
+    from nodules.models.unet.training import TrainingParams
     from nodules.scans.phantom.patient import PhantomParams
-    from nodules.scans.reading import ReadingParams
-    from nodules.scans.split import SplitParams
-    from nodules.stages.settings import DatasetParams, RunParams
-    from nodules.stages.tutorial_section import TutorialSection
+    from nodules.scans.result import ReadingParams
+    from nodules.scans.stores.extraction import ExtractParams
+    from nodules.scans.stores.split import SplitParams
+    from nodules.stages.shared.settings import DatasetParams, RunParams
+    from nodules.tutorial.stages.section import TutorialSection
 
     sections = {
         "run": RunParams,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from code_graph import PROJECT
+from support.code_graph import PROJECT
 
 MAKE = shutil.which("make")
 pytestmark = pytest.mark.skipif(MAKE is None, reason="no make")

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from setuptools.dist import Distribution
 
-from code_graph import PROJECT
+from support.code_graph import PROJECT
 
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 

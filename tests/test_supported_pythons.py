@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from ruamel.yaml import YAML
 
-from code_graph import PROJECT
+from support.code_graph import PROJECT
 
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
 SUPPORTED = SpecifierSet(PYPROJECT["project"]["requires-python"])

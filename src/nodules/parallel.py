@@ -20,7 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from nodules import progress
-from nodules.waiting_scans import WaitingScans
+from nodules.checkpoint import WaitingScans
 
 logger = logging.getLogger(__name__)
 

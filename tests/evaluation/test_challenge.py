@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from nodules.evaluation.challenge import MAX_CANDIDATES, evaluate_submission
-from nodules.evaluation.froc import detection_summary, froc_curve, froc_points
-from nodules.scans.luna import NoduleAnnotation, read_annotations
-from nodules.scans.submission import COORDINATES, read_excluded, read_series_uids, read_submission
+from nodules.evaluation.detection import detection_summary, froc_curve, froc_points
+from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
+from nodules.scans.tables.submission import COORDINATES, read_excluded, read_series_uids, read_submission
 
 REAL = os.environ.get("NODULES_REAL_DATA")
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodules.evaluation.nodule_finding import ScanResult, evaluate_scan
-from nodules.imaging.candidates import SegmentationSettings
-from nodules.imaging.lung_roi import LungRoiParams, extract, network_input
-from nodules.imaging.nodule_mask import draw_nodules
-from nodules.imaging.probability_map import Segmentation
-from nodules.imaging.proposals import CandidateParams
-from nodules.imaging.slice_context import ContextParams
-from nodules.imaging.volume import Volume
-from nodules.scans.luna import NoduleAnnotation
+from nodules.evaluation.nodules import ScanResult, evaluate_scan
+from nodules.imaging.candidates.outline import SegmentationSettings
+from nodules.imaging.candidates.probability_map import Segmentation
+from nodules.imaging.candidates.proposals import CandidateParams
+from nodules.imaging.geometry.spheres import draw_nodules
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.network_input.lung_roi import LungRoiParams, extract, network_input
+from nodules.imaging.network_input.slice_context import ContextParams
+from nodules.scans.tables.luna import NoduleAnnotation
 
 SETTINGS, PARAMS = SegmentationSettings(0.45, 3.0), CandidateParams(3.0, 0.1, 0.3, 0.3)
 SHAPE, SPACING = (26, 40, 50), (2.2, 0.9, 1.1)

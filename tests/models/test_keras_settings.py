@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from code_graph import SOURCE
+from support.code_graph import SOURCE
 
 OTHER_WORK = {"backend": "theano", "floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first"}
 ANSWER = """

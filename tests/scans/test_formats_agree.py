@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from dicom_files import change, write_series
-from nodules.imaging.volume import Volume
-from nodules.scans.reading import Reading, ReadingParams
-from nodules.scans.scan import read_scan
+from nodules.imaging.geometry.volume import Volume
+from nodules.scans.read import read_scan
+from nodules.scans.result import Reading, ReadingParams
 from nodules.scans.volume_files.writer import write_volume
+from support.dicom_files import change, write_series
 
 PARAMS = ReadingParams(max_gap_mm=6.0, max_tilt_degrees=35.0, max_thickness_mm=20.0)
 SHAPE_ZYX = (4, 5, 6)

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from nodules.scans.hu_range import RangeFinding, examine_range
-from phantoms import simple_chest
+from support.phantoms import simple_chest
 
 NOTHING = RangeFinding()
 
@@ -150,8 +150,8 @@ def test_real_scanners_with_and_without_rescale(name):
 
 @REAL
 def test_real_luna16_slices_pass():
-    from nodules.scans.luna import series_files
-    from nodules.scans.reading import ReadingParams
+    from nodules.scans.result import ReadingParams
+    from nodules.scans.tables.luna import series_files
     from nodules.scans.volume_files.reader import read_volume
 
     params = ReadingParams(max_gap_mm=5.0, max_tilt_degrees=30.0, max_thickness_mm=5.0)

@@ -10,15 +10,15 @@ from stat import S_ISDIR
 import numpy as np
 import pytest
 
-from dicom_files import PATIENT_NAME
-from nodules.scans.reading import Reading
-from nodules.scans.scan import read_scan, read_scan_bytes
+from nodules.scans.read import read_scan, read_scan_bytes
+from nodules.scans.result import Reading
 from nodules.scans.scan_error import ScanError
 from nodules.scans.verdict import judge
-from odd_archives import archive_rows
-from odd_dicom import dicom_rows
-from odd_inputs import PARAMS, Odd, Read, ReadField, Refused, linear_hu
-from odd_volume_files import volume_file_rows
+from support.dicom_files import PATIENT_NAME
+from support.odd_archives import archive_rows
+from support.odd_dicom import dicom_rows
+from support.odd_inputs import PARAMS, Odd, Read, ReadField, Refused, linear_hu
+from support.odd_volume_files import volume_file_rows
 
 ROWS = [*dicom_rows(), *archive_rows(), *volume_file_rows()]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nodules.imaging.volume import Volume
-from nodules.scans.reading import Reading, ReadingParams
+from nodules.imaging.geometry.volume import Volume
+from nodules.scans.result import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
 from nodules.scans.verdict import judge, refusal
 

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dicom_files import zip_folder
-from nodules.imaging.volume import Volume
+from nodules.imaging.geometry.volume import Volume
 from nodules.models.diagnosis import Diagnoser, Diagnosis
-from nodules.scans.scan import read_scan
+from nodules.scans.read import read_scan
 from nodules.scans.volume_files.writer import write_volume
 from nodules.serving.packaging import chain_folder
-from tiny_project import TinyProject
+from support.dicom_files import zip_folder
+from support.tiny_project import TinyProject
 
 
 @pytest.fixture(scope="module")

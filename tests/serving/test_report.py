@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from nodules.imaging.candidates import SegmentationSettings, find_candidates
-from nodules.imaging.probability_map import Segmentation
-from nodules.imaging.proposals import CandidateParams
-from nodules.imaging.volume import Volume
+from nodules.imaging.candidates.outline import SegmentationSettings, find_candidates
+from nodules.imaging.candidates.probability_map import Segmentation
+from nodules.imaging.candidates.proposals import CandidateParams
+from nodules.imaging.geometry.volume import Volume
 from nodules.scans.verdict import Verdict
 from nodules.serving.report import report
 

@@ -22,12 +22,12 @@ import pytest
 from click.testing import CliRunner
 from mlflow.models import Model
 
-from code_graph import PROJECT
-from dicom_files import zip_folder
 from nodules import params
-from nodules.cli import main
+from nodules.cli.main import main
 from nodules.scans.phantom.cohort import write_dsb_patient
 from nodules.scans.phantom.patient import PhantomParams
+from support.code_graph import PROJECT
+from support.dicom_files import zip_folder
 
 START_S = 120
 ANSWER_S = 300

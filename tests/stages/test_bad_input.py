@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-import tiny_project
 from nodules.parallel import TooManyFailures
 from nodules.params import ParamsError
-from nodules.scans.luna import series_files
 from nodules.scans.scan_error import ScanError
-from tiny_project import OVERRIDES, TinyProject
+from nodules.scans.tables.luna import series_files
+from support import tiny_project
+from support.tiny_project import OVERRIDES, TinyProject
 
 DATASETS = {"luna": "luna16", "dsb": "dsb"}
 

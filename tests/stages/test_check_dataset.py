@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodules.imaging.volume import Volume
+from nodules.imaging.geometry.volume import Volume
 from nodules.scans.volume_files.writer import write_volume
 from nodules.stages import check_dataset
 

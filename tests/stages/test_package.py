@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from tiny_project import TinyProject
+from support.tiny_project import TinyProject
 
 NAME = "lung-cancer-diagnosis"
 CHAMPION_CHANCES = {1: 0.8, 0: 0.2}

@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodules.imaging.candidates import SegmentationSettings
-from nodules.models import classifier, classifier_files
-from nodules.models.classifier_params import LEARNED, MODEL_NAMES, XGBoostParams
+from nodules.imaging.candidates.outline import SegmentationSettings
+from nodules.models.cancer import classifier
+from nodules.models.cancer import files as classifier_files
+from nodules.models.cancer.params import LEARNED, MODEL_NAMES, XGBoostParams
 from nodules.models.diagnosis import Diagnoser
-from nodules.scans.dsb import patient_folders
-from nodules.scans.luna import series_files
-from nodules.scans.scan import read_scan
+from nodules.scans.read import read_scan
+from nodules.scans.tables.dsb import patient_folders
+from nodules.scans.tables.luna import series_files
 from nodules.serving.packaging import chain_folder
-from tiny_project import TinyProject
+from support.tiny_project import TinyProject
 
 MODELS = set(MODEL_NAMES)
 

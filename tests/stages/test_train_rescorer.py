@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from nodules.imaging.cubes import CubeParams, cut_cubes
-from nodules.imaging.proposals import CandidateParams, propose
-from nodules.models import fusion
-from nodules.models.cube_sampler import VariationParams
-from nodules.models.rescorer import Rescorer
-from nodules.models.rescorer_training import RescorerParams
-from nodules.models.training_cubes import CubeSet, inside
-from nodules.scans import segmentation_store
-from nodules.scans.luna import NoduleAnnotation, read_annotations
-from nodules.scans.reading import ReadingParams
+from nodules.imaging.candidates.proposals import CandidateParams, propose
+from nodules.imaging.network_input.cube import CubeParams, cut_cubes
+from nodules.models.false_positive_reduction import score_fusion as fusion
+from nodules.models.false_positive_reduction.rescorer import Rescorer
+from nodules.models.false_positive_reduction.sampling import VariationParams
+from nodules.models.false_positive_reduction.training import RescorerParams
+from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside
+from nodules.scans.result import ReadingParams
+from nodules.scans.stores import segmentations as segmentation_store
+from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
 from nodules.stages import train_rescorer
-from nodules.stages.scoring import load_rescorer
+from nodules.stages.shared.scoring import load_rescorer
 
 LUNA = "data/phantoms/luna16"
 STILL = VariationParams(0.0, (1.0, 1.0), 0.0, 0.0)

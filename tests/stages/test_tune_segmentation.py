@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nodules.stages.luna_part import LunaPart
-from tiny_project import TinyProject
+from nodules.stages.shared.luna_part import LunaPart
+from support.tiny_project import TinyProject
 
 
 def test_trials_are_judged_anew_once_findings_are_excluded(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from nodules.evaluation.froc import ScanDetections, match_candidates
-from nodules.scans.luna import NoduleAnnotation
-from nodules.scans.submission import COORDINATES
+from nodules.evaluation.detection import ScanDetections, match_candidates
+from nodules.scans.tables.luna import NoduleAnnotation
+from nodules.scans.tables.submission import COORDINATES
 
 MAX_CANDIDATES = 100
 """Most candidates of a scan that LUNA16 looks at; the most probable ones are kept."""

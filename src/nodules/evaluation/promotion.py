@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from nodules.evaluation.classification import LOG_LOSS_CLIP
+from nodules.evaluation.cancer import LOG_LOSS_CLIP
 
 Alias = Literal["champion", "challenger"]
 # The same id may mean another patient in another data set, such as phantoms of another seed.

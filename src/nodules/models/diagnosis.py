@@ -10,17 +10,18 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter
 
-from nodules.imaging.candidates import CandidateParams, SegmentationSettings
-from nodules.imaging.lung_mask import LungMaskParams, find_lungs
-from nodules.imaging.lung_roi import to_scan_grid
-from nodules.imaging.measuring import measure_patient
-from nodules.imaging.volume import Volume
-from nodules.models import classifier, classifier_files
-from nodules.models.explanation import contributions
-from nodules.models.rescorer import Rescorer
-from nodules.models.segmented_scan import segment_region
-from nodules.models.segmenter import Segmenter
-from nodules.scans.reading import Reading, ReadingParams
+from nodules.imaging.candidates.outline import CandidateParams, SegmentationSettings
+from nodules.imaging.features.measure import measure_patient
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
+from nodules.imaging.network_input.lung_roi import to_scan_grid
+from nodules.models.cancer import classifier
+from nodules.models.cancer import files as classifier_files
+from nodules.models.cancer.explanation import contributions
+from nodules.models.false_positive_reduction.rescorer import Rescorer
+from nodules.models.unet.segmented_scan import segment_region
+from nodules.models.unet.segmenter import Segmenter
+from nodules.scans.result import Reading, ReadingParams
 from nodules.scans.verdict import Verdict, judge
 
 SETTINGS_FILE = "diagnosis.json"

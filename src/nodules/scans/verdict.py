@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from nodules.scans.reading import Reading, ReadingParams
+from nodules.scans.result import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
 
 ROUNDING_MM = 1e-3

@@ -16,7 +16,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import Array, Object, Property
 
 import nodules
-from nodules.imaging.volume import AIR_HU, Volume
+from nodules.imaging.geometry.volume import AIR_HU, Volume
 from nodules.models.diagnosis import DiagnosisSettings, save_settings
 from nodules.scans.volume_files.writer import write_volume
 from nodules.serving.report import NODULE_FIELDS

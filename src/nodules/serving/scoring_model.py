@@ -13,7 +13,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from nodules.models.diagnosis import Diagnoser
-from nodules.scans.scan import read_scan_bytes
+from nodules.scans.read import read_scan_bytes
 from nodules.scans.scan_error import ScanError
 from nodules.serving.report import refused, report
 

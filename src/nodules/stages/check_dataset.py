@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from nodules import params
-from nodules.scans.dsb_survey import survey_dsb
-from nodules.scans.findings import Findings
-from nodules.scans.luna_survey import survey_luna
 from nodules.scans.scan_error import ScanError
-from nodules.stages.settings import DatasetParams, Layout
+from nodules.scans.tables.dsb_survey import survey_dsb
+from nodules.scans.tables.findings import Findings
+from nodules.scans.tables.surveys import survey_luna
+from nodules.stages.shared.settings import DatasetParams, Layout
 
 logger = logging.getLogger(__name__)
 

@@ -12,20 +12,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nodules import params, tracking
-from nodules.evaluation import figures, nodule_finding
-from nodules.evaluation.froc import DRAWS, froc_points
-from nodules.evaluation.nodule_finding import ScanResult
-from nodules.imaging.candidates import SegmentationSettings, find_candidates
-from nodules.imaging.lung_roi import resample_slices
-from nodules.imaging.overlay import nodule_overlay, save_figure
-from nodules.imaging.proposals import CandidateParams
-from nodules.imaging.volume import Volume
-from nodules.scans import segmentation_store, slice_store
-from nodules.scans.submission import COORDINATES, write_submission
-from nodules.stages.luna_part import LunaPart, by_rescorer
-from nodules.stages.metrics_file import write_metrics
-from nodules.stages.settings import RunParams
+from nodules import params
+from nodules.evaluation import nodules as nodule_finding
+from nodules.evaluation.detection import DRAWS, froc_points
+from nodules.evaluation.nodules import ScanResult
+from nodules.imaging.candidates.outline import SegmentationSettings, find_candidates
+from nodules.imaging.candidates.proposals import CandidateParams
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.network_input.lung_roi import resample_slices
+from nodules.pictures import detection_charts as figures
+from nodules.pictures.overlay import nodule_overlay, save_figure
+from nodules.scans.stores import segmentations as segmentation_store
+from nodules.scans.stores import slices as slice_store
+from nodules.scans.tables.submission import COORDINATES, write_submission
+from nodules.stages.shared.luna_part import LunaPart, by_rescorer
+from nodules.stages.shared.metrics_file import write_metrics
+from nodules.stages.shared.settings import RunParams
+from nodules.tracking import stage as tracking
 
 PICTURES = 8
 CLOSE_UP_PX, CLOSE_UP_MM = 160, 0.4  # 64 mm around the nodule

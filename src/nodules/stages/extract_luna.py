@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nodules import parallel, params, tracking
-from nodules.imaging.slice_context import ContextParams
-from nodules.scans import slice_store
-from nodules.scans.extraction import ExtractParams, extract_slices
-from nodules.scans.luna import NoduleAnnotation, read_annotations, series_files, series_without_file
-from nodules.scans.reading import ReadingParams
-from nodules.scans.scan import read_scan
+from nodules import parallel, params
+from nodules.imaging.network_input.slice_context import ContextParams
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
+from nodules.scans.stores import slices as slice_store
+from nodules.scans.stores.extraction import ExtractParams, extract_slices
+from nodules.scans.tables.luna import NoduleAnnotation, read_annotations, series_files, series_without_file
 from nodules.scans.verdict import judge
-from nodules.stages.settings import DatasetParams, RunParams
+from nodules.stages.shared.settings import DatasetParams, RunParams
+from nodules.tracking import stage as tracking
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from nodules import parallel, params, tracking
-from nodules.imaging.candidates import CandidateParams, SegmentationSettings
-from nodules.imaging.measuring import measure_patient
-from nodules.scans import segmentation_store
-from nodules.stages.scoring import load_rescorer
-from nodules.stages.settings import RunParams
+from nodules import parallel, params
+from nodules.imaging.candidates.outline import CandidateParams, SegmentationSettings
+from nodules.imaging.features.measure import measure_patient
+from nodules.scans.stores import segmentations as segmentation_store
+from nodules.stages.shared.scoring import load_rescorer
+from nodules.stages.shared.settings import RunParams
+from nodules.tracking import stage as tracking
 
 
 def main(maps: Path, rescorer: Path, tuned: Path, output: Path) -> None:

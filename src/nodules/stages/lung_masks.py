@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from nodules import parallel, params, tracking
-from nodules.imaging.lung_mask import LungMaskParams, find_lungs, lung_measures
-from nodules.scans.luna import series_files
-from nodules.scans.reading import ReadingParams
-from nodules.scans.scan import read_scan
+from nodules import parallel, params
+from nodules.imaging.lungs.segment import LungMaskParams, find_lungs, lung_measures
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
+from nodules.scans.tables.luna import series_files
 from nodules.scans.verdict import judge
 from nodules.scans.volume_files.writer import write_volume
-from nodules.stages.settings import RunParams
+from nodules.stages.shared.settings import RunParams
+from nodules.tracking import stage as tracking
 
 
 def main(luna_root: Path, subset: int, output: Path) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from nodules import params, tracking
+from nodules import params
 from nodules.evaluation.promotion import Decision, Skill, decide
-from nodules.imaging.candidates import CandidateParams, SegmentationSettings
-from nodules.imaging.lung_mask import LungMaskParams
+from nodules.imaging.candidates.outline import CandidateParams, SegmentationSettings
+from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.models.diagnosis import DiagnosisSettings
-from nodules.scans.reading import ReadingParams
+from nodules.scans.result import ReadingParams
 from nodules.serving.packaging import package
+from nodules.tracking import stage as tracking
 
 PREDICTIONS = "judged_on.csv"  # what a later model is compared with
 

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nodules import parallel, params, tracking
+from nodules import parallel, params
 from nodules.scans.phantom import cohort
 from nodules.scans.phantom.patient import PhantomParams
-from nodules.stages.settings import Layout
+from nodules.stages.shared.settings import Layout
+from nodules.tracking import stage as tracking
 
 
 def main(layout: Layout, output: Path) -> None:

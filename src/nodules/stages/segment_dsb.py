@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from nodules import parallel, params, tracking
-from nodules.imaging.lung_mask import LungMaskParams
-from nodules.scans.dsb import patient_folders, read_all_labels, read_truth
-from nodules.scans.reading import ReadingParams
-from nodules.stages.segmenting import segment_scan_file
-from nodules.stages.settings import RunParams
+from nodules import parallel, params
+from nodules.imaging.lungs.segment import LungMaskParams
+from nodules.scans.result import ReadingParams
+from nodules.scans.tables.dsb import patient_folders, read_all_labels, read_truth
+from nodules.stages.shared.segment_scan import segment_scan_file
+from nodules.stages.shared.settings import RunParams
+from nodules.tracking import stage as tracking
 
 
 def main(dsb_root: Path, segmenter: Path, output: Path, labels: Path) -> None:

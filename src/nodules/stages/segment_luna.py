@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from nodules import parallel, params, tracking
-from nodules.imaging.lung_mask import LungMaskParams
-from nodules.scans.reading import ReadingParams
-from nodules.stages.segmenting import segment_scan_file
-from nodules.stages.settings import RunParams
+from nodules import parallel, params
+from nodules.imaging.lungs.segment import LungMaskParams
+from nodules.scans.result import ReadingParams
+from nodules.stages.shared.segment_scan import segment_scan_file
+from nodules.stages.shared.settings import RunParams
+from nodules.tracking import stage as tracking
 
 
 def main(luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Path) -> None:

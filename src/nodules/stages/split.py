@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from nodules import params, tracking
-from nodules.scans.split import SplitParams, split_patients
-from nodules.stages.settings import DatasetParams, RunParams
+from nodules import params
+from nodules.scans.stores.split import SplitParams, split_patients
+from nodules.stages.shared.settings import DatasetParams, RunParams
+from nodules.tracking import stage as tracking
 
 
 def main(slices: Path, lungs: Path, table: Path) -> None:

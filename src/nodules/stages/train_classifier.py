@@ -10,18 +10,20 @@ from typing import Any
 
 import pandas as pd
 
-from nodules import params, tracking
-from nodules.evaluation.classification_intervals import by_model
-from nodules.models import classifier_files, nested_validation
-from nodules.models.classifier_params import MODEL_NAMES, ClassifierParams, XGBoostParams
-from nodules.models.nested_validation import FittedModels
-from nodules.models.tuning import XGBoostSearch, xgboost_tuner
+from nodules import params
+from nodules.evaluation.bootstrap import by_model
+from nodules.models.cancer import files as classifier_files
+from nodules.models.cancer import nested_validation
+from nodules.models.cancer.nested_validation import FittedModels
+from nodules.models.cancer.params import MODEL_NAMES, ClassifierParams, XGBoostParams
+from nodules.models.cancer.tuning import XGBoostSearch, xgboost_tuner
 from nodules.parallel import job_count
-from nodules.stages import classifier_charts, classifier_report, classifier_validation
-from nodules.stages.classifier_validation import CHOSEN, Validated
-from nodules.stages.metrics_file import write_metrics
-from nodules.stages.patients import Patients
-from nodules.stages.settings import RunParams
+from nodules.stages.shared import classifier_charts, classifier_report, classifier_validation
+from nodules.stages.shared.classifier_validation import CHOSEN, Validated
+from nodules.stages.shared.metrics_file import write_metrics
+from nodules.stages.shared.patients import Patients
+from nodules.stages.shared.settings import RunParams
+from nodules.tracking import stage as tracking
 
 REPORTED = ("log_loss", "skill", "auc", "brier", "ece", "f1", "precision", "recall")
 WITH_INTERVALS = ("random_forest", "xgboost", "prior")

@@ -13,25 +13,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules import parallel, params, progress, tracking
-from nodules.imaging.cubes import CubeParams, cut_cubes
-from nodules.imaging.lung_roi import resample_slices
-from nodules.imaging.proposals import CandidateParams, propose
-from nodules.imaging.volume import Volume
-from nodules.models import fusion, rescorer_training
-from nodules.models.cube_sampler import CubeSampler, VariationParams, wide_size_px
-from nodules.models.rescorer import Rescorer
-from nodules.models.rescorer_training import RescorerParams
-from nodules.models.training_cubes import CubeSet, inside, spared, training_set
-from nodules.scans import segmentation_store
-from nodules.scans.luna import NoduleAnnotation, read_annotations
-from nodules.scans.luna_candidates import candidate_table, read_false_positives
-from nodules.scans.reading import ReadingParams
-from nodules.scans.scan import read_scan
-from nodules.scans.submission import excluded_of
-from nodules.stages.metrics_file import write_metrics
-from nodules.stages.settings import RunParams
-from nodules.waiting_scans import work_folder
+from nodules import parallel, params, progress
+from nodules.checkpoint import work_folder
+from nodules.imaging.candidates.proposals import CandidateParams, propose
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.network_input.cube import CubeParams, cut_cubes
+from nodules.imaging.network_input.lung_roi import resample_slices
+from nodules.models.false_positive_reduction import score_fusion as fusion
+from nodules.models.false_positive_reduction import training as rescorer_training
+from nodules.models.false_positive_reduction.rescorer import Rescorer
+from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, wide_size_px
+from nodules.models.false_positive_reduction.training import RescorerParams
+from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside, spared, training_set
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
+from nodules.scans.stores import segmentations as segmentation_store
+from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
+from nodules.scans.tables.luna_candidates import candidate_table, read_false_positives
+from nodules.scans.tables.submission import excluded_of
+from nodules.stages.shared.metrics_file import write_metrics
+from nodules.stages.shared.settings import RunParams
+from nodules.tracking import stage as tracking
 
 Item = tuple[Path, list[NoduleAnnotation], list[NoduleAnnotation], Path | None, list[list[float]]]
 

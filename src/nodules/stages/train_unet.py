@@ -10,19 +10,20 @@ from typing import Any
 
 import pandas as pd
 
-from nodules import parallel, params, progress, tracking
-from nodules.evaluation.figures import training_curves
-from nodules.imaging.lung_roi import LungRoiParams
-from nodules.imaging.slice_context import ContextParams
-from nodules.models import training
-from nodules.models.sampling import PatchSampler, SliceSet
-from nodules.models.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
-from nodules.models.training_slices import slice_set
-from nodules.scans import slice_store
+from nodules import parallel, params, progress
+from nodules.checkpoint import work_folder
+from nodules.imaging.network_input.lung_roi import LungRoiParams
+from nodules.imaging.network_input.slice_context import ContextParams
+from nodules.models.unet import training
+from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
+from nodules.models.unet.training_slices import slice_set
+from nodules.pictures.detection_charts import training_curves
+from nodules.scans.stores import slices as slice_store
 from nodules.scans.volume_files.reader import read_mask
-from nodules.stages.metrics_file import write_metrics
-from nodules.stages.settings import RunParams
-from nodules.waiting_scans import work_folder
+from nodules.stages.shared.metrics_file import write_metrics
+from nodules.stages.shared.settings import RunParams
+from nodules.tracking import stage as tracking
 
 
 def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, history: Path) -> None:

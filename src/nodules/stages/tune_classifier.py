@@ -7,17 +7,18 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from nodules import params, tracking
-from nodules.models.classifier_params import ClassifierParams
-from nodules.models.fingerprint import fingerprint_of
-from nodules.models.study_charts import trial_table
-from nodules.models.tuning import XGBoostSearch, best_xgboost, search_xgboost
+from nodules import params
+from nodules.checkpoint import source_md5
+from nodules.models.cancer.params import ClassifierParams
+from nodules.models.cancer.tuning import XGBoostSearch, best_xgboost, search_xgboost
+from nodules.models.search.charts import trial_table
+from nodules.models.search.fingerprint import fingerprint_of
 from nodules.parallel import job_count
-from nodules.stages.patients import Patients
-from nodules.stages.settings import RunParams
-from nodules.stages.study_log import log_study
-from nodules.stages.trial_place import trial_place
-from nodules.waiting_scans import source_md5
+from nodules.stages.shared.patients import Patients
+from nodules.stages.shared.settings import RunParams
+from nodules.stages.shared.study_log import log_study
+from nodules.stages.shared.trial_place import trial_place
+from nodules.tracking import stage as tracking
 
 
 def main(features: Path, labels: Path, tuned: Path, plot: Path) -> None:

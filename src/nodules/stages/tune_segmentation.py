@@ -9,20 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nodules import params, tracking
-from nodules.evaluation import nodule_finding
-from nodules.imaging.candidates import SegmentationSettings
-from nodules.imaging.proposals import CandidateParams
-from nodules.models.fingerprint import fingerprint_of
-from nodules.models.segmentation_search import SegmentationSearch, suggest_segmentation
-from nodules.models.study import run_study
-from nodules.models.study_charts import trial_table
-from nodules.scans.submission import excluded_table
-from nodules.stages.luna_part import LunaPart, by_rescorer
-from nodules.stages.settings import RunParams
-from nodules.stages.study_log import log_study
-from nodules.stages.trial_place import trial_place
-from nodules.waiting_scans import source_md5
+from nodules import params
+from nodules.checkpoint import source_md5
+from nodules.evaluation import nodules as nodule_finding
+from nodules.imaging.candidates.outline import SegmentationSettings
+from nodules.imaging.candidates.proposals import CandidateParams
+from nodules.models.search.charts import trial_table
+from nodules.models.search.fingerprint import fingerprint_of
+from nodules.models.search.study import run_study
+from nodules.models.unet.outline_search import SegmentationSearch, suggest_segmentation
+from nodules.scans.tables.submission import excluded_table
+from nodules.stages.shared.luna_part import LunaPart, by_rescorer
+from nodules.stages.shared.settings import RunParams
+from nodules.stages.shared.study_log import log_study
+from nodules.stages.shared.trial_place import trial_place
+from nodules.tracking import stage as tracking
 
 if TYPE_CHECKING:
     import optuna

@@ -8,8 +8,8 @@ import pytest
 from pydicom.encaps import generate_frames
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
-from dicom_files import recompress, write_series
 from nodules.scans.dicom.codestream import stated_shape_yx
+from support.dicom_files import recompress, write_series
 
 
 @pytest.fixture(params=[JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless], ids=["jpeg", "jpeg-ls", "jpeg-2000"])

@@ -10,9 +10,9 @@ import pytest
 from pydicom.encaps import generate_frames
 from pydicom.uid import JPEGLSLossless
 
-from dicom_files import recompress, write_series
 from nodules.scans.dicom import decoder as dicom_decoder
 from nodules.scans.dicom.decoder import decode
+from support.dicom_files import recompress, write_series
 
 DESCRIPTION = {
     "rows": 20,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from dicom_files import PATIENT_NAME, SERIES_UID, write_enhanced
 from nodules.scans.dicom.frames import frame_count, frame_value, frames_of
 from nodules.scans.scan_error import ScanError
+from support.dicom_files import PATIENT_NAME, SERIES_UID, write_enhanced
 
 SPACING_ZYX_MM = (2.5, 0.6, 0.8)
 ORIGIN_XYZ_MM = (-120.5, 33.25, -301.0)

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from nodules.scans.dicom.geometry import even_grid, in_order
 from nodules.scans.dicom.headers import Slice
-from nodules.scans.reading import ReadingParams
+from nodules.scans.result import ReadingParams
 from nodules.scans.scan_error import ScanError
 
 PARAMS = ReadingParams(max_gap_mm=8.0, max_tilt_degrees=20.0, max_thickness_mm=3.0)

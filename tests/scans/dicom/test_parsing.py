@@ -9,11 +9,11 @@ import pytest
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from dicom_files import recompress, write_series
 from nodules.scans.dicom import parsing as dicom_parsing
 from nodules.scans.dicom.parsing import parse
 from nodules.scans.dicom.source import FileSource, folder_source
 from nodules.scans.scan_error import ScanError
+from support.dicom_files import recompress, write_series
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.uid import EncapsulatedPDFStorage, RLELossless, SecondaryCaptureImageStorage
 
-from dicom_files import PATIENT_NAME, SERIES_UID, change, write_enhanced, write_series, zip_folder
-from nodules.imaging.volume import Volume
+from nodules.imaging.geometry.volume import Volume
 from nodules.scans.dicom import reader as dicom
 from nodules.scans.dicom import source as dicom_source
 from nodules.scans.dicom.reader import read_series, read_series_bytes
 from nodules.scans.dicom.source import FileSource, folder_source
-from nodules.scans.reading import ReadingParams
+from nodules.scans.result import ReadingParams
 from nodules.scans.scan_error import ScanError
+from support.dicom_files import PATIENT_NAME, SERIES_UID, change, write_enhanced, write_series, zip_folder
 
 DERIVED = ["DERIVED", "SECONDARY", "REFORMATTED"]
 SHAPE_ZYX = (4, 5, 6)

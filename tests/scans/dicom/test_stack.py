@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from dicom_files import change, write_series
-from nodules.imaging.volume import Volume
+from nodules.imaging.geometry.volume import Volume
 from nodules.scans.dicom.reader import read_series
-from nodules.scans.reading import Reading, ReadingParams
+from nodules.scans.result import Reading, ReadingParams
+from support.dicom_files import change, write_series
 
 PARAMS = ReadingParams(max_gap_mm=15.0, max_tilt_degrees=30.0, max_thickness_mm=3.0)
 SLOPE_HU_PER_MM = np.array([7.0, -5.0, 4.0])

@@ -8,11 +8,11 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
-from small_cohort import SMALL, SOLID
 
 from nodules.scans.phantom import cohort, luna_files
 from nodules.scans.phantom.patient import stream
 from nodules.scans.phantom.scanner import draw_scanner
+from support.small_cohort import SMALL, SOLID
 
 
 def digests(folder):

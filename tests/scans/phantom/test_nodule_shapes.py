@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nodules.scans.phantom.canvas import Canvas
+from nodules.scans.phantom.anatomy.canvas import Canvas
 from nodules.scans.phantom.nodule_shapes import body_occupancy, paint_nodules, shape_nodule
 from nodules.scans.phantom.nodules import SHAPES, Nodule
 

@@ -3,11 +3,11 @@
 import dataclasses
 
 import numpy as np
-from small_cohort import SMALL, SOLID
 
 from nodules.scans.phantom import cohort
-from nodules.scans.phantom.canvas import Canvas, cubic_matrix
-from nodules.scans.phantom.tubes import POINTS_PER_VOXEL, Tubes, tube_counts
+from nodules.scans.phantom.anatomy.canvas import Canvas, cubic_matrix
+from nodules.scans.phantom.anatomy.tubes import POINTS_PER_VOXEL, Tubes, tube_counts
+from support.small_cohort import SMALL, SOLID
 
 
 def test_chest_holds_lung_fat_muscle_and_bone():

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_cohort import SMALL
 
 from nodules.scans.phantom import cohort, nodules, risk
 from nodules.scans.phantom.nodules import Nodule
 from nodules.scans.phantom.patient import PhantomParams, draw_truth
+from support.small_cohort import SMALL
 
 DEMO = PhantomParams(2017, 320, (0.75, 0.9), (2.0, 3.0), 60, 2, 0, 75, (4.0, 30.0), 0.1, (15.0, 50.0), 0.6)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodules.scans.dicom.headers import Slice
-from nodules.scans.reading import ReadingParams
+from nodules.scans.result import ReadingParams
 from nodules.scans.scan_error import ScanError
 
 MAX_GAP_DEVIATION = 0.1

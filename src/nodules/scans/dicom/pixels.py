@@ -12,7 +12,7 @@ from pydicom.encaps import generate_frames
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import get_decoder
 
-from nodules.imaging.volume import AIR_HU, MAX_HU
+from nodules.imaging.geometry.volume import AIR_HU, MAX_HU
 from nodules.scans.dicom.codestream import stated_shape_yx
 from nodules.scans.dicom.decoder import decode
 from nodules.scans.dicom.frames import FRAME_TAGS, frame_count, frame_value

@@ -15,7 +15,7 @@ from nodules.scans.dicom.headers import Slice
 from nodules.scans.dicom.series import choose_series
 from nodules.scans.dicom.source import FileSource, file_source, folder_source, zip_source
 from nodules.scans.dicom.stack import stacked
-from nodules.scans.reading import Reading, ReadingParams
+from nodules.scans.result import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
 
 MAX_UNSEEN = 1.5

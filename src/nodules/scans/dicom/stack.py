@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.imaging.canonical_axes import canonical_axes
-from nodules.imaging.upright import onto_world_axes, upright
-from nodules.imaging.volume import AIR_HU, Volume
+from nodules.imaging.geometry.canonical_axes import canonical_axes
+from nodules.imaging.geometry.reorient import onto_world_axes, upright
+from nodules.imaging.geometry.volume import AIR_HU, Volume
 from nodules.scans.dicom.geometry import SliceGrid
 from nodules.scans.dicom.headers import Slice
 from nodules.scans.dicom.pixels import read_hu

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nodules.imaging.volume import AIR_HU, Volume
+from nodules.imaging.geometry.volume import AIR_HU, Volume
 from nodules.scans.phantom.dicom_files import Series, draw_patient_id, draw_uids, storage_for, write_series
 from nodules.scans.phantom.luna_files import COMPRESSED_SHARE, draw_series_uid, draw_signs, write_metaimage
 from nodules.scans.phantom.nodules import Nodule

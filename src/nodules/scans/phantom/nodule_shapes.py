@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nodules.scans.phantom.canvas import Array, Canvas
+from nodules.scans.phantom.anatomy.canvas import Array, Canvas
+from nodules.scans.phantom.anatomy.tubes import Tubes, tube_shares
 from nodules.scans.phantom.nodules import Nodule
-from nodules.scans.phantom.tubes import Tubes, tube_shares
 
 SUBSAMPLES_IN_PLANE = 3
 SUBSAMPLE_Z_MM = 0.7

@@ -15,14 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.candidates import CANDIDATE_COLUMNS, Candidates, SegmentationSettings, find_candidates
-from nodules.imaging.features import REGION_COLUMNS, Findings, find_regions, measure
-from nodules.imaging.lung_sides import LEFT, RIGHT
-from nodules.imaging.probability_map import Segmentation
-from nodules.imaging.proposals import CandidateParams
-from nodules.imaging.volume import Volume
-from nodules.scans.phantom.anatomy import Build, draw_build
-from nodules.scans.phantom.canvas import Canvas
+from nodules.imaging.candidates.outline import CANDIDATE_COLUMNS, Candidates, SegmentationSettings, find_candidates
+from nodules.imaging.candidates.probability_map import Segmentation
+from nodules.imaging.candidates.proposals import CandidateParams
+from nodules.imaging.features.row import REGION_COLUMNS, Findings, find_regions, measure
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.lungs.sides import LEFT, RIGHT
+from nodules.scans.phantom.anatomy.build import Build, draw_build
+from nodules.scans.phantom.anatomy.canvas import Canvas
 from nodules.scans.phantom.cohort import patient_id
 from nodules.scans.phantom.nodule_shapes import Body, paint_nodules, shape_nodule
 from nodules.scans.phantom.nodules import Nodule

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.scans.phantom.canvas import COARSE_STEP_MM, Array
-from nodules.scans.phantom.lungs import Lungs, lobe_at
+from nodules.scans.phantom.anatomy.canvas import COARSE_STEP_MM, Array
+from nodules.scans.phantom.anatomy.lungs import Lungs, lobe_at
+from nodules.scans.phantom.anatomy.vessels import Vessels
 from nodules.scans.phantom.nodules import Nodule
-from nodules.scans.phantom.vessels import Vessels
 
 TRIES = 1500
 CLEARANCE_MM = 4.0

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.scans.phantom.abdomen import build_abdomen
-from nodules.scans.phantom.anatomy import APEX_MM, LUNG_WIDTH_MM, RECESS_MM, Frame, draw_build
-from nodules.scans.phantom.canvas import COARSE_STEP_MM, Array, Canvas
-from nodules.scans.phantom.lungs import SIDES, Lungs, build_lungs, lobe_at
-from nodules.scans.phantom.mediastinum import build_mediastinum
+from nodules.scans.phantom.anatomy.abdomen import build_abdomen
+from nodules.scans.phantom.anatomy.build import APEX_MM, LUNG_WIDTH_MM, RECESS_MM, Frame, draw_build
+from nodules.scans.phantom.anatomy.canvas import COARSE_STEP_MM, Array, Canvas
+from nodules.scans.phantom.anatomy.lungs import SIDES, Lungs, build_lungs, lobe_at
+from nodules.scans.phantom.anatomy.mediastinum import build_mediastinum
+from nodules.scans.phantom.anatomy.thorax import build_wall
 from nodules.scans.phantom.nodules import LOBES, Nodule
-from nodules.scans.phantom.thorax import build_wall
 
 SEED = 2017
 FIELD_MM, MARGIN_MM = 400.0, 16.0

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.scans.phantom.abdomen import build_abdomen, paint_abdomen
-from nodules.scans.phantom.anatomy import APEX_MM, RECESS_MM, Build, Frame, draw_build
-from nodules.scans.phantom.canvas import Array, Canvas, filled
-from nodules.scans.phantom.lungs import Lungs, Texture, build_lungs, paint_lungs
-from nodules.scans.phantom.mediastinum import build_mediastinum, paint_mediastinum
+from nodules.scans.phantom.anatomy.abdomen import build_abdomen, paint_abdomen
+from nodules.scans.phantom.anatomy.build import APEX_MM, RECESS_MM, Build, Frame, draw_build
+from nodules.scans.phantom.anatomy.canvas import Array, Canvas, filled
+from nodules.scans.phantom.anatomy.lungs import Lungs, Texture, build_lungs, paint_lungs
+from nodules.scans.phantom.anatomy.mediastinum import build_mediastinum, paint_mediastinum
+from nodules.scans.phantom.anatomy.skeleton import CORTEX_HU, MARROW_HU, build_skeleton, clavicles, paint_skeleton
+from nodules.scans.phantom.anatomy.thorax import Wall, build_wall, paint_wall
+from nodules.scans.phantom.anatomy.tubes import tube_shares
+from nodules.scans.phantom.anatomy.vessels import Vessels, grow_vessels, lung_points
 from nodules.scans.phantom.nodule_shapes import Body, paint_nodules, shape_nodule
 from nodules.scans.phantom.patient import LAYOUT_CODES, Layout, PhantomParams, Truth, draw_truth, stream
 from nodules.scans.phantom.placement import place_nodules
 from nodules.scans.phantom.scanner import HIGHEST_HU, LOWEST_HU, Detector, Scanner, draw_scanner, paint_couch
-from nodules.scans.phantom.skeleton import CORTEX_HU, MARROW_HU, build_skeleton, clavicles, paint_skeleton
-from nodules.scans.phantom.thorax import Wall, build_wall, paint_wall
-from nodules.scans.phantom.tubes import tube_shares
-from nodules.scans.phantom.vessels import Vessels, grow_vessels, lung_points
 
 MARGIN_MM = (8.0, 16.0)  # neck and abdomen beyond the lungs
 WALL_HU, LUMEN_HU, BLOOD_HU = 20.0, -995.0, 42.0

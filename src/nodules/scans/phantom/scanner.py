@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from nodules.scans.phantom.canvas import Array, Canvas, SmoothField
+from nodules.scans.phantom.anatomy.canvas import Array, Canvas, SmoothField
 from nodules.scans.phantom.patient import PhantomParams
 
 AIR_HU, LOWEST_HU, HIGHEST_HU = -1000, -1024, 3071

@@ -11,11 +11,11 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from nodules.imaging.canonical_axes import canonical_axes
-from nodules.imaging.upright import onto_world_axes, upright
-from nodules.imaging.volume import AIR_HU, MAX_HU, Volume
+from nodules.imaging.geometry.canonical_axes import canonical_axes
+from nodules.imaging.geometry.reorient import onto_world_axes, upright
+from nodules.imaging.geometry.volume import AIR_HU, MAX_HU, Volume
 from nodules.scans.hu_range import examine_range
-from nodules.scans.reading import Reading, ReadingParams
+from nodules.scans.result import Reading, ReadingParams
 from nodules.scans.scan_error import ScanError
 from nodules.scans.volume_files.completeness import (
     NOT_FINITE,

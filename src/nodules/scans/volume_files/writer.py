@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from nodules.imaging.volume import Volume
+from nodules.imaging.geometry.volume import Volume
 from nodules.scans.scan_error import ScanError
 from nodules.scans.volume_files.content import VOLUME_SUFFIXES, volume_suffix
 

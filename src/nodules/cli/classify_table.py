@@ -1,0 +1,203 @@
+"""The command `nodules classify`: the classifier stages on any table of features, and on a holdout if there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nodules import params
+from nodules.cli.classifier_holdout import Holdout, judge_holdout, unseen_by
+from nodules.evaluation.bootstrap import by_model
+from nodules.models.cancer import classifier, nested_validation
+from nodules.models.cancer import files as classifier_files
+from nodules.models.cancer.classifier import Classifier
+from nodules.models.cancer.params import ClassifierParams
+from nodules.models.cancer.tuning import XGBoostSearch, xgboost_tuner
+from nodules.parallel import job_count
+from nodules.pictures.cancer_page import MODEL_WORDS, Part
+from nodules.pictures.overlay import save_figure
+from nodules.scans.tables.features import read_features
+from nodules.stages.shared import classifier_charts, classifier_report, classifier_validation
+from nodules.stages.shared.classifier_validation import CHOSEN, Validated
+from nodules.stages.shared.patients import Patients
+from nodules.stages.shared.settings import RunParams
+from nodules.tracking import stage as tracking
+
+OUT_OF_FOLD, HOLDOUT, SUBMISSION, PAGE = "out_of_fold.csv", "holdout.csv", "submission.csv", "report.html"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command reads from params.yaml.
+
+    Attributes
+    ----------
+    classifier : ClassifierParams
+        Section `classifier`.
+    search : XGBoostSearch or None
+        Section `tune_classifier` with the trials asked for; None leaves XGBoost as `classifier` has it.
+    seed : int
+        `run.seed`.
+    """
+
+    classifier: ClassifierParams
+    search: XGBoostSearch | None
+    seed: int
+
+    @classmethod
+    def load(cls, file: Path, trials: int) -> Settings:
+        """Read the sections; `trials` of 0 is no search."""
+        search = replace(params.load("tune_classifier", XGBoostSearch, file), trials=trials) if trials else None
+        return cls(params.load("classifier", ClassifierParams, file), search, params.load("run", RunParams, file).seed)
+
+
+def classify(features: Path, labels: Path, holdout: Path | None, settings: Settings, output: Path) -> dict[str, Any]:
+    """Validate, choose, fit and judge; write tables, pictures and the model into `output`, and log all to the tracker.
+
+    Parameters
+    ----------
+    features, labels : Path
+        As `read_features` and `read_labels` want them.
+    holdout : Path or None
+        Labels of patients that take no part in any choice; they are looked at once, after everything is fitted.
+    output : Path
+        Folder; its files are replaced.
+
+    Returns
+    -------
+    dict
+        JSON-serialisable: `chosen` model, its `threshold`, figures of merit of all models under `validation` (and
+        `holdout`), each with its 95 % interval as `_low` and `_high`, where the files are, and which run of MLflow
+        holds them.
+
+    Raises
+    ------
+    ScanError
+        If a table is not as wanted, no patient has a label, or a holdout patient is among `labels` as well.
+    ValueError
+        If a class has fewer than two patients, or a patient is there twice under two ids.
+    """
+    measured = read_features(features)
+    patients = Patients.join(measured, labels, features)
+    unseen = unseen_by(Patients.join(measured, holdout, features), patients, holdout) if holdout else None
+    inputs = [path for path in (features, labels, holdout) if path]
+    with tracking.stage_run("classify", settings, inputs) as stage:
+        stage.log_params({"features_table": features.name, "labels_table": labels.name})
+        tune = xgboost_tuner(settings.search) if settings.search else None
+        validated = classifier_validation.validate(patients, settings.classifier, settings.seed, tune)
+        fitted = nested_validation.fit_models(
+            patients.features, patients.labels, settings.classifier, settings.seed, tune=tune, jobs=job_count()
+        )
+        judged = judge_holdout(unseen, fitted, settings.seed) if unseen else None
+        importance = classifier_validation.importance(patients, validated, fitted, settings.seed)
+        answer = _answer(patients, validated, judged, fitted)
+        model = fitted.classifiers[fitted.chosen]
+        written = _write(output, patients, validated, judged, model, importance)
+        _log(stage, settings, patients, validated, judged, model, importance, output)
+        run = {"id": stage.run_id, "experiment": tracking.experiment_name(), "store": tracking.shown_uri()}
+        return answer | {"output": str(output), "files": written, "mlflow": run}
+
+
+def summary(answer: dict[str, Any]) -> Iterator[str]:
+    """The answer for a person: how good each model is, line by line."""
+    yield (
+        f"{answer['patients']} patients, {answer['positives']} with cancer, {answer['features']} features; "
+        f"log-loss of the prior {answer['prior_log_loss']:.4f}"
+    )
+    validation, chosen = answer["validation"], answer["chosen"]
+    yield from _rows("patients outside the fold", validation, CHOSEN)
+    yield f"fitted to all of them: {MODEL_WORDS[chosen]}; best F1 from a probability of {answer['threshold']:.3f} on"
+    if answer["holdout"]:
+        seen = answer["holdout"]
+        yield from _rows(
+            f"holdout: {seen['patients']} patients, {seen['positives']} with cancer", seen["models"], chosen
+        )
+    if answer["unlabelled"]:
+        yield f"{answer['unlabelled']} patients without a label in LABELS: {answer['files'][SUBMISSION]}"
+    yield f"tables, pictures, model, and the page to read: {answer['files'][PAGE]}"
+    run = answer["mlflow"]
+    yield f"run {run['id']} of experiment {run['experiment']} in MLflow: {run['store']}"
+
+
+def _rows(title: str, models: dict[str, dict[str, float]], marked: str) -> Iterator[str]:
+    metrics = ("log_loss", "skill", "auc", "brier", "ece", "f1", "precision", "recall")
+    yield f"\n{title}\n{'':>15}" + "".join(f"{name:>10}" for name in metrics) + "   log-loss, 95 %"
+    for name, figures in models.items():
+        values = "".join(f"{figures[metric]:>10.4f}" if metric in figures else f"{'':>10}" for metric in metrics)
+        interval = f"   {figures['log_loss_low']:.4f} to {figures['log_loss_high']:.4f}"
+        yield f"{'*' if name == marked else ' '}{name:>14}{values}{interval}"
+    tuned = models[marked].get("f1_tuned")
+    if tuned is not None:
+        yield f"* {MODEL_WORDS[marked]}; F1 at the threshold chosen without these patients {tuned:.4f}"
+
+
+def _answer(
+    patients: Patients, validated: Validated, holdout: Holdout | None, fitted: nested_validation.FittedModels
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"chosen": fitted.chosen, "threshold": fitted.threshold}
+    answer["inner_log_loss"] = dict(fitted.inner_log_loss)
+    answer |= classifier_validation.counts(patients) | classifier_validation.limits(patients)
+    answer |= {"validation": by_model(validated.judged), "holdout": None}
+    if holdout is not None:
+        labels = holdout.predictions["label"]
+        answer["holdout"] = {
+            "patients": len(labels),
+            "positives": int(labels.sum()),
+            "unmeasured": holdout.unmeasured,
+            "models": by_model(holdout.judged),
+        }
+    return answer
+
+
+def _write(
+    output: Path,
+    patients: Patients,
+    validated: Validated,
+    holdout: Holdout | None,
+    model: Classifier,
+    importance: pd.DataFrame,
+) -> dict[str, str]:
+    classifier_charts.write_tables(validated, importance, output)
+    classifier_files.save(model, output / "model")
+    tables = [OUT_OF_FOLD]
+    if holdout is not None:
+        holdout.predictions.to_csv(output / HOLDOUT, index=False)
+        tables.append(HOLDOUT)
+    if len(patients.unlabelled):
+        chances = classifier.predict(model, patients.unlabelled)
+        pd.DataFrame({"id": chances.index, "cancer": chances.to_numpy()}).to_csv(output / SUBMISSION, index=False)
+        tables.append(SUBMISSION)
+    return {name: str(output / name) for name in (*tables, "model", PAGE)}
+
+
+def _log(
+    stage: tracking.StageRun,
+    settings: Settings,
+    patients: Patients,
+    validated: Validated,
+    holdout: Holdout | None,
+    model: Classifier,
+    importance: pd.DataFrame,
+    output: Path,
+) -> None:
+    figures = by_model(validated.judged)
+    seen = by_model(holdout.judged) if holdout else {}
+    for name, table in classifier_validation.tutorial_tables(validated).items():
+        metrics = figures[name] | ({"holdout": seen[name]} if name in seen else {})
+        own = classifier_validation.own_settings(name, settings.classifier)
+        stage.child(name, {"model": name, **own}, metrics, texts={"classification_report.txt": table})
+    stage.log_metrics({"validation": figures[CHOSEN], "holdout": seen.get(model.name, {})})
+    stage.log_metrics(classifier_validation.limits(patients))
+    pictures = classifier_charts.pictures(validated, importance)
+    for name, (_, figure) in pictures.items():
+        save_figure(figure, output / f"{name}.png")
+        stage.log_picture(figure, name)
+    parts = [Part("On the holdout", holdout.judged, model.name)] if holdout else []
+    page = classifier_report.write_page(patients, validated, settings.classifier, model.name, pictures, parts)
+    (output / PAGE).write_text(page, encoding="utf-8")
+    stage.log_file(output, "tables")
+    stage.log_text(page, PAGE)

@@ -1,0 +1,213 @@
+"""Figures of merit of repeated validation, each with an interval over the patients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nodules.evaluation.cancer import LOG_LOSS_CLIP, bin_numbers
+
+DRAWS = 1000
+INTERVAL = (0.025, 0.975)
+_CHUNK = 4_000_000  # patients times draws held in memory at once
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What one model said about the same patients, once per repeat of the validation.
+
+    Attributes
+    ----------
+    probabilities : (patients, repeats) array
+        Of cancer.
+    thresholds : (patients, repeats) array or None
+        Smallest probability called cancer, chosen without this patient; ``f1_tuned``, ``precision_tuned`` and
+        ``recall_tuned`` need it.
+    """
+
+    probabilities: Array
+    thresholds: Array | None = None
+
+
+def from_table(table: pd.DataFrame, names: Sequence[str], tuned: str) -> tuple[pd.Series, dict[str, Predicted]]:
+    """Rearrange predictions that are one row per patient and repeat.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``id``, ``repeat``, ``label``, ``threshold`` and one column of probabilities per name.
+    names : sequence of str
+        The columns to take.
+    tuned : str
+        The column for which ``threshold`` was chosen.
+
+    Returns
+    -------
+    Series, dict
+        Labels by patient id, sorted, and `Predicted` by name in the same order.
+    """
+    labels = table.groupby("id")["label"].first()
+
+    def wide(column: str) -> Array:
+        return table.pivot(index="id", columns="repeat", values=column).loc[labels.index].to_numpy(dtype=float)
+
+    thresholds = {tuned: wide("threshold")}
+    return labels, {name: Predicted(wide(name), thresholds.get(name)) for name in names}
+
+
+def judge(
+    labels: Sequence[int] | NDArray[np.int64],
+    models: Mapping[str, Predicted],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Figures of merit of all models, with the bootstrap's 95 % intervals (percentiles; Efron 1979).
+
+    A figure is worked out for each repeat and then averaged over the repeats. The bootstrap draws patients, each with
+    all their repeats, and the same patients for all models. It says how much the figures hang on these patients, not
+    how much they would change with other training patients. Resampling adds to the calibration error, which cannot be
+    negative: its interval lies high.
+
+    Parameters
+    ----------
+    labels : (patients,) array of 0 and 1
+        1 is cancer.
+    models : mapping
+        `Predicted` by name of the model.
+    draws : int
+        0 leaves the intervals empty.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``metric``, ``value``, ``low``, ``high``. The metrics are those of `classification_metrics`;
+        ``skill`` and ``auc`` are NaN where only one class is present, and draws of one class are left out of them.
+
+    Raises
+    ------
+    ValueError
+        If there are no patients, a label is not 0 or 1, or probabilities are not (patients, repeats) in [0, 1].
+    """
+    truth = np.asarray(labels)
+    if truth.ndim != 1 or not truth.size or not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"labels must be a row of 0 and 1, at least one, got shape {truth.shape}")
+    whole = np.ones((1, truth.size))
+    tables = []
+    for name, predicted in models.items():
+        _check(name, predicted, truth)
+        value = _figures(truth, predicted, whole)
+        drawn = [_figures(truth, predicted, counts) for counts in _draws(truth.size, draws, seed)]
+        tables.append(pd.DataFrame([_row(name, metric, value, drawn) for metric in value]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def by_model(judged: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The table of `judge` as nested dict: metric, and ``_low`` and ``_high`` of it, by model; NaN left out."""
+    found: dict[str, dict[str, float]] = {}
+    for row in judged.itertuples(index=False):
+        figures = {row.metric: row.value, f"{row.metric}_low": row.low, f"{row.metric}_high": row.high}
+        found.setdefault(str(row.model), {}).update(
+            {name: float(figure) for name, figure in figures.items() if not np.isnan(figure)}
+        )
+    return found
+
+
+def _check(name: str, predicted: Predicted, truth: NDArray[np.int64]) -> None:
+    chances = predicted.probabilities
+    if chances.ndim != 2 or len(chances) != truth.size:
+        raise ValueError(f"{name}: wanted probabilities of {truth.size} patients by repeat, got shape {chances.shape}")
+    if not ((chances >= 0) & (chances <= 1)).all():  # NaN fails here too
+        raise ValueError(f"{name}: probabilities must lie in [0, 1]")
+    if predicted.thresholds is not None and predicted.thresholds.shape != chances.shape:
+        raise ValueError(f"{name}: wanted a threshold for each probability, got shape {predicted.thresholds.shape}")
+
+
+def _row(name: str, metric: str, value: Mapping[str, Array], drawn: list[dict[str, Array]]) -> dict[str, str | float]:
+    low = high = np.nan
+    if drawn:
+        spread = np.concatenate([figures[metric] for figures in drawn])
+        if not np.isnan(value[metric][0]) and not np.isnan(spread).all():
+            low, high = np.nanquantile(spread, INTERVAL)
+    return {"model": name, "metric": metric, "value": float(value[metric][0]), "low": float(low), "high": float(high)}
+
+
+def _draws(patients: int, draws: int, seed: int) -> Iterator[Array]:
+    """How often each patient was drawn, (draws of one chunk, patients), chunk by chunk."""
+    random = np.random.default_rng(seed)
+    at_once = max(_CHUNK // patients, 1)
+    for start in range(0, draws, at_once):
+        rows = min(at_once, draws - start)
+        places = random.integers(patients, size=(rows, patients)) + patients * np.arange(rows)[:, np.newaxis]
+        yield np.bincount(places.ravel(), minlength=rows * patients).reshape(rows, patients).astype(float)
+
+
+def _figures(truth: NDArray[np.int64], predicted: Predicted, counts: Array) -> dict[str, Array]:
+    """Every metric for each row of `counts`, averaged over the repeats."""
+    repeats = predicted.probabilities.shape[1]
+    parts = []
+    for repeat in range(repeats):
+        chance = predicted.probabilities[:, repeat]
+        found = _of_one_repeat(truth, chance, counts)
+        found |= _of_calls(truth, chance >= 0.5, counts, "")
+        if predicted.thresholds is not None:
+            found |= _of_calls(truth, chance >= predicted.thresholds[:, repeat], counts, "_tuned")
+        parts.append(found)
+    return {metric: np.mean([part[metric] for part in parts], axis=0) for metric in parts[0]}
+
+
+def _of_one_repeat(truth: NDArray[np.int64], chance: Array, counts: Array) -> dict[str, Array]:
+    patients = truth.size
+    clipped = np.clip(chance, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
+    loss = -np.where(truth == 1, np.log(clipped), np.log1p(-clipped))
+    gaps = np.zeros((patients, bin_numbers(chance).max() + 1))
+    gaps[np.arange(patients), bin_numbers(chance)] = chance - truth
+    log_loss, share = counts @ loss / patients, counts @ truth / patients
+    prior = _entropy(share)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        skill = np.where(prior > 0, 1 - log_loss / prior, np.nan)
+    return {
+        "log_loss": log_loss,
+        "prior_log_loss": prior,
+        "skill": skill,
+        "auc": _auc(truth, chance, counts),
+        "brier": counts @ (chance - truth) ** 2 / patients,
+        # Within a bin, patients times (mean probability - share positive) is the sum of (probability - label).
+        "ece": np.abs(counts @ gaps).sum(axis=1) / patients,
+    }
+
+
+def _of_calls(truth: NDArray[np.int64], called: NDArray[np.bool_], counts: Array, suffix: str) -> dict[str, Array]:
+    right, calls, positives = counts @ (truth * called), counts @ called.astype(float), counts @ truth.astype(float)
+    return {
+        f"f1{suffix}": _ratio(2 * right, calls + positives),
+        f"precision{suffix}": _ratio(right, calls),
+        f"recall{suffix}": _ratio(right, positives),
+    }
+
+
+def _auc(truth: NDArray[np.int64], chance: Array, counts: Array) -> Array:
+    """Share of the pairs (cancer, no cancer) that are ranked rightly, ties by half; NaN without pairs."""
+    order = np.argsort(chance, kind="stable")
+    starts = np.flatnonzero(np.diff(chance[order], prepend=-1.0))
+    ranked = counts[:, order]
+    positives = np.add.reduceat(ranked * truth[order], starts, axis=1)
+    negatives = np.add.reduceat(ranked * (1 - truth[order]), starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    won = (positives * (below + negatives / 2)).sum(axis=1)
+    return np.divide(won, pairs, out=np.full(len(counts), np.nan), where=pairs > 0)
+
+
+def _entropy(share: Array) -> Array:
+    inside = np.clip(share, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
+    return np.where((share > 0) & (share < 1), -(share * np.log(inside) + (1 - share) * np.log1p(-inside)), 0.0)
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

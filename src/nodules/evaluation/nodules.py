@@ -1,0 +1,207 @@
+"""One scan's segmentation held against its annotated nodules: voxels, components and candidates at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nodules.evaluation.detection import ScanDetections, detection_summary, match_candidates
+from nodules.evaluation.dice import NoduleScore, false_positive_components, panoptic_quality, score_nodules, summary
+from nodules.imaging.candidates.judged_proposals import JudgedProposals, judge
+from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, outline
+from nodules.imaging.candidates.probability_map import Segmentation
+from nodules.imaging.candidates.proposals import CandidateParams, Scorer, unet_scorer
+from nodules.imaging.geometry.spheres import draw_nodules
+from nodules.scans.tables.luna import NoduleAnnotation
+
+WHOLE_SCAN_MM = 100.0  # a region lower than this is a stack of excerpts, not a chest: a newborn's lungs are as high
+
+Fate = Literal["found", "filtered", "missed"]
+"""Found: a candidate touches the nodule, by a voxel or by its centre. Filtered: a proposal does, but no candidate, so
+that the scorer, the outline or the limits threw it away. Missed: not even a proposal does."""
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """How one scan went.
+
+    Attributes
+    ----------
+    seriesuid : str
+        The scan.
+    scores : list of NoduleScore
+        One a nodule.
+    fates : list of Fate
+        What became of each, in the same order.
+    detections : ScanDetections
+        Candidates against nodules by LUNA16's rule.
+    candidates : DataFrame
+        `Candidates.table`.
+    predicted_voxels, false_positives : int
+        All voxels of all components, and the components that touch neither a nodule nor an excluded finding.
+    is_whole : bool
+        Whether rates per scan mean anything.
+    """
+
+    seriesuid: str
+    scores: list[NoduleScore]
+    fates: list[Fate]
+    detections: ScanDetections
+    candidates: pd.DataFrame
+    predicted_voxels: int
+    false_positives: int
+    is_whole: bool
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """Annotated nodules and excluded findings, and spheres of their diameters on the region's grid (`draw_nodules`)."""
+
+    labels_zyx: NDArray[np.uint16]
+    excluded_zyx: NDArray[np.uint16]
+    nodules: Sequence[NoduleAnnotation]
+    excluded: Sequence[NoduleAnnotation]
+
+    @property
+    def diameters_mm(self) -> list[float]:
+        """Of the nodules."""
+        return _places(self.nodules)[1]
+
+    def detections(self, table: pd.DataFrame, probability: str) -> ScanDetections:
+        """Match a table of places by LUNA16's rule."""
+        positions = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+        chances = table[probability].to_numpy(dtype=float)
+        return match_candidates(positions, chances, *_places(self.nodules), *_places(self.excluded))
+
+    def touched(self, labels_zyx: NDArray[np.int32], detections: ScanDetections) -> NDArray[np.bool_]:
+        """Tell for each nodule whether it shares a voxel with a label or holds the centre of a detection."""
+        overlapped = np.unique(self.labels_zyx[labels_zyx > 0])
+        numbers = np.arange(1, len(self.nodules) + 1)
+        touched: NDArray[np.bool_] = np.isin(numbers, overlapped) | np.isfinite(detections.hit_probabilities)
+        return touched
+
+
+def evaluate_scan(
+    seriesuid: str,
+    segmentation: Segmentation,
+    nodules: Sequence[NoduleAnnotation],
+    settings: SegmentationSettings,
+    params: CandidateParams,
+    scorer: Scorer = unet_scorer,
+) -> ScanResult:
+    """Find candidates with the given settings and compare them with spheres of the annotated diameters."""
+    (result,) = evaluate_each(seriesuid, segmentation, nodules, [settings], params, scorer)
+    return result
+
+
+def evaluate_each(
+    seriesuid: str,
+    segmentation: Segmentation,
+    nodules: Sequence[NoduleAnnotation],
+    settings: Sequence[SegmentationSettings],
+    params: CandidateParams,
+    scorer: Scorer = unet_scorer,
+) -> list[ScanResult]:
+    """The same for several settings; the scan is proposed on and scored once."""
+    return evaluate_judged(seriesuid, segmentation, nodules, settings, judge(segmentation, params, scorer))
+
+
+def evaluate_judged(
+    seriesuid: str,
+    segmentation: Segmentation,
+    nodules: Sequence[NoduleAnnotation],
+    settings: Sequence[SegmentationSettings],
+    judged: JudgedProposals,
+    excluded: Sequence[NoduleAnnotation] = (),
+) -> list[ScanResult]:
+    """The same for proposals that are known already; `excluded` findings count neither for nor against."""
+    proposals = judged.proposals()
+    drawn, spared = (draw_nodules(segmentation.scan, *_places(findings)) for findings in (nodules, excluded))
+    reference = _Reference(drawn, spared, nodules, excluded)
+    proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
+    found = [outline(segmentation, proposals, judged.probabilities, chosen, judged.params) for chosen in settings]
+    return [_compare(seriesuid, segmentation, reference, proposed, candidates) for candidates in found]
+
+
+def _compare(
+    seriesuid: str,
+    segmentation: Segmentation,
+    reference: _Reference,
+    proposed: NDArray[np.bool_],
+    candidates: Candidates,
+) -> ScanResult:
+    grid, labels = segmentation.scan, candidates.labels_zyx
+    detections = reference.detections(candidates.table, "probability")
+    scores = score_nodules(reference.labels_zyx, reference.diameters_mm, labels)
+    return ScanResult(
+        seriesuid=seriesuid,
+        scores=[_missed_outside(one, grid.voxel_mm3) for one in scores],
+        fates=[_fate(*pair) for pair in zip(proposed, reference.touched(labels, detections), strict=True)],
+        detections=detections,
+        candidates=candidates.table,
+        predicted_voxels=int(np.count_nonzero(labels)),
+        false_positives=false_positive_components(np.maximum(reference.labels_zyx, reference.excluded_zyx), labels),
+        is_whole=grid.extent_zyx_mm[0] >= WHOLE_SCAN_MM,
+    )
+
+
+def _places(findings: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, float, float]], list[float]]:
+    return [one.centre_world_xyz for one in findings], [one.diameter_mm for one in findings]
+
+
+def _fate(proposed: bool, found: bool) -> Fate:
+    if found:
+        return "found"
+    return "filtered" if proposed else "missed"
+
+
+def tuning_score(results: Sequence[ScanResult], allowed_false_positives: float) -> float:
+    """Mean Dice of all nodules, a missed one counting 0, scaled down where too much else is found.
+
+    Up to `allowed_false_positives` per scan cost nothing, for a radiologist dismisses them at a glance; above that the
+    score falls in proportion. Without any nodule only the false positives count.
+    """
+    dices = [score.dice for score in _all_scores(results)]
+    rate = sum(result.false_positives for result in results) / len(results)
+    price = allowed_false_positives / rate if rate > allowed_false_positives else 1.0
+    return price * (float(np.mean(dices)) if dices else 1.0)
+
+
+def quality(results: Sequence[ScanResult]) -> float:
+    """Panoptic quality over all nodules and false positives of several scans."""
+    scores = _all_scores(results)
+    hits = [score.dice for score in scores if score.hit]
+    return panoptic_quality(hits, len(scores) - len(hits), sum(result.false_positives for result in results))
+
+
+def metrics(results: Sequence[ScanResult]) -> dict[str, float]:
+    """Dice and fates over all scans; sensitivity and false positives per scan over the whole ones, if there are any."""
+    scores = _all_scores(results)
+    figures = summary(scores, sum(result.predicted_voxels for result in results))
+    fates = [fate for result in results for fate in result.fates]
+    figures |= {f"nodules_{fate}": fates.count(fate) for fate in get_args(Fate)}
+    figures["panoptic_quality"] = quality(results)
+    figures["scans"] = len(results)
+    whole = [result.detections for result in results if result.is_whole]
+    figures["whole_scans"] = len(whole)
+    if whole:
+        found = detection_summary(whole)
+        figures |= {name: found[name] for name in ("sensitivity", "false_positives_per_scan") if name in found}
+    return figures
+
+
+def _all_scores(results: Sequence[ScanResult]) -> list[NoduleScore]:
+    return [score for result in results for score in result.scores]
+
+
+def _missed_outside(score: NoduleScore, voxel_mm3: float) -> NoduleScore:
+    """A nodule that the lungs' region does not even contain is a miss of its full size, not a nodule less."""
+    if score.reference_voxels:
+        return score
+    sphere_mm3 = np.pi / 6 * score.diameter_mm**3
+    return replace(score, reference_voxels=max(1, round(sphere_mm3 / voxel_mm3)))

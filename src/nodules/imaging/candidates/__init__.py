@@ -1,0 +1,1 @@
+"""From a map of nodule probability to separate nodules in mm."""

@@ -1,0 +1,1 @@
+"""From the nodules and lungs of one patient to a row of named features."""

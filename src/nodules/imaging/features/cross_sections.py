@@ -1,0 +1,113 @@
+"""The nine features of the tutorial, in its order: all regions of all slices, in mm and the right way up.
+
+The tutorial is Booz Allen Hamilton's for the Data Science Bowl 2017; its `getRegionMetricRow` measured in pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from nodules.imaging.features.registry import Findings, feature
+
+
+@feature
+def mean_area_mm2(findings: Findings) -> float:
+    """Mean area of the regions; 0 without any.
+
+    Unit: mm2
+    Source: DSB 2017 tutorial
+    """
+    return _mean(findings.regions["area_mm2"])
+
+
+@feature
+def max_area_mm2(findings: Findings) -> float:
+    """Area of the largest region; 0 without any.
+
+    Unit: mm2
+    Source: DSB 2017 tutorial
+    """
+    areas = findings.regions["area_mm2"]
+    return float(areas.max()) if len(areas) else 0.0
+
+
+@feature
+def mean_eccentricity(findings: Findings) -> float:
+    """Mean eccentricity of the regions: 0 for a circle, towards 1 for a line; 0 without any.
+
+    Unit: 1
+    Source: DSB 2017 tutorial
+    """
+    return _mean(findings.regions["eccentricity"])
+
+
+@feature
+def mean_equivalent_diameter_mm(findings: Findings) -> float:
+    """Mean diameter of circles of the regions' areas; 0 without any.
+
+    Unit: mm
+    Source: DSB 2017 tutorial
+    """
+    return _mean(findings.regions["equivalent_diameter_mm"])
+
+
+@feature
+def sd_equivalent_diameter_mm(findings: Findings) -> float:
+    """Standard deviation of these diameters; 0 without any.
+
+    Unit: mm
+    Source: DSB 2017 tutorial
+    """
+    diameters = findings.regions["equivalent_diameter_mm"]
+    return float(diameters.std(ddof=0)) if len(diameters) else 0.0
+
+
+@feature
+def weighted_x(findings: Findings) -> float:
+    """Mean position of the regions in the lungs' box from the patient's right (0) to the left (1), weighted by area.
+
+    0.5 without any.
+
+    Unit: 1
+    Source: DSB 2017 tutorial
+    """
+    return _weighted(findings.regions, "relative_x")
+
+
+@feature
+def weighted_y(findings: Findings) -> float:
+    """Mean position of the regions in the lungs' box from front (0) to back (1), weighted by area; 0.5 without any.
+
+    Unit: 1
+    Source: DSB 2017 tutorial
+    """
+    return _weighted(findings.regions, "relative_y")
+
+
+@feature
+def region_count(findings: Findings) -> float:
+    """Number of regions over all slices.
+
+    Unit: 1
+    Source: DSB 2017 tutorial
+    """
+    return len(findings.regions)
+
+
+@feature
+def regions_per_slice(findings: Findings) -> float:
+    """Number of regions divided by the number of slices.
+
+    Unit: 1/slice
+    Source: DSB 2017 tutorial
+    """
+    return len(findings.regions) / max(1, findings.slice_count)
+
+
+def _mean(values: pd.Series) -> float:
+    return float(values.mean()) if len(values) else 0.0
+
+
+def _weighted(regions: pd.DataFrame, column: str) -> float:
+    return float(np.average(regions[column], weights=regions["area_mm2"])) if len(regions) else 0.5

@@ -1,0 +1,1 @@
+"""Volumes in the world, turned, resampled and worked on in mm."""

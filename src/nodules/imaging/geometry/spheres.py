@@ -1,0 +1,85 @@
+"""The voxels of annotated nodules: spheres drawn on a scan's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nodules.imaging.geometry.volume import Volume
+
+
+def crossed_slices(grid: Volume, centre_world_xyz: Sequence[float], diameter_mm: float) -> NDArray[np.int64]:
+    """Indices of the slices whose centre plane cuts the nodule's sphere.
+
+    A nodule thinner than the slice distance may lie between two planes: then the nearest slice shows it.
+    Slices outside the grid are left out, so the result is empty for a nodule outside the scan on any side.
+    """
+    z, y, x = _box(grid, grid.world_to_voxel(centre_world_xyz), diameter_mm)
+    if y.start == y.stop or x.start == x.stop:
+        return np.empty(0, dtype=np.int64)
+    return np.arange(z.start, z.stop, dtype=np.int64)
+
+
+def draw_nodules(
+    grid: Volume, centres_world_xyz: Sequence[Sequence[float]], diameters_mm: Sequence[float]
+) -> NDArray[np.uint16]:
+    """Label map of nodule spheres: voxel centres at most diameter / 2 from the centre.
+
+    Parameters
+    ----------
+    grid : Volume
+        Supplies the geometry; its voxels are not looked at.
+    centres_world_xyz, diameters_mm
+        One entry a nodule, as in LUNA16's `annotations.csv`.
+
+    Returns
+    -------
+    (Z, Y, X) ndarray of uint16
+        k for the k-th nodule (from 1), 0 elsewhere; where two overlap, the voxel belongs to the nearer centre relative
+        to its radius. A sphere that contains no voxel centre is drawn as its nearest voxel.
+    """
+    labels = np.zeros(grid.shape_zyx, dtype=np.uint16)
+    nearest = np.full(grid.shape_zyx, np.inf, dtype=np.float32)
+    for number, (centre, diameter) in enumerate(zip(centres_world_xyz, diameters_mm, strict=True), start=1):
+        box, distance = _relative_distance(grid, centre, diameter)
+        if distance.size == 0:
+            continue
+        inside = (distance <= 1) & (distance < nearest[box])
+        labels[box][inside] = number
+        nearest[box][inside] = distance[inside]
+    return labels
+
+
+def _relative_distance(
+    grid: Volume, centre_world_xyz: Sequence[float], diameter_mm: float
+) -> tuple[tuple[slice, slice, slice], NDArray[np.float32]]:
+    """Distance to the centre in radii, in the box that just holds the sphere."""
+    radius = diameter_mm / 2
+    centre = grid.world_to_voxel(centre_world_xyz)
+    box = _box(grid, centre, diameter_mm)
+    axes = [
+        ((np.arange(part.start, part.stop) - index) * spacing) ** 2
+        for part, index, spacing in zip(box, centre, grid.spacing_zyx_mm, strict=True)
+    ]
+    squared = axes[0][:, None, None] + axes[1][None, :, None] + axes[2][None, None, :]
+    distance = (np.sqrt(squared) / radius).astype(np.float32)
+    if distance.size and not (distance <= 1).any() and _contains(grid, centre):
+        distance[np.unravel_index(np.argmin(distance), distance.shape)] = 1.0
+    return box, distance
+
+
+def _box(grid: Volume, centre_zyx: NDArray[np.float64], diameter_mm: float) -> tuple[slice, slice, slice]:
+    """Voxels that the sphere reaches along each axis, the nearest one always among them, cut to the grid."""
+    box = []
+    for index, spacing, size in zip(centre_zyx, grid.spacing_zyx_mm, grid.shape_zyx, strict=True):
+        reach = diameter_mm / 2 / spacing
+        first, last = min(np.ceil(index - reach), np.rint(index)), max(np.floor(index + reach), np.rint(index))
+        box.append(slice(int(np.clip(first, 0, size)), int(np.clip(last + 1, 0, size))))
+    z, y, x = box
+    return z, y, x
+
+
+def _contains(grid: Volume, index_zyx: NDArray[np.float64]) -> bool:
+    return bool(np.all(index_zyx >= -0.5) and np.all(index_zyx <= np.asarray(grid.shape_zyx) - 0.5))

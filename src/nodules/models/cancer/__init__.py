@@ -1,0 +1,1 @@
+"""Classifiers from patient features to a calibrated probability of cancer."""

@@ -1,0 +1,181 @@
+"""Turns the probabilities a model says into those that come true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
+from sklearn.isotonic import IsotonicRegression
+
+from nodules.models.cancer.table import splits
+
+CalibrationKind = Literal["none", "platt", "isotonic"]
+KINDS: tuple[CalibrationKind, ...] = get_args(CalibrationKind)
+
+_FOLDS = 10
+# With fewer patients of a class no calibration can be told from chance.
+_FEWEST_OF_A_CLASS = 10
+_NEWTON_STEPS = 100
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A never falling function from a stated probability to a calibrated one; never 0 nor 1.
+
+    Attributes
+    ----------
+    kind : str
+        ``none`` only keeps off 0 and 1; ``platt`` is linear in the log-odds; ``isotonic`` runs through knots.
+    floor : float
+        Results lie within [floor, 1 - floor].
+    slope, intercept : float
+        Of ``platt``; the slope is never negative.
+    stated, calibrated : tuple of float
+        Knots of ``isotonic``, both rising.
+
+    References
+    ----------
+    Platt 1999, Probabilistic outputs for support vector machines; Zadrozny and Elkan 2002, Transforming classifier
+    scores into accurate multiclass probability estimates.
+    """
+
+    kind: CalibrationKind
+    floor: float
+    slope: float = 1.0
+    intercept: float = 0.0
+    stated: tuple[float, ...] = ()
+    calibrated: tuple[float, ...] = ()
+
+    def apply(self, probabilities: pd.Series) -> pd.Series:
+        """Calibrated probabilities, within (0, 1)."""
+        return pd.Series(self.of(probabilities.to_numpy()), index=probabilities.index, name=probabilities.name)
+
+    def of(self, probabilities: ArrayLike) -> Array:
+        """Calibrated probabilities of an array."""
+        chances = np.clip(np.asarray(probabilities, dtype=np.float64), self.floor, 1 - self.floor)
+        if self.kind == "platt":
+            chances = expit(self.slope * logit(chances) + self.intercept)
+        elif self.kind == "isotonic":
+            chances = np.interp(chances, self.stated, self.calibrated)
+        return np.clip(chances, self.floor, 1 - self.floor)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and words, for `from_json`."""
+        described: dict[str, Any] = {"kind": self.kind, "floor": self.floor}
+        if self.kind == "platt":
+            described |= {"slope": self.slope, "intercept": self.intercept}
+        elif self.kind == "isotonic":
+            described |= {"stated": list(self.stated), "calibrated": list(self.calibrated)}
+        return described
+
+    @classmethod
+    def from_json(cls, described: dict[str, Any]) -> Calibration:
+        """Read what `to_json` wrote; ValueError where it is not a calibration."""
+        try:
+            found = cls(
+                described["kind"],
+                float(described["floor"]),
+                float(described.get("slope", 1.0)),
+                float(described.get("intercept", 0.0)),
+                tuple(map(float, described.get("stated", ()))),
+                tuple(map(float, described.get("calibrated", ()))),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"a calibration must have a kind, a floor and numbers, got {described!r}") from error
+        if (
+            found.kind not in KINDS
+            or not 0 < found.floor < 0.5
+            or not (found.slope >= 0 and np.isfinite([found.slope, found.intercept]).all())
+            or not found._has_rising_knots()
+        ):
+            raise ValueError(f"a calibration must be of {', '.join(KINDS)} and never fall, got {described!r}")
+        return found
+
+    def _has_rising_knots(self) -> bool:
+        if self.kind != "isotonic":
+            return not self.stated and not self.calibrated
+        knots = (
+            np.array([self.stated, self.calibrated]) if len(self.stated) == len(self.calibrated) else np.empty((2, 0))
+        )
+        return bool(knots.size and np.isfinite(knots).all() and (np.diff(knots, axis=1) >= 0).all())
+
+
+def choose(labels: pd.Series, probabilities: pd.Series, seed: int) -> Calibration:
+    """Choose none, Platt's or isotonic calibration by log-loss over folds of these probabilities.
+
+    The simpler one stays unless the other's gain is more than one standard error of itself.
+
+    Parameters
+    ----------
+    labels : Series of 0 and 1
+        By patient.
+    probabilities : Series
+        Out-of-fold predictions of the same patients.
+    """
+    return choose_and_judge(labels.to_numpy(np.int64), probabilities.loc[labels.index].to_numpy(float), seed)[0]
+
+
+def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tuple[Calibration, Array]:
+    """Choose as `choose` does, and give the loss of each patient, calibrated without itself."""
+    chosen: CalibrationKind = "none"
+    losses = _losses(truth, fit_kind("none", truth, chances).of(chances))
+    if min(truth.sum(), (1 - truth).sum()) >= _FEWEST_OF_A_CLASS:
+        for kind in KINDS[1:]:
+            others = _losses(truth, _cross_calibrated(kind, truth, chances, seed))
+            gains = losses - others
+            if gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)):
+                chosen, losses = kind, others
+    return fit_kind(chosen, truth, chances), losses
+
+
+def fit_kind(kind: CalibrationKind, truth: NDArray[np.int64], chances: Array) -> Calibration:
+    """Fit one kind of calibration to the probabilities of patients whose label is known."""
+    floor = 1 / (2 * (len(truth) + 1))
+    inside = np.clip(chances, floor, 1 - floor)
+    if kind == "platt":
+        return Calibration(kind, floor, *_line(logit(inside), truth))
+    if kind == "isotonic":
+        fitted = IsotonicRegression().fit(inside, truth)
+        calibrated = np.clip(fitted.y_thresholds_, floor, 1 - floor)
+        return Calibration(
+            kind, floor, stated=tuple(fitted.X_thresholds_.tolist()), calibrated=tuple(calibrated.tolist())
+        )
+    return Calibration("none", floor)
+
+
+def _cross_calibrated(kind: CalibrationKind, truth: NDArray[np.int64], chances: Array, seed: int) -> Array:
+    calibrated = np.empty(len(truth))
+    for train, held_out in splits(truth, _FOLDS, seed):
+        calibrated[held_out] = fit_kind(kind, truth[train], chances[train]).of(chances[held_out])
+    return calibrated
+
+
+def _losses(truth: NDArray[np.int64], chances: Array) -> Array:
+    return np.asarray(-np.log(np.where(truth == 1, chances, 1 - chances)))
+
+
+def _line(log_odds: Array, truth: NDArray[np.int64]) -> tuple[float, float]:
+    """Slope and intercept of Platt's logistic curve by Newton's method, with his targets just inside 0 and 1.
+
+    A falling line would turn a model that knows nothing into one that knows something, since predictions from outside
+    a fold lean away from the labels in it; such a line is laid flat.
+    """
+    positives, negatives = truth.sum(), (1 - truth).sum()
+    target = np.where(truth == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    inputs = np.column_stack([log_odds, np.ones(len(truth))])
+    flat = float(logit(target.mean()))
+    line = np.array([0.0, flat])
+    for _ in range(_NEWTON_STEPS):
+        chances = expit(inputs @ line)
+        curvature = (inputs * (chances * (1 - chances))[:, None]).T @ inputs + np.eye(2) * 1e-9
+        step = np.linalg.solve(curvature, inputs.T @ (target - chances))
+        line += step * min(1.0, 5.0 / (np.abs(step).max() + 1e-12))
+        if np.abs(step).max() < 1e-10:
+            break
+    return (float(line[0]), float(line[1])) if line[0] > 0 else (0.0, flat)

@@ -1,0 +1,98 @@
+"""Predictions of the training patients themselves by models fitted without them: what is chosen is chosen on these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from nodules.models.cancer.estimators import Estimator, Family, families_of, fit_variants, variants_of
+from nodules.models.cancer.feature_selection import screen
+from nodules.models.cancer.params import ClassifierParams, LogisticParams, ModelName
+from nodules.models.cancer.table import LabelledTable, seed_of, splits
+
+Array = NDArray[np.float64]
+HeldOut = dict[Family, Array]
+
+
+def held_out_predictions(
+    families: Sequence[Family],
+    table: LabelledTable,
+    params: ClassifierParams,
+    seed: int,
+    *,
+    folds: int,
+    threads: int = 1,
+    jobs: int = 1,
+) -> HeldOut:
+    """Predict every patient by each family's variants, screened and fitted without that patient.
+
+    Returns
+    -------
+    dict of float64 (patients, variants)
+        Uncalibrated probabilities. Where a class has a single patient there are no folds: all are the share of cancer.
+    """
+    predicted = {name: np.full((len(table.truth), variants_of(name, params)), table.truth.mean()) for name in families}
+    if min(table.truth.sum(), (1 - table.truth).sum()) < 2:
+        return predicted
+    division = list(splits(table.truth, folds, seed))
+    parts = joblib.Parallel(n_jobs=jobs)(
+        joblib.delayed(_predict_fold)(families, table, train, held_out, params, seed_of(seed, fold), threads)
+        for fold, (train, held_out) in enumerate(division)
+    )
+    for (_, held_out), part in zip(division, parts, strict=True):
+        for name in families:
+            predicted[name][held_out] = part[name]
+    return predicted
+
+
+def settled(params: ClassifierParams, table: LabelledTable, predictions: HeldOut) -> tuple[ClassifierParams, HeldOut]:
+    """Take the variant of each family with the lowest log-loss: its setting, and its predictions alone."""
+    best = {
+        name: int(np.argmin([log_loss(table.truth, variant) for variant in chances.T]))
+        for name, chances in predictions.items()
+    }
+    if "logistic" in best:
+        chosen = params.logistic.inverse_penalties[best["logistic"]]
+        params = replace(params, logistic=LogisticParams((chosen,)))
+    return params, {name: chances[:, [best[name]]] for name, chances in predictions.items()}
+
+
+def mean_of(name: ModelName, predictions: HeldOut) -> Array:
+    """Predictions of a model from those of its families, float64 (patients,)."""
+    return np.asarray(np.mean([predictions[family][:, 0] for family in families_of(name)], axis=0))
+
+
+def fit_families(
+    families: Sequence[Family], table: LabelledTable, params: ClassifierParams, seed: int, threads: int = 1
+) -> tuple[NDArray[np.intp], dict[Family, list[Estimator]]]:
+    """Screen the columns and fit every variant of each family to those that are left; gives their positions too."""
+    columns = screen(table.values, table.truth, params.max_features)
+    values = np.ascontiguousarray(table.values[:, columns])
+    return columns, {name: fit_variants(name, values, table.truth, params, seed, threads) for name in families}
+
+
+def log_loss(truth: NDArray[np.int64], chances: Array) -> float:
+    """Mean of minus the log of the probability of what came true; 0 and 1 count as the next number inside."""
+    inside = np.clip(chances, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
+    return float(-np.log(np.where(truth == 1, inside, 1 - inside)).mean())
+
+
+def _predict_fold(
+    families: Sequence[Family],
+    table: LabelledTable,
+    train: NDArray[np.intp],
+    held_out: NDArray[np.intp],
+    params: ClassifierParams,
+    seed: int,
+    threads: int,
+) -> HeldOut:
+    columns, fitted = fit_families(families, table.rows(train), params, seed, threads)
+    unseen = table.values[np.ix_(held_out, columns)]
+    return {
+        name: np.column_stack([variant.probabilities(unseen) for variant in variants])
+        for name, variants in fitted.items()
+    }

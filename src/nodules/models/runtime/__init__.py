@@ -1,0 +1,1 @@
+"""What every network needs: devices, precision, normalisation, epochs, seeds."""

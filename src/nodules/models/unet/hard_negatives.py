@@ -1,0 +1,65 @@
+"""Hard negatives: the places where a half-trained network sees nodules that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nodules.imaging.network_input.lung_roi import normalise
+from nodules.models.runtime.devices import AT_A_TIME
+from nodules.models.unet.sampling import SliceSet
+
+THRESHOLD = 0.5
+MIN_PIXELS = 4
+BATCH = 8
+
+
+def find_false_positives(
+    ask: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    sets: Sequence[SliceSet],
+    window_hu: tuple[float, float],
+) -> NDArray[np.int64]:
+    """Run the network over all training slices and keep what it finds beside the nodules.
+
+    Parameters
+    ----------
+    ask : callable
+        Images (N, Y, X, C) in, probability (N, Y, X) out, from several threads at once: an `AskedNetwork`.
+    sets : sequence of SliceSet
+        One a scan.
+
+    Returns
+    -------
+    (K, 4) ndarray of int64
+        Number of the set, row, y and x of the middle of each connected part of at least `MIN_PIXELS` pixels that
+        touches no nodule nor what lies `BESIDE` one: a slice above a nodule still shows it, and as a hard negative it
+        would teach that small nodules are none.
+    """
+
+    def in_one(number: int) -> list[tuple[int, int, int, int]]:
+        slices, places = sets[number], []
+        for start in range(0, len(slices.hu), BATCH):
+            rows = slice(start, start + BATCH)
+            found = ask(normalise(np.asarray(slices.hu[rows]), np.asarray(slices.visible[rows]), window_hu))
+            for offset, (seen, marked) in enumerate(zip(found >= THRESHOLD, slices.nodules[rows], strict=True)):
+                places += [(number, start + offset, y, x) for y, x in _far_from(marked, seen)]
+        return places
+
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        found = [place for places in pool.map(in_one, range(len(sets))) for place in places]
+    return np.asarray(found, dtype=np.int64).reshape(-1, 4)
+
+
+def _far_from(marked: NDArray[np.uint8], found: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    labels, count = ndimage.label(found, structure=np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    wrong = sizes >= MIN_PIXELS
+    wrong[np.unique(labels[marked > 0])] = False
+    wrong[0] = False
+    chosen = np.flatnonzero(wrong)
+    centres = np.reshape(ndimage.center_of_mass(found, labels, chosen), (-1, 2))
+    return [(round(float(y)), round(float(x))) for y, x in centres]

@@ -1,0 +1,281 @@
+"""What the network is shown in training: patches around nodules and from healthy lung, varied a little each time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from numpy.typing import NDArray
+
+from nodules.imaging.network_input.lung_roi import normalise
+from nodules.scans.stores.slices import INSIDE
+
+Patch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+# Diameters that part the strata of `balance_diameters`: follow-up begins at 6 mm (Fleischner Society 2017), 10 mm
+# splits the rest. A diameter on a bound belongs above it.
+STRATA_MM = (6.0, 10.0)
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How patches are drawn.
+
+    Attributes
+    ----------
+    patch_px : int
+        Side of a patch, a multiple of 2 ** depth of the network.
+    nodule_share : float
+        Share of the patches that are centred near a nodule.
+    hard_share : float
+        Share near an earlier false positive, once there are any (`mining`). All others lie anywhere in the lungs.
+    jitter_px : int
+        Largest distance along each axis from such a patch's centre to its nodule or false positive.
+    warped_share : float
+        Share of the training patches that are turned by any angle and scaled; the others are only flipped and turned by
+        quarters, which costs nothing.
+    scale : tuple of 2 float
+        Smallest and largest magnification of a warped patch.
+    flattened_share : float
+        Share of the training patches whose neighbouring slices are drawn towards the one in the middle, by any amount:
+        so they look at the ends of a scan, between thinner slices, or where a single slice is all there is.
+    hu_shift, hu_noise : float
+        Standard deviations of a shift of all HU and of noise added to each pixel.
+    balance_diameters : bool
+        Whether nodules under 6 mm, from 6 to under 10 mm and from 10 mm are equally likely, as far as there are any;
+        otherwise every nodule is as likely as any other.
+    """
+
+    patch_px: Annotated[int, Gt(0)]
+    nodule_share: Annotated[float, Ge(0), Le(1)]
+    hard_share: Annotated[float, Ge(0), Le(1)]
+    jitter_px: Annotated[int, Ge(0)]
+    warped_share: Annotated[float, Ge(0), Le(1)]
+    scale: tuple[float, float]
+    flattened_share: Annotated[float, Ge(0), Le(1)]
+    hu_shift: Annotated[float, Ge(0)]
+    hu_noise: Annotated[float, Ge(0)]
+    balance_diameters: bool
+
+    def __post_init__(self) -> None:
+        if self.nodule_share + self.hard_share > 1:
+            raise ValueError(
+                f"nodule_share + hard_share must be at most 1, got {self.nodule_share} + {self.hard_share}"
+            )
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be two numbers with 0 < low <= high, got {self.scale}")
+
+
+@dataclass(frozen=True)
+class SliceSet:
+    """The training slices of one scan on the network's grid.
+
+    Attributes
+    ----------
+    hu : (N, Y, X, C) ndarray of int16
+        HU of the inputs, air where nothing is visible. May be a memory map.
+    visible : (N, Y, X) ndarray of bool
+        What the network may see.
+    nodules : (N, Y, X) ndarray of uint8
+        `INSIDE` a nodule, `BESIDE` one, otherwise 0 (`scans.slice_store`).
+    lungs : (N, Y, X) ndarray of bool
+        Where patches of healthy lung may be centred.
+    centres : (K, 4) ndarray of int64
+        Row, y, x and number of each nodule cross-section.
+    diameters_mm : (K,) ndarray of float64
+        Diameter of the nodule of each cross-section.
+    """
+
+    hu: NDArray[np.int16]
+    visible: NDArray[np.bool_]
+    nodules: NDArray[np.uint8]
+    lungs: NDArray[np.bool_]
+    centres: NDArray[np.int64]
+    diameters_mm: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if len(self.diameters_mm) != len(self.centres):
+            raise ValueError(
+                f"diameters_mm must have one entry for each of the {len(self.centres)} centres, "
+                f"got {len(self.diameters_mm)}"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write one .npy file an array, so that training can map them instead of holding every scan in memory."""
+        for name, array in vars(self).items():
+            np.save(folder / f"{name}.npy", array)
+
+    @classmethod
+    def load(cls, folder: Path) -> SliceSet:
+        """Map the arrays of `save`."""
+        names = ("hu", "visible", "nodules", "lungs")
+        maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+        small = {name: np.load(folder / f"{name}.npy") for name in ("centres", "diameters_mm")}
+        return cls(**maps, **small)
+
+
+class PatchSampler:
+    """Draws patches from many scans; the same random generator gives the same patches, in any thread.
+
+    Every nodule (of a stratum, see `SamplingParams.balance_diameters`) is as likely as any other, whatever the number
+    of slices that show it, and then every slice of it.
+
+    Raises
+    ------
+    ValueError
+        If there is no slice at all, or nodule patches are wanted and there is no nodule.
+    """
+
+    def __init__(self, sets: Sequence[SliceSet], params: SamplingParams, window_hu: tuple[float, float]) -> None:
+        self.sets = [slices for slices in sets if len(slices.hu)]
+        if not self.sets:
+            raise ValueError("no training slices: the scans of the split hold neither nodules nor lungs")
+        self._params = params
+        self._hard_places = np.empty((0, 4), dtype=np.int64)
+        self.window_hu = window_hu
+        self._strata = self._nodules_by_diameter() if params.balance_diameters else [self._all_nodules()]
+        if params.nodule_share > 0 and not any(self._strata):
+            raise ValueError("no nodule in the training slices, though nodule_share > 0")
+
+    def draw(self, random: np.random.Generator, augment: bool) -> Patch:
+        """One input (P, P, C) and its mask (P, P, 1), both float32 in [0, 1]."""
+        slices, row, y, x = self._place(random)
+        warp = self._draw_warp(random) if augment and random.random() < self._params.warped_share else None
+        layers = (slices.hu[row], slices.visible[row], slices.nodules[row] == INSIDE)
+        if warp is None:
+            hu, visible, mask = (_cut(layer, y, x, self._params.patch_px) for layer in layers)
+        else:
+            hu, visible, mask = _look_through(warp, layers, y, x, self._params.patch_px)
+        if augment:
+            hu, visible, mask = self._vary(hu, visible, mask, random)
+        return normalise(hu, visible >= 0.5, self.window_hu), (mask[..., None] >= 0.5).astype(np.float32)
+
+    def batch(self, random: np.random.Generator, size: int, augment: bool) -> Patch:
+        """`size` patches stacked along the first axis."""
+        images, masks = zip(*(self.draw(random, augment) for _ in range(size)), strict=True)
+        return np.stack(images), np.stack(masks)
+
+    def learn_from(self, hard_places: NDArray[np.int64]) -> None:
+        """Show these false positives of `mining.find_false_positives` in `sets`, instead of any given earlier."""
+        self._hard_places = hard_places
+
+    def _place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
+        chance = random.random()
+        if chance < self._params.nodule_share:
+            return self._nodule_place(random)
+        if chance < self._params.nodule_share + self._params.hard_share and len(self._hard_places):
+            number, row, y, x = self._hard_places[random.integers(len(self._hard_places))]
+            return self.sets[number], int(row), *self._jitter(random, y, x)
+        return self._lung_place(random)
+
+    def _jitter(self, random: np.random.Generator, y: int, x: int) -> tuple[int, int]:
+        shift_y, shift_x = random.integers(-self._params.jitter_px, self._params.jitter_px + 1, size=2)
+        return int(y + shift_y), int(x + shift_x)
+
+    def _all_nodules(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Number of the set and cross-sections of each nodule."""
+        return [
+            (number, slices.centres[slices.centres[:, 3] == nodule])
+            for number, slices in enumerate(self.sets)
+            for nodule in np.unique(slices.centres[:, 3])
+        ]
+
+    def _nodules_by_diameter(self) -> list[list[tuple[int, NDArray[np.int64]]]]:
+        strata: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in range(len(STRATA_MM) + 1)]
+        for number, sections in self._all_nodules():
+            slices = self.sets[number]
+            diameter_mm = slices.diameters_mm[slices.centres[:, 3] == sections[0, 3]][0]
+            strata[int(np.searchsorted(STRATA_MM, diameter_mm, side="right"))].append((number, sections))
+        return [stratum for stratum in strata if stratum]
+
+    def _nodule_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
+        nodules = self._strata[random.integers(len(self._strata))]
+        number, sections = nodules[random.integers(len(nodules))]
+        row, y, x, _ = sections[random.integers(len(sections))]
+        return self.sets[number], int(row), *self._jitter(random, y, x)
+
+    def _lung_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
+        slices = self.sets[random.integers(len(self.sets))]
+        row = int(random.integers(len(slices.hu)))
+        places = np.flatnonzero(slices.lungs[row])
+        height, width = slices.lungs.shape[1:]
+        place = int(random.choice(places)) if places.size else height // 2 * width + width // 2
+        return slices, row, place // width, place % width
+
+    def _draw_warp(self, random: np.random.Generator) -> NDArray[np.float64]:
+        """Matrix from offsets in the patch to offsets in the image."""
+        angle = random.uniform(0, 2 * np.pi)
+        magnification = np.exp(random.uniform(*np.log(self._params.scale)))
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        return turn / magnification
+
+    def _vary(
+        self,
+        hu: NDArray[np.float32],
+        visible: NDArray[np.float32],
+        mask: NDArray[np.float32],
+        random: np.random.Generator,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        turns, mirror = int(random.integers(4)), bool(random.integers(2))
+        hu, visible, mask = (_turn(array, turns, mirror) for array in (hu, visible, mask))
+        if random.random() < self._params.flattened_share:
+            middle = hu.shape[-1] // 2
+            hu += np.float32(random.random()) * (hu[..., middle : middle + 1] - hu)
+        hu += np.float32(random.normal(0, self._params.hu_shift))
+        if self._params.hu_noise:
+            noise = random.standard_normal(hu.shape, dtype=np.float32)
+            noise *= np.float32(abs(random.normal(0, self._params.hu_noise)))
+            hu += noise
+        return hu, visible, mask
+
+
+def _turn(array: NDArray, turns: int, mirror: bool) -> NDArray:
+    array = np.rot90(array, turns, axes=(0, 1))
+    return np.ascontiguousarray(array[:, ::-1] if mirror else array)
+
+
+def _look_through(
+    warp: NDArray[np.float64], layers: Sequence[NDArray], y: int, x: int, size: int
+) -> list[NDArray[np.float32]]:
+    """Squares of `size` pixels centred at (y, x) of several layers of one image, seen through the warp.
+
+    Linear interpolation; outside the image its edge repeats. The places are worked out once for all layers and
+    channels, which `scipy.ndimage.affine_transform` would do for each.
+    """
+    height, width = layers[0].shape[:2]
+    steps = np.arange(size) - (size - 1) / 2
+    rows = np.clip(y + warp[0, 0] * steps[:, None] + warp[0, 1] * steps, 0, height - 1)
+    columns = np.clip(x + warp[1, 0] * steps[:, None] + warp[1, 1] * steps, 0, width - 1)
+    top, left = rows.astype(np.int64), columns.astype(np.int64)
+    below, right = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
+    first, down = top * width + left, np.where(top < height - 1, width, 0)
+    across = (left < width - 1).astype(np.int64)
+    corners = (
+        (first, (1 - below) * (1 - right)),
+        (first + across, (1 - below) * right),
+        (first + down, below * (1 - right)),
+        (first + down + across, below * right),
+    )
+    return [_weighted(layer, corners) for layer in layers]
+
+
+def _weighted(layer: NDArray, corners: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> NDArray[np.float32]:
+    pixels = layer.reshape(layer.shape[0] * layer.shape[1], *layer.shape[2:])
+    total: NDArray[np.float32] = np.zeros((*corners[0][0].shape, *layer.shape[2:]), dtype=np.float32)
+    for places, shares in corners:
+        total += np.take(pixels, places, axis=0) * shares.reshape(shares.shape + (1,) * (layer.ndim - 2))
+    return total
+
+
+def _cut(image: NDArray, y: int, x: int, size: int) -> NDArray[np.float32]:
+    """A square of `size` pixels centred at (y, x); its part outside the image repeats the image's edge."""
+    rows = np.clip(np.arange(y - size // 2, y - size // 2 + size), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(x - size // 2, x - size // 2 + size), 0, image.shape[1] - 1)
+    part = np.asarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], dtype=np.float32)
+    if part.shape[:2] == (size, size):
+        return part
+    return part[np.ix_(rows - rows[0], columns - columns[0])]

@@ -1,0 +1,264 @@
+"""Trains the U-Net; killed at any moment, it goes on from its last whole epoch and ends with the same weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import pandas as pd
+from annotated_types import Ge, Gt, Lt
+from numpy.typing import NDArray
+
+from nodules.models.runtime import devices
+from nodules.models.runtime.epochs import DrawnEpoch, learning_rate, show_shapes
+from nodules.models.unet import network as unet
+from nodules.models.unet.averaging import LastStep, settle_averages
+from nodules.models.unet.hard_negatives import find_false_positives
+from nodules.models.unet.inference import AskedNetwork
+from nodules.models.unet.loss import DiceLoss, PooledDice
+from nodules.models.unet.sampling import PatchSampler, SamplingParams
+
+EpochLog = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainingParams:
+    """The section `unet` of params.yaml.
+
+    Attributes
+    ----------
+    epochs, steps_per_epoch, batch_size : int
+        An epoch is a fixed number of steps, since patches are drawn, not enumerated.
+    patience : int
+        Epochs without a better one (`best_epoch`) before training stops.
+    learning_rate : float
+        Adam's largest; from there it falls to 0 along a cosine.
+    warmup_share : float
+        Share of all steps in which the learning rate rises from 0 to its largest, before the cosine.
+    ema_momentum : float
+        Weight of the past in a running mean of the weights that is taken at every step; this mean is then what is
+        validated and kept. 0 for none.
+    cross_entropy_weight, focal_gamma : float
+        See `DiceLoss`.
+    validation_patches : int
+        Patches of the validation scans, the same in every epoch.
+    mining_epochs : list of int
+        Epochs after which the false positives in the training slices are looked up, to be shown more often.
+    precision : {"float32", "mixed_float16", "mixed_bfloat16"}
+        Precision of training. It is the same on every machine, so that networks differ by rounding only.
+    start_from : str or None
+        Folder of an earlier segmenter of the same network and context, whose weights training starts from instead of
+        random ones.
+    """
+
+    epochs: Annotated[int, Gt(0)]
+    steps_per_epoch: Annotated[int, Gt(0)]
+    batch_size: Annotated[int, Gt(0)]
+    patience: Annotated[int, Gt(0)]
+    learning_rate: Annotated[float, Gt(0)]
+    warmup_share: Annotated[float, Ge(0), Lt(1)]
+    ema_momentum: Annotated[float, Ge(0), Lt(1)]
+    cross_entropy_weight: Annotated[float, Ge(0)]
+    focal_gamma: Annotated[float, Ge(0)]
+    validation_patches: Annotated[int, Gt(0)]
+    mining_epochs: list[int]
+    precision: devices.Precision
+    start_from: str | None
+    network: unet.UNetParams
+    sampling: SamplingParams
+
+
+def train(
+    training: PatchSampler,
+    validation: PatchSampler | None,
+    channels: int,
+    params: TrainingParams,
+    *,
+    seed: int,
+    work: Path,
+    start_from: list[NDArray[np.float32]] | None = None,
+    log_epoch: EpochLog | None = None,
+) -> tuple[keras.Model, pd.DataFrame]:
+    """Train until the last epoch or until none has been the best for `patience` epochs.
+
+    The loss chooses the epoch (`best_epoch`), not the Dice: in the loss each patch counts the same, in the pooled Dice
+    one large nodule counts as much as a hundred small ones.
+
+    Parameters
+    ----------
+    training, validation : PatchSampler
+        From different patients. Without a validation set every epoch counts as better than the one before.
+    channels : int
+        Context slices of an input.
+    work : Path
+        Where the state after each epoch is kept, for resuming.
+    start_from : list of ndarray, optional
+        Weights of an earlier network of the same shape (`segmenter.weights_to_start_from`).
+    log_epoch : callable
+        Called with the epoch (from 1) and its numbers after each epoch.
+
+    Returns
+    -------
+    network : keras.Model
+        Uncompiled, with the weights of the best epoch.
+    history : DataFrame
+        One row an epoch: epoch, loss, dice, val_loss and val_dice where there is a validation set, learning_rate.
+    """
+    devices.prepare(seed, params.precision)
+    with devices.training_scope():
+        model = compiled(channels, params)
+    history = _resume(model, work)
+    if start_from is not None and not history:
+        model.set_weights(start_from)
+    show_shapes(model, drawn_epoch(training, params.batch_size, 1, (seed, 0), augment=False)[0])
+    held_out = _validation_set(validation, params, seed) if validation else None
+    while len(history) < params.epochs and not _has_stalled(history, params):
+        _mine(model, training, len(history), params, work)
+        epoch = len(history) + 1
+        patches = drawn_epoch(training, params.batch_size, params.steps_per_epoch, (seed, epoch), augment=True)
+        numbers = _one_epoch(model, patches, held_out, history, params, work)
+        if log_epoch:
+            log_epoch(epoch, numbers)
+    network = unet.build(params.network, channels)
+    network.set_weights(_read(work / "best.npz"))
+    return network, pd.DataFrame(history)
+
+
+def _one_epoch(
+    model: keras.Model,
+    patches: DrawnEpoch,
+    held_out: DrawnEpoch | None,
+    history: list[dict[str, Any]],
+    params: TrainingParams,
+    work: Path,
+) -> dict[str, float]:
+    """Train, validate and keep one epoch; its numbers are returned and added to `history`."""
+    epoch = len(history) + 1
+    last_step = LastStep()
+    fitted = model.fit(patches, initial_epoch=epoch - 1, epochs=epoch, callbacks=[last_step], verbose=0, shuffle=False)
+    if params.ema_momentum:
+        settle_averages(model, patches)
+    numbers = {name: float(values[0]) for name, values in fitted.history.items()}
+    if held_out is not None:
+        validated = model.evaluate(held_out, return_dict=True, verbose=0)
+        numbers |= {f"val_{name}": float(value) for name, value in validated.items()}
+    numbers["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    history.append({"epoch": epoch, **numbers})
+    if held_out is None or _best_so_far(history, params) == epoch:
+        _keep_best(model, work)
+    last_step.restore()
+    _keep(model, history, work)
+    return numbers
+
+
+def compiled(channels: int, params: TrainingParams) -> keras.Model:
+    """Network with the optimiser, loss and metric that `params` ask for."""
+    model = unet.build(params.network, channels)
+    model.compile(
+        # clipped: a batch of empty masks met early can throw the Dice loss far off
+        optimizer=keras.optimizers.Adam(
+            learning_rate(params.learning_rate, params.epochs * params.steps_per_epoch, params.warmup_share),
+            clipnorm=1.0,
+            use_ema=params.ema_momentum > 0,
+            ema_momentum=params.ema_momentum,
+        ),
+        loss=DiceLoss(params.cross_entropy_weight, params.focal_gamma),
+        metrics=[PooledDice()],
+    )
+    return model
+
+
+def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: TrainingParams, work: Path) -> None:
+    """Give the sampler the false positives of all mining epochs so far; on resume they come from the work folder.
+
+    Of all, not of the latest alone: what a network has just unlearnt it no longer finds, and would soon see again.
+    """
+    records = {mining: work / f"false_positives{mining}.npy" for mining in params.mining_epochs if mining <= epoch}
+    if epoch in records and not records[epoch].exists():
+        waiting = work / "false_positives.tmp.npy"
+        network = AskedNetwork(model, params.network)
+        np.save(waiting, find_false_positives(network, training.sets, training.window_hu))
+        waiting.replace(records[epoch])
+    if records:
+        training.learn_from(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))
+
+
+def drawn_epoch(
+    sampler: PatchSampler, batch_size: int, steps: int, seed: tuple[int, ...], *, augment: bool
+) -> DrawnEpoch:
+    """Batches of images (N, P, P, C) and masks (N, P, P, 1)."""
+    return DrawnEpoch(lambda random: sampler.batch(random, batch_size, augment), steps, seed)
+
+
+def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int) -> DrawnEpoch:
+    steps = -(-params.validation_patches // params.batch_size)
+    return drawn_epoch(validation, params.batch_size, steps, (seed, 0), augment=False)
+
+
+def best_epoch(val_losses: Sequence[float], mining_epochs: Sequence[int]) -> int:
+    """Epoch (from 1) with the lowest validation loss since false positives were last looked up.
+
+    Not of all: a network that has been shown its false positives takes less for nodules, which costs it on patches that
+    were drawn around nodules and gains it all the places that no patch shows. So the loss rises a little with each
+    mining, and an epoch before it would be taken for better.
+    """
+    mined = max((epoch for epoch in mining_epochs if epoch < len(val_losses)), default=0)
+    return mined + int(np.argmin(val_losses[mined:])) + 1
+
+
+def _best_so_far(history: list[dict[str, Any]], params: TrainingParams) -> int:
+    return best_epoch([row["val_loss"] for row in history], params.mining_epochs)
+
+
+def _has_stalled(history: list[dict[str, Any]], params: TrainingParams) -> bool:
+    if not history or "val_loss" not in history[-1]:
+        return False
+    return len(history) - _best_so_far(history, params) >= params.patience
+
+
+def _resume(model: keras.Model, work: Path) -> list[dict[str, Any]]:
+    """Restore weights, optimiser and history of the last whole epoch, if there is one."""
+    work.mkdir(parents=True, exist_ok=True)
+    record = work / "history.json"
+    if not record.exists():
+        return []
+    history = json.loads(record.read_text())
+    model.optimizer.build(model.trainable_variables)
+    for variable, value in zip(_state(model), _read(work / f"epoch{len(history)}.npz"), strict=True):
+        variable.assign(value)
+    return history
+
+
+def _keep_best(model: keras.Model, work: Path) -> None:
+    waiting = work / "new_best.npz"
+    _write(waiting, model.weights)
+    waiting.replace(work / "best.npz")
+
+
+def _keep(model: keras.Model, history: list[dict[str, Any]], work: Path) -> None:
+    """Write the state first and the history, which names it, last: a kill in between loses one epoch at most."""
+    epoch = len(history)
+    _write(work / f"epoch{epoch}.npz", _state(model))
+    waiting = work / "history.json.tmp"
+    waiting.write_text(json.dumps(history))
+    waiting.replace(work / "history.json")
+    (work / f"epoch{epoch - 1}.npz").unlink(missing_ok=True)
+
+
+def _state(model: keras.Model) -> list[keras.Variable]:
+    return [*model.weights, *model.optimizer.variables]
+
+
+def _write(file: Path, variables: Sequence[keras.Variable]) -> None:
+    """Write bare arrays: Keras' own files take a third of a second each, twice an epoch of a few seconds."""
+    np.savez(file, *(variable.numpy() for variable in variables))
+
+
+def _read(file: Path) -> list[NDArray[Any]]:
+    with np.load(file) as stored:
+        return [stored[name] for name in stored.files]

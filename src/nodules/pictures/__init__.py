@@ -1,0 +1,1 @@
+"""Floor 3: charts, overlays and pages for people."""

@@ -1,0 +1,66 @@
+"""Charts of training and of nodules found, drawn without pyplot so that nothing is kept open between calls."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from nodules.pictures.axes import blank_figure, label_axes, require_columns
+
+
+def training_curves(history: pd.DataFrame) -> Figure:
+    """Draw one panel per metric over the epochs, training and validation together.
+
+    Parameters
+    ----------
+    history : DataFrame
+        ``epoch`` and one column per metric; ``val_x`` is drawn beside ``x``. Only ``epoch`` is required.
+    """
+    require_columns(history, ("epoch",))
+    metrics = list(dict.fromkeys(str(name).removeprefix("val_") for name in history.columns if name != "epoch"))
+    figure = blank_figure(width=4.5 * max(len(metrics), 1), height=3.6)
+    for position, metric in enumerate(metrics, start=1):
+        axes = figure.add_subplot(1, len(metrics), position)
+        for column, label, style in ((metric, "training", "--"), (f"val_{metric}", "validation", "-")):
+            if column in history.columns:
+                axes.plot(history["epoch"], history[column], style, marker="o", markersize=3, label=label)
+        label_axes(axes, "epoch", metric.replace("_", " "), title=metric.replace("_", " "))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if f"val_{metric}" in history.columns:
+            axes.legend()
+    return figure
+
+
+def froc(points: pd.DataFrame) -> Figure:
+    """Draw sensitivity over false positives per scan, with its interval where there is one (`froc.froc_points`)."""
+    require_columns(points, ("false_positives_per_scan", "sensitivity"))
+    rates = points[points["false_positives_per_scan"].notna()]
+    figure = blank_figure(6.0, 4.2)
+    axes = figure.add_subplot()
+    axes.set_ylim(-0.02, 1.02)
+    label_axes(axes, "false positives per scan", "share of nodules found", title="FROC")
+    if len(rates):
+        label = f"mean {rates['sensitivity'].mean():.2f}"
+        axes.plot(rates["false_positives_per_scan"], rates["sensitivity"], marker="o", label=label)
+        if "low" in rates:
+            band = (rates["low"], rates["high"])
+            axes.fill_between(rates["false_positives_per_scan"], *band, alpha=0.2, label="95 %, by scan")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
+        axes.legend(loc="lower right")
+    return figure
+
+
+def size_response(scores: pd.DataFrame) -> Figure:
+    """Draw each nodule's Dice over its diameter; ``diameter_mm``, ``dice`` and ``hit`` as in `NoduleScore`."""
+    require_columns(scores, ("diameter_mm", "dice", "hit"))
+    figure = blank_figure(6.0, 4.2)
+    axes = figure.add_subplot()
+    for hit, label, marker in ((True, "hit", "o"), (False, "missed", "x")):
+        chosen = scores[scores["hit"].astype(bool) == hit]
+        axes.scatter(chosen["diameter_mm"], chosen["dice"], marker=marker, alpha=0.7, label=f"{label} ({len(chosen)})")
+    axes.set_ylim(-0.05, 1.05)
+    label_axes(axes, "nodule diameter (mm)", "Dice", title="Dice by nodule size")
+    axes.legend(loc="lower right")
+    return figure

@@ -1,0 +1,1 @@
+"""The organs of a synthetic chest."""

@@ -1,0 +1,97 @@
+"""Any CT scan a person may give, by what the path or the bytes are."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from nodules.scans.dicom.reader import MARK, is_dicom, read_series, read_series_bytes
+from nodules.scans.result import Reading, ReadingParams
+from nodules.scans.scan_error import ScanError
+from nodules.scans.volume_files.content import VOLUME_SUFFIXES, content_suffix, volume_suffix
+from nodules.scans.volume_files.headers import read_metaimage_header, read_nrrd_header
+from nodules.scans.volume_files.reader import read_volume
+
+ACCEPTED = f"a DICOM folder, a .zip of one, a multi-frame DICOM file, or a volume file ({', '.join(VOLUME_SUFFIXES)})"
+
+_SENT = "the sent scan"
+
+
+def read_scan(path: Path, params: ReadingParams, series_uid: str | None = None) -> Reading:
+    """Read a CT scan from a DICOM folder or zip, or from a volume file.
+
+    Parameters
+    ----------
+    path : Path
+        Folder, `.zip`, multi-frame DICOM file, or a file with one of `VOLUME_SUFFIXES`.
+    params : ReadingParams
+        What is repaired and what is refused.
+    series_uid : str, optional
+        The DICOM series to read; without it the reader chooses (`scans.dicom.series`).
+
+    Returns
+    -------
+    Reading
+        The volume and what was done to it.
+
+    Raises
+    ------
+    ScanError
+        If nothing is there, it is of no accepted kind, its reader refuses it, or a series is asked for where there are
+        none.
+    """
+    if not path.exists():
+        raise ScanError(f"{path}: no such file or folder; give {ACCEPTED}")
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return read_series(path, params, series_uid)
+    if volume_suffix(path):
+        if series_uid:
+            raise ScanError(f"{path}: a volume file has no series {series_uid}; leave the series away")
+        return read_volume(path, params)
+    with path.open("rb") as file:
+        start = file.read(MARK.stop)
+    if is_dicom(start) or path.suffix.lower() == ".dcm":
+        return read_series(path, params, series_uid)
+    raise ScanError(f"{path}: unknown kind of file; give {ACCEPTED}")
+
+
+def read_scan_bytes(data: bytes, params: ReadingParams) -> Reading:
+    """Read a CT scan that was sent as bytes: a DICOM zip or multi-frame file, `.mha`, `.nii`, `.nii.gz` or `.nrrd`.
+
+    The content tells which.
+
+    Raises
+    ------
+    ScanError
+        If the content is of no accepted kind, keeps its voxels in another file, or its reader refuses it.
+    """
+    suffix = _sniff(data)
+    if suffix in (".zip", ".dcm"):
+        return read_series_bytes(data, params)
+    with tempfile.TemporaryDirectory(prefix="nodules-") as folder:
+        path = Path(folder) / f"scan{suffix}"
+        path.write_bytes(data)
+        try:
+            _refuse_detached_voxels(path)
+            return read_volume(path, params)
+        except ScanError as error:
+            raise ScanError(str(error).replace(str(path), _SENT)) from error
+
+
+def _sniff(data: bytes) -> str:
+    if data.startswith(b"PK"):
+        return ".zip"
+    if is_dicom(data):
+        return ".dcm"
+    suffix = content_suffix(data)
+    if suffix is None:
+        raise ScanError(f"{_SENT}: unknown kind of data; send a zip of a DICOM folder, .mha, .nii, .nii.gz or .nrrd")
+    return suffix
+
+
+def _refuse_detached_voxels(path: Path) -> None:
+    """Refuse a header that points to another file: the sender must not name files of this machine."""
+    read_header = {".mha": read_metaimage_header, ".mhd": read_metaimage_header, ".nrrd": read_nrrd_header}
+    suffix = volume_suffix(path)
+    if suffix in read_header and read_header[suffix](path).data_name is not None:
+        raise ScanError(f"{path}: its voxels are not in the file; send one file that holds both header and voxels")

@@ -1,0 +1,1 @@
+"""What the pipeline itself keeps on disk: slices, segmentations, the split."""

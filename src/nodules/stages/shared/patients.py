@@ -1,0 +1,64 @@
+"""Patients by their features, with a label or still without."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from nodules.scans.scan_error import ScanError
+from nodules.scans.tables.dsb import read_labels, read_truth
+from nodules.scans.tables.features import read_features
+
+
+@dataclass(frozen=True)
+class Patients:
+    """One row a patient, the same patients in the same order everywhere.
+
+    Attributes
+    ----------
+    features : DataFrame
+        Named features by patient id, of those with a label.
+    labels : Series
+        1 for cancer.
+    true_probability : Series or None
+        By which a phantom's label was drawn.
+    unlabelled : DataFrame
+        Features of the patients without a label.
+    unmeasured : int
+        Labels of patients without features.
+    """
+
+    features: pd.DataFrame
+    labels: pd.Series
+    true_probability: pd.Series | None
+    unlabelled: pd.DataFrame
+    unmeasured: int
+
+    @classmethod
+    def load(cls, features: Path, labels: Path) -> Patients:
+        """Join the two files.
+
+        Raises
+        ------
+        ScanError
+            If no patient is in both, or a table is not as `read_features` or `read_labels` want it.
+        """
+        return cls.join(read_features(features), labels, features)
+
+    @classmethod
+    def join(cls, measured: pd.DataFrame, labels: Path, source: Path) -> Patients:
+        """Join features already read from `source` with a file of labels."""
+        known = read_labels(labels)
+        both = measured.index.intersection(known.index).sort_values()
+        if both.empty:
+            raise ScanError(f"no patient of {source} has a label in {labels}: the ids must be the same")
+        truth = read_truth(labels).loc[both] if "true_probability" in pd.read_csv(labels, nrows=0).columns else None
+        return cls(
+            features=measured.loc[both],
+            labels=known.loc[both],
+            true_probability=truth,
+            unlabelled=measured.drop(both).sort_index(),
+            unmeasured=len(known.index.difference(measured.index)),
+        )

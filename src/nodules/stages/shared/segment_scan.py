@@ -1,0 +1,52 @@
+"""One scan through the U-Net and onto the disk, as the stages segment_luna and segment_dsb both do it."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nodules.checkpoint import identity
+from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
+from nodules.scans.stores import segmentations as segmentation_store
+from nodules.scans.verdict import judge
+from nodules.scans.volume_files.reader import read_mask
+
+if TYPE_CHECKING:
+    from nodules.models.unet.segmenter import Segmenter
+
+
+def segment_scan_file(
+    item: tuple[str, Path, Path | None],
+    folder: Path,
+    *,
+    segmenter: Path,
+    reading: ReadingParams,
+    lung_mask: LungMaskParams,
+) -> dict[str, Any]:
+    """Read a scan, find its lungs unless a file has them, and write the network's answer to `folder/<id>/`."""
+    from nodules.models.unet.segmented_scan import (
+        segment_region,  # TensorFlow loads in the workers, not in the process that hands out work
+    )
+
+    scan_id, path, lungs_file = item
+    read = read_scan(path, reading)
+    findings: tuple[str, ...] = ()
+    if lungs_file is None:
+        found = find_lungs(read.volume, lung_mask)
+        lungs, findings = read.volume.with_voxels(found.labels_zyx), found.quality.findings
+    else:
+        lungs = read_mask(lungs_file)
+    scan = segment_region(read.volume, lungs, _load(segmenter, identity(segmenter)))
+    segmentation_store.save(scan.segmentation, folder / scan_id)
+    verdict = judge(read, reading, findings)
+    return {"scan": scan_id, "slices": read.volume.shape_zyx[0], **verdict.as_row(), **scan.lung_measures}
+
+
+@functools.lru_cache(maxsize=1)
+def _load(folder: Path, identity: str) -> Segmenter:  # noqa: ARG001 - a Dask worker may outlive a network of that name
+    from nodules.models.unet.segmenter import Segmenter
+
+    return Segmenter.load(folder)

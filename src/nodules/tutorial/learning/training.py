@@ -1,0 +1,136 @@
+"""Trains the tutorial's U-Net: Adam at a constant rate, shuffled batches, the best of a given number of epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nodules.models.runtime import devices
+from nodules.models.runtime.epochs import FedByThreads, show_shapes
+from nodules.models.unet.loss import PooledDice
+from nodules.tutorial.learning.losses import loss_of
+from nodules.tutorial.learning.network import build
+from nodules.tutorial.learning.settings import TutorialUnetParams
+from nodules.tutorial.learning.unet import TutorialUnet, standardise
+from nodules.tutorial.steps.renormalising import pooled, scale_of
+
+Images = NDArray[np.float32]
+EpochLog = Callable[[int, dict[str, float]], None]
+
+
+def train(
+    images: Images,
+    masks: Images,
+    validation_images: Images,
+    validation_masks: Images,
+    params: TutorialUnetParams,
+    seed: int,
+    log_epoch: EpochLog | None = None,
+) -> tuple[TutorialUnet, pd.DataFrame]:
+    """Train all epochs and keep the best; the same arrays, settings and seed give the same weights.
+
+    Parameters
+    ----------
+    images, masks : (N, S, S) ndarray of float32
+        Prepared slices, at least one, and what is to be answered to them.
+    validation_images, validation_masks : (M, S, S) ndarray of float32
+        The same of other patients. There may be none only where the defect `selected_on_training_loss` is on.
+    log_epoch : callable
+        Called with the epoch (from 1) and its numbers after each epoch.
+
+    Returns
+    -------
+    unet : TutorialUnet
+        With the weights of the epoch of the lowest validation loss, or training loss with that defect.
+    history : DataFrame
+        One row an epoch: epoch; loss, minus the soft Dice plus the cross-entropy; dice, thresholded and pooled over
+        all slices; and the same of the validation slices, if there are any, as val_loss and val_dice.
+
+    Raises
+    ------
+    ValueError
+        If there are no slices, they are not square, or images and masks are not alike in shape.
+    """
+    _check("training", images, masks, required=True)
+    on_training_loss = params.defects.selected_on_training_loss
+    _check("validation", validation_images, validation_masks, required=not on_training_loss)
+    devices.prepare(seed, "float32")
+    scale = pooled([scale_of(np.asarray(image, dtype=np.float64)) for image in images])
+    mean, deviation = scale.mean, scale.deviation or 1.0
+    model = _compiled(images.shape[1], params)
+    validation = _Batches(validation_images, validation_masks, (mean, deviation), params.batch_size)
+    show_shapes(model, _Batches(images, masks, (mean, deviation), params.batch_size)[0])
+    history: list[dict[str, float]] = []
+    criterion = "loss" if on_training_loss else "val_loss"
+    best, weights = np.inf, model.get_weights()
+    for epoch in range(1, params.epochs + 1):
+        order = np.random.default_rng([seed, epoch]).permutation(len(images))
+        numbers = _one_epoch(model, _Batches(images, masks, (mean, deviation), params.batch_size, order), validation)
+        history.append({"epoch": epoch, **numbers})
+        if numbers[criterion] < best:
+            best, weights = numbers[criterion], model.get_weights()
+        if log_epoch:
+            log_epoch(epoch, numbers)
+    network = _network(images.shape[1], params)  # without the optimiser, three times its size
+    network.set_weights(weights)
+    standardised = not params.defects.test_images_not_standardised
+    return TutorialUnet(network, mean, deviation, standardised), pd.DataFrame(history)
+
+
+class _Batches(FedByThreads):
+    """Standardised batches (N, S, S, 1), made one by one: the arrays are not held twice."""
+
+    def __init__(
+        self,
+        images: Images,
+        masks: Images,
+        scale: tuple[float, float],
+        batch_size: int,
+        order: NDArray[np.int64] | None = None,
+    ) -> None:
+        super().__init__()
+        self._images, self._masks, self._scale, self._batch_size = images, masks, scale, batch_size
+        self._order = np.arange(len(images)) if order is None else order
+
+    def __len__(self) -> int:
+        """Return the number of batches; the last may be smaller."""
+        return -(-len(self._order) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Images, Images]:
+        """Cut out a batch."""
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        return standardise(self._images[rows, ..., None], *self._scale), self._masks[rows, ..., None]
+
+
+def _compiled(size_px: int, params: TutorialUnetParams) -> keras.Model:
+    model = _network(size_px, params)
+    model.compile(
+        optimizer=keras.optimizers.Adam(params.learning_rate), loss=loss_of(params.defects), metrics=[PooledDice()]
+    )
+    return model
+
+
+def _network(size_px: int, params: TutorialUnetParams) -> keras.Model:
+    return build(size_px, params.filters, params.depth, params.normalisation)
+
+
+def _one_epoch(model: keras.Model, training: _Batches, validation: _Batches) -> dict[str, float]:
+    fitted = model.fit(training, shuffle=False, verbose=0)
+    numbers = {name: float(fitted.history[name][0]) for name in ("loss", "dice")}
+    if len(validation):
+        judged = model.evaluate(validation, return_dict=True, verbose=0)
+        numbers |= {f"val_{name}": float(judged[name]) for name in ("loss", "dice")}
+    return numbers
+
+
+def _check(what: str, images: Images, masks: Images, *, required: bool) -> None:
+    if images.shape != masks.shape:
+        raise ValueError(f"{what} images and masks must have the same shape, got {images.shape} and {masks.shape}")
+    if required and not len(images):
+        raise ValueError(f"wanted at least one {what} slice, got none; see split and nodule_free_slices")
+    if len(images) and (images.ndim != 3 or images.shape[1] != images.shape[2]):
+        raise ValueError(f"{what} images must have the shape (N, S, S), got {images.shape}")

@@ -1,0 +1,183 @@
+"""The slices of each scan that the tutorial's network learns from and is tested on, and who of them does what."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nodules.scans.stores import array_file
+from nodules.scans.stores.split import PARTS
+from nodules.tutorial.learning.settings import TutorialUnetParams
+from nodules.tutorial.steps.node_mask import node_mask
+from nodules.tutorial.steps.nodule_slices import NoduleSlice, nodule_slices
+from nodules.tutorial.steps.prepared_scan import PreparedScan
+
+
+@dataclass(frozen=True)
+class ScanArrays:
+    """Slices of one scan as the network sees them; a scan may have none.
+
+    Attributes
+    ----------
+    seriesuid : str
+        The scan.
+    z : (N,) ndarray of int
+        Which slices: those chosen for a nodule, then those without any.
+    images : (N, S, S) ndarray of float32
+        Prepared as `PreparedScan.image` does.
+    masks : (N, S, S) ndarray of float32
+        What the network is to answer: 0 and 1, or 0 to 1 / 255 with that defect.
+    positive : (N,) ndarray of bool
+        Whether the slice was chosen for a nodule; its mask is empty where the nodule ends short of it.
+    """
+
+    seriesuid: str
+    z: NDArray[np.int64]
+    images: NDArray[np.float32]
+    masks: NDArray[np.float32]
+    positive: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        for name, wanted in (
+            ("images", (len(self.z), *self.images.shape[1:])),
+            ("masks", self.images.shape),
+            ("positive", self.z.shape),
+        ):
+            if getattr(self, name).shape != wanted:
+                raise ValueError(f"{self.seriesuid}: {name} must have shape {wanted}, got {getattr(self, name).shape}")
+
+    def save(self, file: Path) -> None:
+        """Write a compressed `.npz` that appears whole or not at all."""
+        array_file.save(self, file)
+
+    @classmethod
+    def load(cls, file: Path) -> ScanArrays:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        ScanError
+            If the file is missing, damaged or of another kind.
+        """
+        values = array_file.load(cls, file, "slices of the tutorial", "prepare the slices again")
+        return cls(**values | {"seriesuid": str(values["seriesuid"])})
+
+
+def scan_arrays(
+    seriesuid: str,
+    prepared: PreparedScan,
+    centres_world_xyz: Sequence[Sequence[float]],
+    diameters_mm: Sequence[float],
+    unet: TutorialUnetParams,
+    seed: int,
+) -> ScanArrays:
+    """Take the slices of a scan that are chosen for a nodule, and some without any.
+
+    Parameters
+    ----------
+    seriesuid : str
+        The scan; which nodule-free slices are drawn depends on it and on `seed`.
+    prepared : PreparedScan
+        With the defects to be shown.
+    centres_world_xyz, diameters_mm
+        One entry a nodule, as in LUNA16's `annotations.csv`. Without any there are nodule-free slices only.
+    unet : TutorialUnetParams
+        `nodule_free_slices`, and whether there are to be any.
+
+    Raises
+    ------
+    ValueError
+        If the centres and diameters are not equally many, or a number in them is not finite.
+    """
+    scan, steps = prepared.scan, prepared.params
+    chosen = nodule_slices(scan, centres_world_xyz, diameters_mm, steps)
+    every_nodule = tuple(range(len(diameters_mm)))
+
+    def drawn(one: NoduleSlice) -> NDArray[np.bool_]:
+        return node_mask(scan, one, centres_world_xyz, diameters_mm, steps.defects)
+
+    positive = [one for one in chosen if one.z in prepared.kept]
+    free: list[NoduleSlice] = []
+    if not unet.defects.positive_slices_only:
+        others = (NoduleSlice(z, every_nodule) for z in _shuffled_others(prepared, chosen, seriesuid, seed))
+        free = list(islice((one for one in others if not drawn(one).any()), unet.nodule_free_slices))
+    shape = (len(positive) + len(free), steps.size_px, steps.size_px)
+    images, masks = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+    for row, one in enumerate(positive + free):
+        images[row], masks[row] = prepared.image(one.z), prepared.node_mask(one.z, drawn(one))
+    return ScanArrays(
+        seriesuid=seriesuid,
+        z=np.array([one.z for one in positive + free], dtype=np.int64),
+        images=images,
+        masks=masks,
+        positive=np.arange(len(images)) < len(positive),
+    )
+
+
+def parts(
+    scans: Sequence[ScanArrays], part_of: Mapping[str, str], params: TutorialUnetParams, seed: int
+) -> dict[str, NDArray[np.intp]]:
+    """Divide all slices into those that train, validate and test.
+
+    Parameters
+    ----------
+    scans : sequence of ScanArrays
+        Slice n is the n-th of all of them, one scan after the other.
+    part_of : mapping of str to str
+        Part of each series: "train", "validation" or "test". Not looked at with the defect `split_by_slice`.
+
+    Returns
+    -------
+    dict of (n,) ndarray of int
+        Ascending numbers of slices under "train", "validation" and "test".
+
+    Raises
+    ------
+    ValueError
+        If a series has no part or one of another name, or the slices are too few to be dealt.
+    """
+    uids = [scan.seriesuid for scan in scans for _ in scan.z]
+    if params.defects.split_by_slice:
+        return _dealt(len(uids), params.test_share, seed)
+    if strange := sorted({uid for uid in uids if part_of.get(uid) not in PARTS}):
+        raise ValueError(f"every series must have one of the parts {', '.join(PARTS)}, got none for {strange[:3]}")
+    part = np.array([part_of[uid] for uid in uids], dtype=object)
+    return {name: np.flatnonzero(part == name) for name in PARTS}
+
+
+def places(scans: Sequence[ScanArrays]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """Series UID and z index of every slice, numbered as `parts` numbers them."""
+    uids = np.repeat([scan.seriesuid for scan in scans], [len(scan.z) for scan in scans])
+    return uids, np.concatenate([scan.z for scan in scans])
+
+
+def slices_of(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, set[int]]:
+    """Which z indices, by series UID, some slices have; they are numbered as `parts` numbers them."""
+    uids, indices = places(scans)
+    found: dict[str, set[int]] = {}
+    for uid, z in zip(uids[rows], indices[rows], strict=True):
+        found.setdefault(str(uid), set()).add(int(z))
+    return found
+
+
+def _shuffled_others(prepared: PreparedScan, chosen: Sequence[NoduleSlice], seriesuid: str, seed: int) -> list[int]:
+    """Slices with lungs that were not chosen, in random order: no more of them are drawn than are needed."""
+    taken = {one.z for one in chosen}
+    others = [z for z, found in enumerate(prepared.found) if found and z not in taken]
+    random = np.random.default_rng([seed, zlib.crc32(seriesuid.encode())])
+    return [others[place] for place in random.permutation(len(others))]
+
+
+def _dealt(count: int, test_share: float, seed: int) -> dict[str, NDArray[np.intp]]:
+    held_out = int(test_share * count)
+    if not held_out:
+        raise ValueError(f"{count} slices are too few to test on {test_share:g} of them; wanted {1 / test_share:.0f}")
+    order = np.random.default_rng(seed).permutation(count)
+    test, validation, train = np.split(order, [held_out, 2 * held_out])
+    return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}

@@ -1,0 +1,54 @@
+"""One Data Science Bowl patient through the tutorial's steps and network.
+
+Apart from its stage: worker processes find a cached function by its module, and a running stage has none.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nodules.checkpoint import identity
+from nodules.scans.read import read_scan
+from nodules.scans.result import ReadingParams
+from nodules.scans.stores.segmentations import PROBABILITY_STEPS
+from nodules.scans.verdict import judge
+from nodules.scans.volume_files.writer import write_volume
+from nodules.tutorial.steps.nine_features import nine_features
+from nodules.tutorial.steps.prepared_scan import prepare
+from nodules.tutorial.steps.settings import TutorialParams
+
+if TYPE_CHECKING:
+    from nodules.tutorial.learning.unet import TutorialUnet
+
+
+def answer_patient(
+    folder_in: Path, folder: Path, *, unet: Path, reading: ReadingParams, steps: TutorialParams
+) -> dict[str, Any]:
+    """Write the answers to one patient's slices to `<id>.mha` on the scan's own grid (uint8, 255 for 1), and measure.
+
+    Slices that the steps drop are 0 and do not count in the features.
+    """
+    read = read_scan(folder_in, reading)
+    prepared = prepare(read.volume, steps)
+    shown = prepared.kept
+    images = np.asarray([prepared.image(z) for z in shown], dtype=np.float32)
+    images = images.reshape(-1, steps.size_px, steps.size_px)
+    answers = _load(unet, identity(unet)).predict(images) if shown else images
+    map_zyx = np.zeros(read.volume.shape_zyx, dtype=np.uint8)
+    for z, answer in zip(shown, answers, strict=True):
+        map_zyx[z] = np.rint(prepared.restore(z, answer) * PROBABILITY_STEPS)
+    write_volume(read.volume.with_voxels(map_zyx), folder / f"{folder_in.name}.mha")
+    measured = nine_features(answers, [prepared.pixel_mm(z) for z in shown], steps)
+    counts = {"slices": len(shown), "slices_with_lungs": sum(prepared.found)}
+    return {"scan": folder_in.name, **counts, **measured.to_dict(), **judge(read, reading).as_row()}
+
+
+@functools.lru_cache(maxsize=1)
+def _load(folder: Path, identity: str) -> TutorialUnet:  # noqa: ARG001 - a Dask worker may outlive a network of that name
+    from nodules.tutorial.learning.unet import TutorialUnet
+
+    return TutorialUnet.load(folder)

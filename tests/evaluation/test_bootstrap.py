@@ -1,0 +1,138 @@
+"""Figures of repeated validation against those of scikit-learn and against hand-made cases; intervals that cover."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics
+
+from nodules.evaluation.bootstrap import Predicted, by_model, from_table, judge
+from nodules.evaluation.cancer import classification_metrics, expected_calibration_error
+
+RANDOM = np.random.default_rng(7)
+LABELS = RANDOM.integers(2, size=60)
+CHANCES = np.clip(LABELS[:, np.newaxis] * 0.3 + RANDOM.random((60, 3)).round(1) * 0.7, 0, 1)  # rounded: many ties
+
+
+def figures(labels, models, **how):
+    return by_model(judge(labels, models, **how))
+
+
+def test_one_repeat_is_the_plain_metrics():
+    found = figures(LABELS, {"m": Predicted(CHANCES[:, :1])}, draws=0)["m"]
+    plain = classification_metrics(LABELS, CHANCES[:, 0])
+    assert set(found) == set(plain) - {"patients", "positives"}
+    assert found == pytest.approx({name: plain[name] for name in found})
+
+
+def test_repeats_are_judged_one_by_one_and_then_averaged():
+    found = figures(LABELS, {"m": Predicted(CHANCES)}, draws=0)["m"]
+    for name in ("log_loss", "auc", "f1", "ece"):
+        assert found[name] == pytest.approx(np.mean([classification_metrics(LABELS, c)[name] for c in CHANCES.T]))
+
+
+def test_a_drawn_patient_counts_as_often_as_it_was_drawn():
+    """Every figure of a draw is that of scikit-learn on the patients written out."""
+    from nodules.evaluation.bootstrap import _draws, _figures
+
+    (counts,) = _draws(60, 5, seed=3)
+    drawn = _figures(LABELS, Predicted(CHANCES[:, :1], np.full((60, 1), 0.35)), counts)
+    for row, times in enumerate(counts.astype(int)):
+        truth, chance = np.repeat(LABELS, times), np.repeat(CHANCES[:, 0], times)
+        assert times.sum() == 60
+        assert drawn["auc"][row] == pytest.approx(metrics.roc_auc_score(truth, chance))
+        assert drawn["brier"][row] == pytest.approx(metrics.brier_score_loss(truth, chance))
+        assert drawn["f1_tuned"][row] == pytest.approx(metrics.f1_score(truth, chance >= 0.35))
+        assert drawn["precision"][row] == pytest.approx(metrics.precision_score(truth, chance >= 0.5))
+        assert drawn["ece"][row] == pytest.approx(expected_calibration_error(truth, chance))
+        plain = classification_metrics(truth, chance)
+        assert drawn["skill"][row] == pytest.approx(plain["skill"])
+
+
+def test_chunks_of_draws_do_not_change_the_numbers(monkeypatch):
+    whole = judge(LABELS, {"m": Predicted(CHANCES)}, draws=50, seed=1)
+    monkeypatch.setattr("nodules.evaluation.bootstrap._CHUNK", 60 * 7)
+    pd.testing.assert_frame_equal(judge(LABELS, {"m": Predicted(CHANCES)}, draws=50, seed=1), whole)
+
+
+def test_interval_of_a_share_is_that_of_the_binomial():
+    """Recall of 50 found among 100 with cancer: standard error sqrt(0.25 / 100), a little more as 100 itself varies."""
+    labels, found = np.repeat([1, 0], 100), np.tile([1.0, 0.0], 100)
+    recall = figures(labels, {"m": Predicted(found[:, np.newaxis])}, draws=4000)["m"]
+    assert recall["recall"] == 0.5
+    assert recall["recall_low"] == pytest.approx(0.5 - 1.96 * 0.05, abs=0.012)
+    assert recall["recall_high"] == pytest.approx(0.5 + 1.96 * 0.05, abs=0.012)
+
+
+def test_models_are_judged_on_the_same_draws():
+    table = judge(LABELS, {"a": Predicted(CHANCES), "b": Predicted(CHANCES.copy())}, draws=20).set_index("model")
+    columns = ["value", "low", "high"]
+    np.testing.assert_array_equal(table.loc["a", columns].to_numpy(), table.loc["b", columns].to_numpy())
+
+
+def test_seed_decides():
+    first, again, other = (judge(LABELS, {"m": Predicted(CHANCES)}, draws=20, seed=seed)["low"] for seed in (1, 1, 2))
+    assert first.equals(again)
+    assert not first.equals(other)
+
+
+def test_threshold_of_each_patient_counts():
+    found = figures([1, 1, 0], {"m": Predicted(np.array([[0.3], [0.3], [0.3]]), np.array([[0.2], [0.4], [0.4]]))})["m"]
+    assert (found["precision_tuned"], found["recall_tuned"], found["recall"]) == (1.0, 0.5, 0.0)
+
+
+def test_one_class_has_no_skill_nor_auc():
+    found = figures([0, 0, 0], {"m": Predicted(np.full((3, 1), 0.2))}, draws=10)["m"]
+    assert not {"skill", "auc", "skill_low", "auc_high"} & set(found)
+    assert found["log_loss"] == pytest.approx(-np.log(0.8))
+
+
+def test_certain_and_wrong_is_the_tutorials_figure():
+    labels = np.repeat([1, 0], [107, 463])
+    found = figures(labels, {"all_positive": Predicted(np.ones((570, 1)))}, draws=0)["all_positive"]
+    assert found["log_loss"] == pytest.approx(28.06, abs=0.005)
+
+
+def test_constant_probability_has_an_auc_of_a_half():
+    assert figures(LABELS, {"prior": Predicted(np.full((60, 2), 0.4))}, draws=5)["prior"]["auc_high"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "message"),
+    [
+        ([], Predicted(np.empty((0, 1))), "at least one"),
+        ([0, 2], Predicted(np.full((2, 1), 0.5)), "0 and 1"),
+        ([0, 1], Predicted(np.full(2, 0.5)), "by repeat"),
+        ([0, 1], Predicted(np.full((3, 1), 0.5)), "2 patients"),
+        ([0, 1], Predicted(np.array([[0.5], [np.nan]])), r"\[0, 1\]"),
+        ([0, 1], Predicted(np.array([[0.5], [1.5]])), r"\[0, 1\]"),
+        ([0, 1], Predicted(np.full((2, 1), 0.5), np.full((2, 2), 0.5)), "threshold for each"),
+    ],
+)
+def test_wrong_tables_are_refused(labels, predicted, message):
+    with pytest.raises(ValueError, match=message):
+        judge(np.array(labels), {"m": predicted})
+
+
+def test_long_table_becomes_patients_by_repeats():
+    table = pd.DataFrame(
+        {
+            "id": ["b", "a", "a", "b"],
+            "repeat": [0, 0, 1, 1],
+            "label": [1, 0, 0, 1],
+            "threshold": [0.1, 0.2, 0.3, 0.4],
+            "chosen": [0.9, 0.2, 0.3, 0.8],
+            "prior": [0.5, 0.5, 0.5, 0.5],
+        }
+    )
+    labels, models = from_table(table, ["chosen", "prior"], tuned="chosen")
+    assert labels.to_dict() == {"a": 0, "b": 1}
+    np.testing.assert_array_equal(models["chosen"].probabilities, [[0.2, 0.3], [0.9, 0.8]])
+    np.testing.assert_array_equal(models["chosen"].thresholds, [[0.2, 0.3], [0.1, 0.4]])
+    assert models["prior"].thresholds is None
+
+
+def test_a_hundred_thousand_patients_fit_into_memory():
+    labels = RANDOM.integers(2, size=100_000)
+    found = figures(labels, {"m": Predicted(RANDOM.random((100_000, 1)))}, draws=60)["m"]
+    assert found["auc_low"] < 0.5 < found["auc_high"]
+    assert found["auc_high"] - found["auc_low"] < 0.02

@@ -1,0 +1,139 @@
+"""LUNA16's hit rule and FROC on scans small enough to count; the official script's figures are in test_challenge."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nodules.evaluation.detection import ScanDetections, detection_summary, froc_curve, froc_points, match_candidates
+
+
+def test_candidate_hits_inside_the_radius_only():
+    centre = [-70.0, 20.0, 150.0]
+    candidates = [[-70.0, 20.0, 152.9], [-70.0, 20.0, 153.0], [-66.0, 20.0, 150.0]]
+    scan = match_candidates(candidates, [0.9, 0.8, 0.7], [centre], [6.0])
+    assert scan.hit_probabilities.tolist() == [0.9]  # at exactly the radius is outside, as in LUNA16
+    assert scan.false_positive_probabilities.tolist() == [0.8, 0.7]
+
+
+def test_second_candidate_in_a_nodule_is_neither_hit_nor_false_positive():
+    scan = match_candidates([[0, 0, 1], [0, 1, 0]], [0.3, 0.6], [[0, 0, 0]], [10.0])
+    assert scan.hit_probabilities.tolist() == [0.6]
+    assert scan.false_positive_probabilities.size == 0
+    assert scan.doubles == 1
+
+
+def test_candidate_in_two_nodules_hits_both():
+    scan = match_candidates([[0, 0, 4]], [0.5], [[0, 0, 0], [0, 0, 6]], [20.0, 20.0])
+    assert scan.hit_probabilities.tolist() == [0.5, 0.5]
+    assert scan.doubles == 0
+
+
+def test_candidate_in_an_excluded_finding_does_not_count():
+    candidates, chances = [[0, 0, 0], [9, 0, 0], [50, 0, 0]], [0.5, 0.6, 0.7]
+    # the first lies in a nodule and in an excluded finding: a hit; the second in the excluded finding alone
+    scan = match_candidates(candidates, chances, [[0, 0, 0]], [4.0], [[5, 0, 0]], [12.0])
+    assert scan.hit_probabilities.tolist() == [0.5]
+    assert scan.false_positive_probabilities.tolist() == [0.7]
+    assert scan.ignored == 1
+
+
+@pytest.mark.parametrize(
+    ("candidates", "nodules", "false_positives"), [([], [[0, 0, 0]], 0), ([[0, 0, 0]], [], 1), ([], [], 0)]
+)
+def test_scan_without_candidates_or_nodules(candidates, nodules, false_positives):
+    scan = match_candidates(candidates, [0.5] * len(candidates), nodules, [5.0] * len(nodules))
+    assert scan.hit_probabilities.size == len(nodules)
+    assert np.isnan(scan.hit_probabilities).all()
+    assert scan.false_positive_probabilities.size == false_positives
+
+
+def test_refuses_lengths_that_differ_and_missing_values():
+    with pytest.raises(ValueError, match="probabilities must have 1"):
+        match_candidates([[0, 0, 0]], [], [], [])
+    with pytest.raises(ValueError, match="excluded_diameters_mm must have 1"):
+        match_candidates([], [], [], [], [[0, 0, 0]], [])
+    with pytest.raises(ValueError, match="shape"):
+        match_candidates([[0, 0]], [0.5], [], [])
+    with pytest.raises(ValueError, match="finite"):
+        match_candidates([[0, 0, np.nan]], [0.5], [], [])
+
+
+def three_scans():
+    """4 nodules, 3 found at .9 .6 .2; false positives at .8 .5 .5; the last scan has nothing at all."""
+    nodules = [[0, 0, 0], [50, 0, 0]]
+    first = match_candidates([[0, 0, 0], [50, 0, 0], [99, 0, 0]], [0.9, 0.2, 0.8], nodules, [5, 5])
+    second = match_candidates([[0, 0, 0], [99, 0, 0], [0, 99, 0]], [0.6, 0.5, 0.5], nodules, [5, 5])
+    return [first, second, match_candidates([], [], [], [])]
+
+
+def test_summary_by_hand():
+    assert detection_summary(three_scans()) == {
+        "scans": 3,
+        "nodules": 4,
+        "hits": 3,
+        "false_positives": 3,
+        "ignored": 0,
+        "doubles": 0,
+        "sensitivity": 0.75,
+        "false_positives_per_scan": 1.0,
+    }
+
+
+def test_summary_leaves_out_what_is_undefined():
+    found = detection_summary([])
+    assert "sensitivity" not in found
+    assert "false_positives_per_scan" not in found
+    assert set(found.values()) == {0}
+
+
+def test_curve_by_hand():
+    curve = froc_curve(three_scans())
+    assert curve["threshold"].tolist() == [np.inf, 0.9, 0.8, 0.6, 0.5, 0.2]
+    assert curve["sensitivity"].tolist() == [0, 0.25, 0.25, 0.5, 0.5, 0.75]
+    assert curve["false_positives_per_scan"].tolist() == pytest.approx([0, 0, 1 / 3, 1 / 3, 1, 1])
+
+
+def test_points_by_hand():
+    points = froc_points(three_scans(), rates=(0.0, 0.3, 0.34, 0.9, 1.0, 8.0))
+    assert points["sensitivity"].tolist() == pytest.approx([0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 3.0 / 6])
+    assert np.isnan(points["false_positives_per_scan"].iloc[-1])
+
+
+def test_between_tied_candidates_the_curve_is_a_line():
+    tied = match_candidates([[0, 0, 0], [99, 0, 0]], [0.5, 0.5], [[0, 0, 0]], [5])
+    assert froc_points([tied], rates=(0.5, 1.0))["sensitivity"].tolist() == [0.5, 1.0, 0.75]
+
+
+def test_without_nodules_or_scans_there_are_no_rows():
+    for scans in ([], [match_candidates([[0, 0, 0]], [0.5], [], [])]):
+        assert froc_points(scans, draws=10).empty
+        assert froc_curve(scans).empty
+
+
+def test_no_candidate_at_all():
+    missed = match_candidates([], [], [[0, 0, 0]], [5])
+    assert froc_points([missed], rates=(1.0,))["sensitivity"].tolist() == [0.0, 0.0]
+
+
+def slow_interval(scans: list[ScanDetections], rate: float, draws: int) -> tuple[float, float]:
+    """The interval by drawing the scans one by one and computing every curve anew."""
+    random = np.random.default_rng(5)
+    found = []
+    for _ in range(draws):
+        drawn = [scans[k] for k in random.integers(len(scans), size=len(scans))]
+        table = froc_points(drawn, rates=(rate,))
+        found += [] if table.empty else [table["sensitivity"].iloc[0]]
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def test_interval_is_that_of_drawing_scans_one_by_one():
+    random = np.random.default_rng(3)
+    scans = [
+        ScanDetections(np.where(random.random(2) < 0.7, random.random(2), np.nan), random.random(random.integers(4)))
+        for _ in range(30)
+    ]
+    points = froc_points(scans, rates=(1.0,), draws=1500, seed=1)
+    assert (points["low"][0], points["high"][0]) == pytest.approx(slow_interval(scans, 1.0, 1500), abs=0.03)
+    assert points["low"][0] < points["sensitivity"][0] < points["high"][0]
+    pd.testing.assert_frame_equal(points, froc_points(scans, rates=(1.0,), draws=1500, seed=1))

@@ -1,0 +1,41 @@
+"""What the tracker is given of a study."""
+
+from __future__ import annotations
+
+from optuna.pruners import ThresholdPruner
+
+from nodules.stages.shared.study_log import log_study
+from support.bowls import FIRST, stepwise, study_of
+
+
+class Recorder:
+    """Takes what a stage's run would be given."""
+
+    def __init__(self) -> None:
+        self.children, self.pictures, self.metrics = [], [], {}
+
+    def child(self, name, params, metrics, **rest) -> None:
+        self.children.append((name, params, metrics, rest))
+
+    def log_picture(self, figure, name) -> None:
+        self.pictures.append(name)
+
+    def log_metrics(self, metrics) -> None:
+        self.metrics |= metrics
+
+
+def test_each_trial_is_a_run_and_the_charts_are_pictures() -> None:
+    study = study_of(stepwise, trials=20, pruner=ThresholdPruner(upper=20))
+    stage = Recorder()
+    log_study(stage, study, "loss")
+    name, params, metrics, rest = stage.children[0]
+    assert (name, params, metrics) == ("trial 000", FIRST, {"loss": 13.0})
+    assert rest["status"] == "FINISHED"
+    assert rest["tags"] == {"optuna.trial": "0"}
+    assert rest["started"] <= rest["ended"]
+    pruned = [child for child in stage.children if child[3]["status"] == "KILLED"]
+    assert 0 < len(pruned) < 20
+    assert all(metrics == {} for _, _, metrics, _ in pruned)
+    assert len(stage.children) == 20
+    assert set(stage.pictures) == {"optuna_history", "optuna_slice", "optuna_importances"}
+    assert stage.metrics == {"best_loss": study.best_value}
