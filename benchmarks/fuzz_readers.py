@@ -30,8 +30,7 @@ import numpy as np
 from mutated_scans import Files, mutated, write_seeds
 from nodules.imaging.geometry.volume import AIR_HU, MAX_HU
 from nodules.scans.read import read_scan, read_scan_bytes
-from nodules.scans.result import Reading, ReadingParams
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import Reading, ReadingParams, ScanError
 
 PARAMS = ReadingParams(max_gap_mm=10.0, max_tilt_degrees=30.0, max_thickness_mm=3.0)
 MEMORY_BYTES = 2 * 2**30

@@ -16,9 +16,7 @@ from skimage.measure import label
 from skimage.morphology import dilation, erosion
 from sklearn.cluster import KMeans
 
-from nodules.tutorial.steps.footprints import DILATED_PX, ERODED_PX
-from nodules.tutorial.steps.lung_threshold import MIDDLE
-from nodules.tutorial.steps.region_cuts import lung_regions
+from nodules.tutorial.steps.lung_steps import DILATED_PX, ERODED_PX, MIDDLE, lung_regions
 
 STARTS = 10  # scikit-learn's default when the tutorial was written; today it is 1
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from excerpts import Excerpt
 from kmeans_lungs import kmeans_lungs
-from nodules.tutorial.learning.losses import negative_dice_of_batch
 from nodules.tutorial.learning.network import build
+from nodules.tutorial.learning.training import negative_dice_of_batch
 from nodules.tutorial.steps.defects import TutorialDefects
 from nodules.tutorial.steps.grey_values import grey_values
 from nodules.tutorial.steps.node_mask import node_mask

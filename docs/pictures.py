@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from nodules import params
 from nodules.imaging.candidates.outline import SegmentationSettings
 from nodules.imaging.candidates.proposals import CandidateParams, unet_scorer
+from nodules.imaging.features.cross_sections import find_regions
 from nodules.imaging.features.measure import measure_patient
-from nodules.imaging.features.regions import find_regions
 from nodules.imaging.geometry.spheres import draw_nodules
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
@@ -155,8 +155,7 @@ def network_channels(patient: Patient) -> Figure:
 def network_pictures(patient: Patient, chosen: argparse.Namespace) -> dict[str, Figure]:
     """What needs a trained network: its answer, the nodules in it, the regions that the tutorial's features measure."""
     from nodules.models.false_positive_reduction.rescorer import Rescorer
-    from nodules.models.unet.segmented_scan import segment_region
-    from nodules.models.unet.segmenter import Segmenter
+    from nodules.models.unet.segmenter import Segmenter, segment_region
 
     scan = segment_region(patient.scan, patient.lungs, Segmenter.load(chosen.segmenter))
     scorer = Rescorer.load(chosen.rescorer) if chosen.rescorer.is_dir() else unet_scorer

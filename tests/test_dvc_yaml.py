@@ -147,7 +147,7 @@ def load_all_sections(path: Path) -> None:
     from nodules.imaging.network_input.lung_roi import LungRoiParams
     from nodules.imaging.network_input.slice_context import ContextParams
     from nodules.models.cancer.params import ClassifierParams
-    from nodules.models.cancer.tuning import XGBoostSearch
+    from nodules.models.cancer.xgboost_search import XGBoostSearch
     from nodules.models.false_positive_reduction.training import RescorerParams
     from nodules.models.unet.outline_search import SegmentationSearch
     from nodules.models.unet.segmenter import SegmenterParams

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodules.evaluation.challenge import MAX_CANDIDATES, evaluate_submission
-from nodules.evaluation.detection import detection_summary, froc_curve, froc_points
+from nodules.evaluation.detection import MAX_CANDIDATES, detection_summary, evaluate_submission, froc_curve, froc_points
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
 from nodules.scans.tables.submission import COORDINATES, read_excluded, read_series_uids, read_submission
 

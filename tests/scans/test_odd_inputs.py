@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from nodules.scans.read import read_scan, read_scan_bytes
-from nodules.scans.result import Reading
-from nodules.scans.scan_error import ScanError
-from nodules.scans.verdict import judge
+from nodules.scans.result import Reading, ScanError, judge
 from support.dicom_files import PATIENT_NAME
 from support.odd_archives import archive_rows
 from support.odd_dicom import dicom_rows

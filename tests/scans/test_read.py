@@ -9,7 +9,7 @@ import pytest
 
 from nodules.imaging.geometry.volume import Volume
 from nodules.scans.read import read_scan, read_scan_bytes
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.volume_files.writer import write_volume
 from support.dicom_files import write_series, zip_folder
 from support.shipped import READING

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.result import Reading, ReadingParams
-from nodules.scans.scan_error import ScanError
-from nodules.scans.verdict import judge, refusal
+from nodules.scans.result import Reading, ReadingParams, ScanError, judge, refusal
 
 LIMITS = ReadingParams(max_gap_mm=5.0, max_tilt_degrees=10.0, max_thickness_mm=3.0)
 VOXELS = np.array([-1000, -3, 0, 7, 40, 1200], dtype=np.int16).reshape(1, 2, 3)

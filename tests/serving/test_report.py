@@ -9,7 +9,7 @@ from nodules.imaging.candidates.outline import SegmentationSettings, find_candid
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.verdict import Verdict
+from nodules.scans.result import Verdict
 from nodules.serving.report import report
 
 FEATURES = {f"feature{number:02d}": float(number) for number in range(14)} | {"unknown": float("nan")}

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from nodules.parallel import TooManyFailures
 from nodules.params import ParamsError
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.tables.luna import series_files
 from support import tiny_project
 from support.tiny_project import OVERRIDES, TinyProject

@@ -7,25 +7,57 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from nodules import params
-from nodules.cli.classifier_holdout import Holdout, judge_holdout, unseen_by
-from nodules.evaluation.bootstrap import by_model
+from nodules.evaluation.bootstrap import Predicted, by_model, judge
 from nodules.models.cancer import classifier, nested_validation
 from nodules.models.cancer import files as classifier_files
 from nodules.models.cancer.classifier import Classifier
+from nodules.models.cancer.nested_validation import FittedModels
 from nodules.models.cancer.params import ClassifierParams
-from nodules.models.cancer.tuning import XGBoostSearch, xgboost_tuner
+from nodules.models.cancer.xgboost_search import XGBoostSearch, xgboost_tuner
 from nodules.parallel import job_count
 from nodules.pictures.cancer_page import MODEL_WORDS, Part
 from nodules.pictures.overlay import save_figure
+from nodules.scans.result import ScanError
 from nodules.scans.tables.features import read_features
 from nodules.stages.shared import classifier_charts, classifier_report, classifier_validation
 from nodules.stages.shared.classifier_validation import CHOSEN, Validated
 from nodules.stages.shared.patients import Patients
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking import stage as tracking
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Patients that no model has seen, and what all models, fitted to all others, say about them."""
+
+    predictions: pd.DataFrame
+    judged: pd.DataFrame
+    unmeasured: int
+
+
+def unseen_by(unseen: Patients, seen: Patients, file: Path) -> Patients:
+    """Return `unseen`, or raise ScanError if a patient of it is among those that are `seen`."""
+    both = unseen.labels.index.intersection(seen.labels.index)
+    if len(both):
+        raise ScanError(
+            f"{file}: {len(both)} of the holdout patients have a label to learn from too, such as {both[0]}"
+        )
+    return unseen
+
+
+def judge_holdout(unseen: Patients, fitted: FittedModels, seed: int) -> Holdout:
+    """Ask every model, fitted to all labelled patients, about the holdout."""
+    chances = {name: classifier.predict(one, unseen.features) for name, one in fitted.classifiers.items()}
+    predicted: dict[str, Predicted] = {name: Predicted(chance.to_numpy()[:, None]) for name, chance in chances.items()}
+    own = predicted[fitted.chosen].probabilities
+    predicted[fitted.chosen] = Predicted(own, np.full_like(own, fitted.threshold))
+    table = pd.DataFrame({"label": unseen.labels} | chances).rename_axis("id").reset_index()
+    return Holdout(table, judge(unseen.labels.to_numpy(), predicted, seed=seed), unseen.unmeasured)
+
 
 OUT_OF_FOLD, HOLDOUT, SUBMISSION, PAGE = "out_of_fold.csv", "holdout.csv", "submission.csv", "report.html"
 

@@ -16,9 +16,7 @@ from nodules import params
 from nodules.cli import defaults
 from nodules.imaging.lungs.segment import LungMaskParams, LungSegmentation, find_lungs
 from nodules.scans.read import read_scan
-from nodules.scans.result import Reading, ReadingParams
-from nodules.scans.scan_error import ScanError
-from nodules.scans.verdict import Verdict, judge, refusal
+from nodules.scans.result import Reading, ReadingParams, ScanError, Verdict, judge, refusal
 from nodules.scans.volume_files.writer import write_volume
 
 PATH = click.Path(path_type=Path)
@@ -122,7 +120,7 @@ def predict(scan: Path, output: Path, model: Path | None, series_uid: str | None
 def froc(submission: Path, annotations: Path, excluded: Path | None, seriesuids: Path | None, as_json: bool) -> None:
     """Judge SUBMISSION (seriesuid, coordX, coordY, coordZ, probability) by LUNA16's rule: FROC and CPM."""
     from nodules.evaluation import detection as curves
-    from nodules.evaluation.challenge import evaluate_submission
+    from nodules.evaluation.detection import evaluate_submission
     from nodules.scans.tables import submission as tables
     from nodules.scans.tables.luna import read_annotations
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+
+from nodules.scans.tables.luna import NoduleAnnotation
+from nodules.scans.tables.submission import COORDINATES
 
 FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positives per scan at which LUNA16 reads the curve (Setio et al., Medical Image Analysis 42, 2017)."""
@@ -230,3 +233,47 @@ def _values(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
     if not np.isfinite(numbers).all():
         raise ValueError(f"{name} must be finite")
     return numbers
+
+
+MAX_CANDIDATES = 100
+"""Most candidates of a scan that LUNA16 looks at; the most probable ones are kept."""
+
+
+def evaluate_submission(
+    submission: pd.DataFrame,
+    nodules: Mapping[str, Sequence[NoduleAnnotation]],
+    excluded: Mapping[str, Sequence[NoduleAnnotation]],
+    seriesuids: Sequence[str],
+) -> list[ScanDetections]:
+    """Match the candidates of every scan.
+
+    Parameters
+    ----------
+    submission : DataFrame
+        As `scans.submission.read_submission` returns it; other scans than those of `seriesuids` are not looked at.
+    nodules, excluded : mapping
+        Series UID to nodules, and to findings that count neither for nor against.
+    seriesuids : sequence of str
+        The scans, whether they have nodules and candidates or not.
+    """
+    by_scan = dict(iter(submission.groupby("seriesuid", sort=False)))
+    none = submission.iloc[:0]
+    return [_match(by_scan.get(uid, none), nodules.get(uid, ()), excluded.get(uid, ())) for uid in seriesuids]
+
+
+def _match(
+    candidates: pd.DataFrame, nodules: Sequence[NoduleAnnotation], excluded: Sequence[NoduleAnnotation]
+) -> ScanDetections:
+    kept = candidates.sort_values("probability", ascending=False, kind="stable").head(MAX_CANDIDATES)
+    return match_candidates(
+        kept[COORDINATES].to_numpy(dtype=float),
+        kept["probability"].to_numpy(dtype=float),
+        _centres(nodules),
+        [nodule.diameter_mm for nodule in nodules],
+        _centres(excluded),
+        [finding.diameter_mm for finding in excluded],
+    )
+
+
+def _centres(nodules: Sequence[NoduleAnnotation]) -> np.ndarray:
+    return np.array([nodule.centre_world_xyz for nodule in nodules], dtype=float).reshape(-1, 3)

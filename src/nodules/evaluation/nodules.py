@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from nodules.evaluation.detection import ScanDetections, detection_summary, match_candidates
 from nodules.evaluation.dice import NoduleScore, false_positive_components, panoptic_quality, score_nodules, summary
-from nodules.imaging.candidates.judged_proposals import JudgedProposals, judge
 from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, outline
 from nodules.imaging.candidates.probability_map import Segmentation
-from nodules.imaging.candidates.proposals import CandidateParams, Scorer, unet_scorer
+from nodules.imaging.candidates.proposals import CandidateParams, JudgedProposals, Scorer, judge, unet_scorer
 from nodules.imaging.geometry.spheres import draw_nodules
 from nodules.scans.tables.luna import NoduleAnnotation
 

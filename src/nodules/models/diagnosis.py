@@ -19,10 +19,8 @@ from nodules.models.cancer import classifier
 from nodules.models.cancer import files as classifier_files
 from nodules.models.cancer.explanation import contributions
 from nodules.models.false_positive_reduction.rescorer import Rescorer
-from nodules.models.unet.segmented_scan import segment_region
-from nodules.models.unet.segmenter import Segmenter
-from nodules.scans.result import Reading, ReadingParams
-from nodules.scans.verdict import Verdict, judge
+from nodules.models.unet.segmenter import Segmenter, segment_region
+from nodules.scans.result import Reading, ReadingParams, Verdict, judge
 
 SETTINGS_FILE = "diagnosis.json"
 

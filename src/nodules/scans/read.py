@@ -6,8 +6,7 @@ import tempfile
 from pathlib import Path
 
 from nodules.scans.dicom.reader import MARK, is_dicom, read_series, read_series_bytes
-from nodules.scans.result import Reading, ReadingParams
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import Reading, ReadingParams, ScanError
 from nodules.scans.volume_files.content import VOLUME_SUFFIXES, content_suffix, volume_suffix
 from nodules.scans.volume_files.headers import read_metaimage_header, read_nrrd_header
 from nodules.scans.volume_files.reader import read_volume

@@ -10,8 +10,7 @@ from typing import Any
 from nodules.imaging.geometry.volume import Volume
 from nodules.models.diagnosis import Diagnosis
 from nodules.pictures.overlay import candidates_sheet, save_figure
-from nodules.scans.scan_error import ScanError
-from nodules.scans.verdict import refusal
+from nodules.scans.result import ScanError, refusal
 from nodules.scans.volume_files.writer import write_volume
 
 NODULE_FIELDS = (

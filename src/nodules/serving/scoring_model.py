@@ -14,7 +14,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from nodules.models.diagnosis import Diagnoser
 from nodules.scans.read import read_scan_bytes
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.serving.report import refused, report
 
 

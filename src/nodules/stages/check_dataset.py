@@ -8,10 +8,8 @@ import sys
 from pathlib import Path
 
 from nodules import params
-from nodules.scans.scan_error import ScanError
-from nodules.scans.tables.dsb_survey import survey_dsb
-from nodules.scans.tables.findings import Findings
-from nodules.scans.tables.surveys import survey_luna
+from nodules.scans.result import ScanError
+from nodules.scans.tables.surveys import Findings, survey_dsb, survey_luna
 from nodules.stages.shared.settings import DatasetParams, Layout
 
 logger = logging.getLogger(__name__)

@@ -12,11 +12,10 @@ from typing import Any
 from nodules import parallel, params
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams
+from nodules.scans.result import ReadingParams, judge
 from nodules.scans.stores import slices as slice_store
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations, series_files, series_without_file
-from nodules.scans.verdict import judge
 from nodules.stages.shared.settings import DatasetParams, RunParams
 from nodules.tracking import stage as tracking
 

@@ -12,9 +12,8 @@ import numpy as np
 from nodules import parallel, params
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs, lung_measures
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams
+from nodules.scans.result import ReadingParams, judge
 from nodules.scans.tables.luna import series_files
-from nodules.scans.verdict import judge
 from nodules.scans.volume_files.writer import write_volume
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking import stage as tracking

@@ -16,7 +16,7 @@ from nodules.models.cancer import files as classifier_files
 from nodules.models.cancer import nested_validation
 from nodules.models.cancer.nested_validation import FittedModels
 from nodules.models.cancer.params import MODEL_NAMES, ClassifierParams, XGBoostParams
-from nodules.models.cancer.tuning import XGBoostSearch, xgboost_tuner
+from nodules.models.cancer.xgboost_search import XGBoostSearch, xgboost_tuner
 from nodules.parallel import job_count
 from nodules.stages.shared import classifier_charts, classifier_report, classifier_validation
 from nodules.stages.shared.classifier_validation import CHOSEN, Validated

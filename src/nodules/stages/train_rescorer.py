@@ -29,8 +29,7 @@ from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams
 from nodules.scans.stores import segmentations as segmentation_store
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
-from nodules.scans.tables.luna_candidates import candidate_table, read_false_positives
-from nodules.scans.tables.submission import excluded_of
+from nodules.scans.tables.submission import candidate_table, excluded_of, read_false_positives
 from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking import stage as tracking

@@ -10,14 +10,13 @@ from pathlib import Path
 from nodules import params
 from nodules.checkpoint import source_md5
 from nodules.models.cancer.params import ClassifierParams
-from nodules.models.cancer.tuning import XGBoostSearch, best_xgboost, search_xgboost
+from nodules.models.cancer.xgboost_search import XGBoostSearch, best_xgboost, search_xgboost
 from nodules.models.search.charts import trial_table
 from nodules.models.search.fingerprint import fingerprint_of
 from nodules.parallel import job_count
 from nodules.stages.shared.patients import Patients
 from nodules.stages.shared.settings import RunParams
-from nodules.stages.shared.study_log import log_study
-from nodules.stages.shared.trial_place import trial_place
+from nodules.stages.shared.study import log_study, trial_place
 from nodules.tracking import stage as tracking
 
 

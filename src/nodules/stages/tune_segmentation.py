@@ -21,8 +21,7 @@ from nodules.models.unet.outline_search import SegmentationSearch, suggest_segme
 from nodules.scans.tables.submission import excluded_table
 from nodules.stages.shared.luna_part import LunaPart, by_rescorer
 from nodules.stages.shared.settings import RunParams
-from nodules.stages.shared.study_log import log_study
-from nodules.stages.shared.trial_place import trial_place
+from nodules.stages.shared.study import log_study, trial_place
 from nodules.tracking import stage as tracking
 
 if TYPE_CHECKING:

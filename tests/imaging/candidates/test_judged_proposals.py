@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nodules.imaging.candidates.judged_proposals import judge
 from nodules.imaging.candidates.probability_map import Segmentation
-from nodules.imaging.candidates.proposals import CandidateParams, propose
+from nodules.imaging.candidates.proposals import CandidateParams, judge, propose
 from nodules.imaging.geometry.volume import Volume
 
 PARAMS = CandidateParams(3.0, 0.1, 0.3, 0.3)

@@ -5,7 +5,7 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodules.imaging.geometry.canonical_axes import canonical_axes
+from nodules.imaging.geometry.reorient import canonical_axes
 from nodules.imaging.geometry.volume import Volume
 
 SHAPE_ZYX = (3, 4, 5)

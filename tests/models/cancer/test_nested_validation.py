@@ -11,7 +11,7 @@ from nodules.models.cancer.calibration import Calibration
 from nodules.models.cancer.classifier import Candidacy
 from nodules.models.cancer.nested_validation import best, best_f1_threshold, fit_models, validate
 from nodules.models.cancer.params import LEARNED, MODEL_NAMES
-from nodules.models.cancer.tuning import XGBoostSearch, xgboost_tuner
+from nodules.models.cancer.xgboost_search import XGBoostSearch, xgboost_tuner
 from support.labelled_cohorts import QUICK, cohort, skill, telling_cohort
 
 SMALL = replace(

@@ -11,7 +11,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from nodules.models.cancer import xgboost_objective as objective_module
+from nodules.models.cancer import xgboost_search as objective_module
 from nodules.models.cancer.params import (
     ClassifierParams,
     ExtraTreesParams,
@@ -19,8 +19,16 @@ from nodules.models.cancer.params import (
     RandomForestParams,
     XGBoostParams,
 )
-from nodules.models.cancer.tuning import XGBoostSearch, best_xgboost, fold_pruner, search_xgboost, xgboost_tuner
-from nodules.models.cancer.xgboost_objective import searched_settings, suggest_xgboost, xgboost_objective
+from nodules.models.cancer.xgboost_search import (
+    XGBoostSearch,
+    best_xgboost,
+    fold_pruner,
+    search_xgboost,
+    searched_settings,
+    suggest_xgboost,
+    xgboost_objective,
+    xgboost_tuner,
+)
 from nodules.models.search.charts import trial_table
 from nodules.models.search.single_trial import TrialTask
 from support.bowls import study_of, values_of

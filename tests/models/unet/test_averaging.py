@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from nodules.models.unet import averaging
 from nodules.models.unet import network as unet
-from nodules.models.unet.averaging import settle_averages
+from nodules.models.unet import training as averaging
+from nodules.models.unet.training import settle_averages
 
 
 def batches(count: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from nodules.models.unet import network as unet
-from nodules.models.unet.folding import fold
+from nodules.models.unet.inference import fold
 from nodules.models.unet.network import UNetParams
 
 

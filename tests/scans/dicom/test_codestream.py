@@ -8,7 +8,7 @@ import pytest
 from pydicom.encaps import generate_frames
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
-from nodules.scans.dicom.codestream import stated_shape_yx
+from nodules.scans.dicom.pixels import stated_shape_yx
 from support.dicom_files import recompress, write_series
 
 

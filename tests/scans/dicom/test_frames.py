@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from nodules.scans.dicom.frames import frame_count, frame_value, frames_of
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from support.dicom_files import PATIENT_NAME, SERIES_UID, write_enhanced
 
 SPACING_ZYX_MM = (2.5, 0.6, 0.8)

@@ -11,8 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from nodules.scans.dicom.geometry import even_grid, in_order
 from nodules.scans.dicom.headers import Slice
-from nodules.scans.result import ReadingParams
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ReadingParams, ScanError
 
 PARAMS = ReadingParams(max_gap_mm=8.0, max_tilt_degrees=20.0, max_thickness_mm=3.0)
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

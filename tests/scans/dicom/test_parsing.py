@@ -12,7 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from nodules.scans.dicom import parsing as dicom_parsing
 from nodules.scans.dicom.parsing import parse
 from nodules.scans.dicom.source import FileSource, folder_source
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from support.dicom_files import recompress, write_series
 
 

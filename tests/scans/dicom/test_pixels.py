@@ -26,7 +26,7 @@ from nodules.scans.dicom import pixels as dicom_pixels
 from nodules.scans.dicom.decoder import decode
 from nodules.scans.dicom.pixels import NO_HU, read_hu
 from nodules.scans.dicom.source import FileSource, folder_source
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from support.dicom_files import PATIENT_NAME, change, recompress, write_enhanced, write_series
 
 PACKED = {

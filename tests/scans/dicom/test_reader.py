@@ -18,8 +18,7 @@ from nodules.scans.dicom import reader as dicom
 from nodules.scans.dicom import source as dicom_source
 from nodules.scans.dicom.reader import read_series, read_series_bytes
 from nodules.scans.dicom.source import FileSource, folder_source
-from nodules.scans.result import ReadingParams
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ReadingParams, ScanError
 from support.dicom_files import PATIENT_NAME, SERIES_UID, change, write_enhanced, write_series, zip_folder
 
 DERIVED = ["DERIVED", "SECONDARY", "REFORMATTED"]

@@ -4,7 +4,7 @@ import pytest
 
 from nodules.scans.dicom.headers import Slice
 from nodules.scans.dicom.series import choose_series
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 
 def _series(uid: str, count: int, *, is_derived: bool = False) -> list[Slice]:

@@ -11,7 +11,7 @@ import pytest
 
 from nodules.scans.dicom import source as dicom_source
 from nodules.scans.dicom.source import FileSource, file_source, folder_source, zip_source
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 
 def _zip(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:

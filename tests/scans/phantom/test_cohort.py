@@ -9,7 +9,8 @@ import pydicom
 import pytest
 import SimpleITK
 
-from nodules.scans.phantom import cohort, luna_files
+from nodules.scans.phantom import cohort
+from nodules.scans.phantom import files as luna_files
 from nodules.scans.phantom.patient import stream
 from nodules.scans.phantom.scanner import draw_scanner
 from support.small_cohort import SMALL, SOLID

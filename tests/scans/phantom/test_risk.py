@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nodules.scans.phantom import cohort, nodules, risk
+from nodules.scans.phantom import cohort, nodules
+from nodules.scans.phantom import patient as risk
 from nodules.scans.phantom.nodules import Nodule
 from nodules.scans.phantom.patient import PhantomParams, draw_truth
 from support.small_cohort import SMALL

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.stores import array_file
 
 

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 from nodules.imaging.candidates.outline import CandidateParams, Segmentation, SegmentationSettings, find_candidates
 from nodules.imaging.features.measure import measure_patient
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.stores.segmentations import load, save
 
 SHAPE = (9, 14, 17)

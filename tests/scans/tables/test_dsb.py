@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.tables.dsb import patient_folders, read_all_labels, read_labels, read_truth, repeated_lines
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nodules.scans.scan_error import ScanError
-from nodules.scans.tables.dsb_survey import survey_dsb
+from nodules.scans.result import ScanError
+from nodules.scans.tables.surveys import survey_dsb
 
 
 @pytest.fixture

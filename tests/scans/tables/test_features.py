@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.tables.features import read_features
 
 TABLE = "patient_id,size,hu\n007,1.5,-20\nb2,,30\n"

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodules.scans.result import ReadingParams
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ReadingParams, ScanError
 from nodules.scans.tables.luna import (
     NoduleAnnotation,
     read_annotation_table,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nodules.scans.scan_error import ScanError
-from nodules.scans.tables.luna_candidates import candidate_table, read_false_positives
+from nodules.scans.result import ScanError
+from nodules.scans.tables.submission import candidate_table, read_false_positives
 
 ROWS = "seriesuid,coordX,coordY,coordZ,class\n1.2,-1.5,2,3.25,0\n1.3,7,8,9,1\n 1.2 ,0,0,1e2,1\n1.2,4,5,6,0\n"
 

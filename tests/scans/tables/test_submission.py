@@ -7,7 +7,7 @@ import gzip
 import pandas as pd
 import pytest
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.tables.submission import read_excluded, read_series_uids, read_submission, write_submission
 
 ROWS = "seriesuid,coordX,coordY,coordZ,probability\n1.2,-1.5,2,3.25,0.75\n1.2,0,0,0,1e-3\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.tables.surveys import survey_luna
 from nodules.scans.volume_files.writer import write_volume
 

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.result import Reading, ReadingParams
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import Reading, ReadingParams, ScanError
 from nodules.scans.volume_files.reader import read_mask, read_volume
 from nodules.scans.volume_files.writer import write_volume
 

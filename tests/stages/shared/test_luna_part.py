@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodules.imaging.candidates import judged_proposals
+from nodules.imaging.candidates import proposals as judged_proposals
 from nodules.imaging.candidates.outline import SegmentationSettings, find_candidates
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, unet_scorer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optuna.pruners import ThresholdPruner
 
-from nodules.stages.shared.study_log import log_study
+from nodules.stages.shared.study import log_study
 from support.bowls import FIRST, stepwise, study_of
 
 

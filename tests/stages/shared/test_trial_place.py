@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nodules.stages.shared.trial_place import trial_place
+from nodules.stages.shared.study import trial_place
 
 
 def test_journal_in_the_work_folder_of_these_inputs(tmp_path, monkeypatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nodules.tutorial.judging import answers as tutorial_judging
-from nodules.tutorial.judging import judged_store
+from nodules.tutorial.judging import judged_slices as judged_store
 from nodules.tutorial.judging.judged_slices import JudgedSlices
 from nodules.tutorial.judging.slice_finding import OperatingPoint, mean_soft_dice
 

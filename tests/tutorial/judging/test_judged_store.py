@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nodules.scans.scan_error import ScanError
-from nodules.tutorial.judging import judged_store
+from nodules.scans.result import ScanError
+from nodules.tutorial.judging import judged_slices as judged_store
 from nodules.tutorial.judging.judged_slices import JudgedSlices
 
 

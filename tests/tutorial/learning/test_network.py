@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nodules.tutorial.learning.losses import loss_of, negative_dice_of_batch, negative_dice_of_slices
 from nodules.tutorial.learning.network import build, shape_of
 from nodules.tutorial.learning.settings import TutorialUnetDefects
+from nodules.tutorial.learning.training import loss_of, negative_dice_of_batch, negative_dice_of_slices
 from nodules.tutorial.learning.unet import SETTINGS_FILE, WEIGHTS_FILE, TutorialUnet
 
 

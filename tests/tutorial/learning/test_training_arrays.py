@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.tutorial.learning.settings import TutorialUnetDefects, TutorialUnetParams
 from nodules.tutorial.learning.training_arrays import ScanArrays, parts, scan_arrays
 from nodules.tutorial.steps.prepared_scan import prepare

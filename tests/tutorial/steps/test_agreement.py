@@ -16,12 +16,9 @@ from nodules.imaging.geometry.spheres import draw_nodules
 from nodules.imaging.geometry.volume import Volume
 from nodules.scans.read import read_scan
 from nodules.scans.tables.luna import read_annotations
-from nodules.tutorial.steps.footprints import dilate, erode
-from nodules.tutorial.steps.lung_steps import find_lung_steps
-from nodules.tutorial.steps.lung_threshold import middle
+from nodules.tutorial.steps.lung_steps import dilate, erode, find_lung_steps, middle, two_means
 from nodules.tutorial.steps.nine_features import nine_features
 from nodules.tutorial.steps.prepared_scan import PreparedScan, prepare
-from nodules.tutorial.steps.two_means import two_means
 from support import slow_tutorial
 from support.shipped import READING
 from support.tutorial_slices import chest, chest_slice, tutorial_params

@@ -15,7 +15,7 @@ from nodules.imaging.features import patient as patient_features
 from nodules.imaging.features import nodule as nodule_features
 
 # isort: split
-from nodules.imaging.features.regions import REGION_COLUMNS, find_regions
+from nodules.imaging.features.cross_sections import REGION_COLUMNS, find_regions
 from nodules.imaging.features.registry import FEATURES, RANKS, Feature, Findings, measure
 
 __all__ = ["FEATURES", "RANKS", "REGION_COLUMNS", "REGISTERED", "Feature", "Findings", "find_regions", "measure"]

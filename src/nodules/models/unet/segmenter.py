@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, network_input
+from nodules.imaging.candidates.probability_map import Segmentation, responding_hu
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.lungs.segment import lung_measures
+from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, extract, network_input
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.runtime import devices
 from nodules.models.unet import network as unet
@@ -205,3 +208,31 @@ def _check_same(first: Path, wanted: dict[str, Any], folder: Path, found: dict[s
     for name, value in wanted.items():
         if found[name] != value:
             raise ValueError(f"{folder}: {name} is {found[name]}, but {value} in {first}; an ensemble shares it")
+
+
+@dataclass(frozen=True)
+class SegmentedScan:
+    """A scan after the U-Net.
+
+    Attributes
+    ----------
+    lungs : Volume
+        uint8 labels on the scan's grid.
+    segmentation : Segmentation
+        The network's answer on the region's grid.
+    lung_measures : mapping of str to float
+        Of the lungs on the scan's grid.
+    """
+
+    lungs: Volume
+    segmentation: Segmentation
+    lung_measures: Mapping[str, float]
+
+
+def segment_region(volume: Volume, lungs: Volume, segmenter: Segmenter) -> SegmentedScan:
+    """The nodule probability of every slice that shows the lungs."""
+    region = extract(volume, lungs.voxels_zyx, segmenter.roi)
+    probability = segmenter.predict(region)
+    hu = region.scan.with_voxels(responding_hu(region.scan.voxels_zyx, probability, region.scan.spacing_zyx_mm))
+    segmentation = Segmentation(hu, region.lungs_zyx, probability)
+    return SegmentedScan(lungs, segmentation, lung_measures(volume, lungs.voxels_zyx))

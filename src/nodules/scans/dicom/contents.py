@@ -19,7 +19,7 @@ from nodules.scans.dicom.headers import (
 )
 from nodules.scans.dicom.parsing import DAMAGE, parse
 from nodules.scans.dicom.source import FileSource
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 _LOG = logging.getLogger(__name__)
 

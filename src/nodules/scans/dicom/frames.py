@@ -8,7 +8,7 @@ from typing import Any
 import pydicom
 
 from nodules.scans.dicom.headers import Slice, check_possible
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 SHARED = "SharedFunctionalGroupsSequence"

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodules.scans.dicom.headers import Slice
-from nodules.scans.result import ReadingParams
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ReadingParams, ScanError
 
 MAX_GAP_DEVIATION = 0.1
 """How far a gap between slices may differ from the median gap, and a slice lie off its place on the even grid, as a

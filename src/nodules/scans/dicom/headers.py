@@ -10,7 +10,7 @@ import numpy as np
 import pydicom
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 ENHANCED_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 """SOP classes that keep one geometry per frame in their functional groups (DICOM PS3.3 A.38, A.70)."""

@@ -14,7 +14,7 @@ from pydicom.filereader import read_dataset, read_preamble
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from nodules.scans.dicom.source import FileSource
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 DAMAGE = (
     ArithmeticError,

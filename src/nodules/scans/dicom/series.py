@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from nodules.scans.dicom.headers import Slice
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 
 @dataclass(frozen=True)

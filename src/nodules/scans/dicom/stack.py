@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.imaging.geometry.canonical_axes import canonical_axes
-from nodules.imaging.geometry.reorient import onto_world_axes, upright
+from nodules.imaging.geometry.reorient import canonical_axes, onto_world_axes, upright
 from nodules.imaging.geometry.volume import AIR_HU, Volume
 from nodules.scans.dicom.geometry import SliceGrid
 from nodules.scans.dicom.headers import Slice
 from nodules.scans.dicom.pixels import read_hu
 from nodules.scans.dicom.source import FileSource
 from nodules.scans.hu_range import examine_range
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.volume_files.headers import MAX_SCAN_BYTES
 
 

@@ -10,8 +10,17 @@ import numpy as np
 import pandas as pd
 
 from nodules.imaging.geometry.volume import AIR_HU, Volume
-from nodules.scans.phantom.dicom_files import Series, draw_patient_id, draw_uids, storage_for, write_series
-from nodules.scans.phantom.luna_files import COMPRESSED_SHARE, draw_series_uid, draw_signs, write_metaimage
+from nodules.scans.phantom.files import (
+    COMPRESSED_SHARE,
+    Series,
+    draw_patient_id,
+    draw_series_uid,
+    draw_signs,
+    draw_uids,
+    storage_for,
+    write_metaimage,
+    write_series,
+)
 from nodules.scans.phantom.nodules import Nodule
 from nodules.scans.phantom.patient import Layout, PhantomParams, Truth, draw_truth, stream
 from nodules.scans.phantom.render import Rendered, render_patient

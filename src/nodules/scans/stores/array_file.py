@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.tables.table import read_table
 
 LABELS, SOLUTION = "stage1_labels.csv", "stage1_solution.csv"

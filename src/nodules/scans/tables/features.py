@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.errors import ParserWarning
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 _SHOWN = 3

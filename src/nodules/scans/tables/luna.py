@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.tables.table import read_table
 
 _POSITION_COLUMNS = ["coordX", "coordY", "coordZ"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 
 def read_table(csv: Path, key: str, columns: Sequence[str], wanted: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from nodules.imaging.geometry.volume import AIR_HU
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.volume_files.headers import read_metaimage_header, read_nrrd_header
 
 NOT_FINITE = f"holds NaN or infinity where HU are wanted; replace it by {AIR_HU}"

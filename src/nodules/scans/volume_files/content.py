@@ -6,7 +6,7 @@ import re
 import zlib
 from pathlib import Path
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 VOLUME_SUFFIXES = (".mhd", ".mha", ".nii", ".nii.gz", ".nrrd")
 KINDS = {".mhd": "MetaImage", ".mha": "MetaImage", ".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD"}

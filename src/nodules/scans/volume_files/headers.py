@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 
 MAX_SCAN_BYTES = 4 * 2**30
 """Largest scan that is read, uncompressed: 2,000 slices of 1024 x 1024; what claims more is damaged or hostile."""

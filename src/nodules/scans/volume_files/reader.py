@@ -11,12 +11,10 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from nodules.imaging.geometry.canonical_axes import canonical_axes
-from nodules.imaging.geometry.reorient import onto_world_axes, upright
+from nodules.imaging.geometry.reorient import canonical_axes, onto_world_axes, upright
 from nodules.imaging.geometry.volume import AIR_HU, MAX_HU, Volume
 from nodules.scans.hu_range import examine_range
-from nodules.scans.result import Reading, ReadingParams
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import Reading, ReadingParams, ScanError
 from nodules.scans.volume_files.completeness import (
     NOT_FINITE,
     check_finite_nifti,

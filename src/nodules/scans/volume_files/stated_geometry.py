@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.volume_files.headers import MAX_POSITION_MM, read_metaimage_header, read_nrrd_header
 
 SPACING_MM = (0.05, 30.0)

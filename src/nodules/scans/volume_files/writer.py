@@ -13,7 +13,7 @@ import SimpleITK
 from numpy.typing import NDArray
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.volume_files.content import VOLUME_SUFFIXES, volume_suffix
 
 

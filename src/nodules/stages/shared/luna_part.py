@@ -13,10 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nodules.evaluation.nodules import ScanResult, evaluate_judged
-from nodules.imaging.candidates.judged_proposals import JudgedProposals, judge
 from nodules.imaging.candidates.outline import SegmentationSettings
 from nodules.imaging.candidates.probability_map import Segmentation
-from nodules.imaging.candidates.proposals import CandidateParams, Scorer, unet_scorer
+from nodules.imaging.candidates.proposals import CandidateParams, JudgedProposals, Scorer, judge, unet_scorer
 from nodules.parallel import job_count
 from nodules.scans.stores import segmentations as segmentation_store
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nodules.scans.scan_error import ScanError
+from nodules.scans.result import ScanError
 from nodules.scans.tables.dsb import read_labels, read_truth
 from nodules.scans.tables.features import read_features
 

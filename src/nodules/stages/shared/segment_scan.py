@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nodules.checkpoint import identity
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams
+from nodules.scans.result import ReadingParams, judge
 from nodules.scans.stores import segmentations as segmentation_store
-from nodules.scans.verdict import judge
 from nodules.scans.volume_files.reader import read_mask
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def segment_scan_file(
     lung_mask: LungMaskParams,
 ) -> dict[str, Any]:
     """Read a scan, find its lungs unless a file has them, and write the network's answer to `folder/<id>/`."""
-    from nodules.models.unet.segmented_scan import (
+    from nodules.models.unet.segmenter import (
         segment_region,  # TensorFlow loads in the workers, not in the process that hands out work
     )
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from nodules.imaging.geometry.volume import AIR_HU
 from nodules.pictures.overlay import nodule_overlay
-from nodules.tutorial.judging import judged_store, slice_finding
+from nodules.tutorial.judging import judged_slices as judged_store
+from nodules.tutorial.judging import slice_finding
 from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice
 from nodules.tutorial.steps.resizing import resize_image, resize_mask
 from nodules.tutorial.steps.roi_box import square_about

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nodules.imaging.geometry.spheres import crossed_slices, draw_nodules
+from nodules.scans.stores import array_file
 from nodules.tutorial.steps.defects import TutorialDefects
 from nodules.tutorial.steps.lung_steps import find_lung_steps
 from nodules.tutorial.steps.nodule_slices import nodule_slices
@@ -132,3 +134,19 @@ def _spread(indices: NDArray[np.int64], count: int) -> list[int]:
     """At most `count` of the indices at equal steps, the ends left out."""
     count = min(count, len(indices))
     return [int(indices[int((step + 0.5) * len(indices) / count)]) for step in range(count)]
+
+
+def save(judged: JudgedSlices, path: Path) -> None:
+    """Write to a compressed `.npz` that appears whole or not at all."""
+    array_file.save(judged, path)
+
+
+def load(path: Path) -> JudgedSlices:
+    """Read what `save` wrote.
+
+    Raises
+    ------
+    ScanError
+        If the file is missing, damaged or of another kind.
+    """
+    return JudgedSlices(**array_file.load(JudgedSlices, path, "slices to judge", "run its stage again"))

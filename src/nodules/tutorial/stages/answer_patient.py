@@ -13,9 +13,8 @@ import numpy as np
 
 from nodules.checkpoint import identity
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams
+from nodules.scans.result import ReadingParams, judge
 from nodules.scans.stores.segmentations import PROBABILITY_STEPS
-from nodules.scans.verdict import judge
 from nodules.scans.volume_files.writer import write_volume
 from nodules.tutorial.steps.nine_features import nine_features
 from nodules.tutorial.steps.prepared_scan import prepare

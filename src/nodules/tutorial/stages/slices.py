@@ -12,12 +12,11 @@ import pandas as pd
 
 from nodules import parallel, params
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams
+from nodules.scans.result import ReadingParams, judge
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
-from nodules.scans.verdict import judge
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking import stage as tracking
-from nodules.tutorial.judging import judged_store
+from nodules.tutorial.judging import judged_slices as judged_store
 from nodules.tutorial.judging.judged_slices import judged_slices
 from nodules.tutorial.learning.settings import TutorialUnetParams
 from nodules.tutorial.learning.training_arrays import scan_arrays
