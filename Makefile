@@ -26,12 +26,33 @@ LOCK := uv pip compile pyproject.toml --universal --python-version $(firstword $
 .PHONY: help repro test ablation docs env lock params serve serve-check ui clean replaced
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-repro: .venv/ready ## run the whole pipeline; what is up to date is skipped
+##@ Pipeline
+
+repro: .venv/ready ## run the whole pipeline; stages that are up to date are skipped
 	dvc repro
 	@echo
 	@nodules summary
+
+params: .venv/ready ## compose params.yaml from conf/, for the project and for the package
+	python -c "from dvc.utils.hydra import compose_and_dump as c; c('params.yaml', '$(CURDIR)/conf', None, 'config', '$(CURDIR)', [])"
+	cp params.yaml src/nodules/default_params.yaml
+
+##@ Runs and serving
+
+ui: PORT = 5000
+ui: .venv/ready ## compare runs in the MLflow UI on port 5000 (another: make ui PORT=5002)
+	mlflow ui --port $(PORT) --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
+
+serve: PORT = 5001
+serve: .venv/ready ## serve the packaged model on port 5001 (another: make serve PORT=5003)
+	mlflow models serve -m models/diagnosis --env-manager local -p $(PORT)
+
+serve-check: .venv/ready ## serve the packaged model and compare its answer with `nodules predict`
+	pytest -q tests/serving/test_served_model.py --packaged-model models/diagnosis
+
+##@ Quality
 
 test: .venv/ready ## linter, type checker, tests
 	ruff check .
@@ -39,33 +60,20 @@ test: .venv/ready ## linter, type checker, tests
 	mypy
 	pytest -n 2 --dist loadfile
 
-ablation: .venv/ready ## what each mistake of the tutorial costs, on the phantoms of `repro` and on NODULES_REAL_DATA
-	python benchmarks/ablation.py --out .work/ablation $(if $(NODULES_REAL_DATA),--data $(NODULES_REAL_DATA)/luna16_slices) $(if $(MILLIMETRE),--millimetre $(MILLIMETRE))
-
-docs: .venv/ready ## the pages of docs/ as a site in build/docs; a warning is an error
+docs: .venv/ready ## build the pages of docs/ as a site in build/docs; a warning is an error
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 	@echo "open build/docs/index.html"
 
-env: .venv/ready ## only the environment
+ablation: .venv/ready ## measure each mistake of the tutorial, on the phantoms of `repro` and on NODULES_REAL_DATA
+	python benchmarks/ablation.py --out .work/ablation $(if $(NODULES_REAL_DATA),--data $(NODULES_REAL_DATA)/luna16_slices) $(if $(MILLIMETRE),--millimetre $(MILLIMETRE))
 
-serve: PORT = 5001
-serve: .venv/ready ## answer scans on port 5001 (another: make serve PORT=5003)
-	mlflow models serve -m models/diagnosis --env-manager local -p $(PORT)
+##@ Upkeep
 
-serve-check: .venv/ready ## serve the packaged model and compare its answer with `nodules predict`
-	pytest -q tests/serving/test_served_model.py --packaged-model models/diagnosis
-
-ui: PORT = 5000
-ui: .venv/ready ## compare runs in the browser on port 5000 (another: make ui PORT=5002)
-	mlflow ui --port $(PORT) --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}
+env: .venv/ready ## make the environment (.venv); PYTHON=python3.13 selects the Python, LOCKFILE=requirements-gpu.lock adds CUDA
 
 lock: .venv/ready ## renew requirements.lock and requirements-gpu.lock from pyproject.toml
 	$(LOCK) --group dev --extra docs -o requirements.lock
 	$(LOCK) --group dev --extra docs --extra gpu -o requirements-gpu.lock
-
-params: .venv/ready ## compose params.yaml from conf/, for the project and for the package
-	python -c "from dvc.utils.hydra import compose_and_dump as c; c('params.yaml', '$(CURDIR)/conf', None, 'config', '$(CURDIR)', [])"
-	cp params.yaml src/nodules/default_params.yaml
 
 clean: ## remove the environment and all unfinished work; results and the DVC cache stay
 	rm -rf .venv .work
