@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 import ablation_scans
 from ablation_recipes import NETWORK, SLICES, Defects, Settings, key
 from ablation_scans import REAL_FOLDS, Source
-from nodules.tutorial.judging import slice_finding
-from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, mean_soft_dice
+from nodules.tutorial.evaluation.slice_detection import OperatingPoint, PredictedSlice, mean_soft_dice, score_slice
 from nodules.tutorial.steps.roi_box import RoiBox
 
 if TYPE_CHECKING:
@@ -171,7 +170,7 @@ def parts_of(index: Mapping[str, Any]) -> int:
 def _score(
     told: Mapping[str, NDArray[Any]], row: int, probability_yx: NDArray[np.float32], point: OperatingPoint
 ) -> dict[str, float]:
-    image = Slice(
+    image = PredictedSlice(
         hu_yx=told["hu"][row],
         probability_yx=probability_yx,
         truth_yx=told["truth"][row],
@@ -179,7 +178,7 @@ def _score(
         pixel_mm2=float(told["pixel_mm2"]),
         diameter_mm=float(told["diameter_mm"][row]),
     )
-    return slice_finding.score(image, point)
+    return score_slice(image, point)
 
 
 def _learnt(data: str, sources: Sequence[Source], defects: Defects, out: Path) -> list[ScanArrays]:

@@ -27,7 +27,7 @@ from nodules.scans.result import ReadingParams
 from nodules.scans.stores.split import SplitParams, split_patients
 from nodules.scans.tables.dsb import patient_folders
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
-from nodules.tutorial.judging.judged_slices import JudgedSlices, judged_slices
+from nodules.tutorial.evaluation.evaluation_slices import EvaluationSlices, evaluation_slices
 from nodules.tutorial.learning.training_arrays import scan_arrays
 from nodules.tutorial.steps.prepared_scan import PreparedScan, find_lungs, prepare
 
@@ -194,9 +194,9 @@ def _places(nodules: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, floa
     return [nodule.centre_world_xyz for nodule in nodules], [nodule.diameter_mm for nodule in nodules]
 
 
-def _judged(prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], middle: int | None) -> JudgedSlices:
+def _judged(prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], middle: int | None) -> EvaluationSlices:
     """The slices that judge: the middle one of an excerpt, and what the steps without defects choose of a scan."""
-    judged = judged_slices(prepared, *_places(nodules), 0 if middle is not None else JUDGED_NODULE_FREE)
+    judged = evaluation_slices(prepared, *_places(nodules), 0 if middle is not None else JUDGED_NODULE_FREE)
     if middle is None:
         return judged
     rows = judged.z == middle

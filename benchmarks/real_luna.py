@@ -33,7 +33,15 @@ from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.imaging.network_input.lung_roi import extract, resample_slices
 from nodules.pictures.overlay import save_figure
 from nodules.scans.result import ReadingParams
-from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, choose, interval, judge, scores, table
+from nodules.tutorial.evaluation.slice_detection import (
+    OperatingPoint,
+    PredictedSlice,
+    choose_operating_point,
+    dice_interval,
+    score_operating_points,
+    score_slices,
+    scores_by_diameter,
+)
 from slice_pictures import sheet
 
 if TYPE_CHECKING:
@@ -229,25 +237,25 @@ def report(
             images.append(_slice(excerpt, mean))
             names.append(excerpt.seriesuid)
             fold_of.append(fold)
-    figures, parts = judge(images, POINTS), []
+    figures, parts = score_operating_points(images, POINTS), []
     for fold in range(FOLDS):
         others = [index for index, its_fold in enumerate(fold_of) if its_fold != fold]
-        point = choose(POINTS, figures[:, others], allowed_false_positives, hits_first=hits_first)
+        point = choose_operating_point(POINTS, figures[:, others], allowed_false_positives, hits_first=hits_first)
         mine = [index for index, its_fold in enumerate(fold_of) if its_fold == fold]
-        rows = scores([images[index] for index in mine], point).assign(
+        rows = score_slices([images[index] for index in mine], point).assign(
             seriesuid=[names[index] for index in mine], fold=fold, image=mine, **vars(point)
         )
         print(f"{recipe}, fold {fold}: {point}")
         parts.append(rows)
     rows = pd.concat(parts, ignore_index=True)
     rows.to_csv(out / f"{recipe}.csv", index=False)
-    low, high = interval(rows, rows["seriesuid"].tolist())
-    print(f"\n{recipe} (mean Dice, 95 % by patient: {low:.2f}-{high:.2f})\n\n{_markdown(table(rows))}\n")
+    low, high = dice_interval(rows, rows["seriesuid"].tolist())
+    print(f"\n{recipe} (mean Dice, 95 % by patient: {low:.2f}-{high:.2f})\n\n{_markdown(scores_by_diameter(rows))}\n")
     save_figure(sheet([images[index] for index in rows["image"]], rows), out / f"{recipe}.png")
 
 
-def _slice(excerpt: Excerpt, probability_yx: NDArray[np.float32]) -> Slice:
-    return Slice(
+def _slice(excerpt: Excerpt, probability_yx: NDArray[np.float32]) -> PredictedSlice:
+    return PredictedSlice(
         hu_yx=excerpt.scan.voxels_zyx[excerpt.middle],
         probability_yx=probability_yx,
         truth_yx=excerpt.truth_yx(),
