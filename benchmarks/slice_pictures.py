@@ -1,4 +1,4 @@
-"""Close-ups of the scored slices: truth and answer side by side with what the network saw, the worst first."""
+"""Close-ups of scored slices with reference and predicted outlines, the worst first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WINDOW_HU = (-1000, 400)
 
 
 def sheet(images: Sequence[PredictedSlice], rows: pd.DataFrame) -> Figure:
-    """One close-up a nodule, ordered by Dice: truth green, answer red."""
+    """Draw one close-up per nodule, ordered by Dice; the reference is green, the prediction red."""
     order = np.argsort(rows["dice"].to_numpy(), kind="stable")
     height = -(-len(order) // COLUMNS)
     figure = Figure(figsize=(COLUMNS * 1.1, height * 1.25), layout="constrained")
