@@ -1,9 +1,10 @@
-"""What each mistake of the tutorial costs: recipes with one mistake more or less, on phantoms and on real slices.
+"""Ablation of the tutorial's defects on phantoms and on real slices: one defect more or less in each recipe.
 
 Run it after `make repro` as `make ablation`, or `python benchmarks/ablation.py --out OUT [--data DATA/luna16_slices]`.
-Slices, networks, answers and features are kept in OUT, so a killed run goes on, and recipes that agree in what a step
-reads share its result. Every recipe becomes a run of the MLflow experiment `lung-cancer-ablation`. `--only cumulative`
-measures one table, or one recipe by its name; `--plan` says what there is to do.
+Slices, networks, predictions and features are kept in OUT, so an interrupted run resumes. Recipes share the result of a
+step if they agree in all defects that affect it. Every recipe becomes a run of the MLflow experiment
+`lung-cancer-ablation`. `--only cumulative` measures one table; a recipe's name measures one recipe. `--plan` prints
+what remains to do.
 """
 
 from __future__ import annotations
@@ -53,22 +54,22 @@ ONE_THREAD = (
 
 @dataclass(frozen=True)
 class Work:
-    """What all steps need.
+    """Inputs and settings of all steps.
 
     Attributes
     ----------
     settings : Settings
-        Of `ablation.yaml`.
+        Settings from `ablation.yaml`.
     recipes : list of Recipe
-        All that are wanted.
+        Recipes to measure.
     phantoms : Path
-        Folder of luna16 and dsb.
+        Folder of the phantoms, with luna16 and dsb.
     real : Path or None
         Folder of the real slices.
     out : Path
-        Where results are kept.
+        Folder of the results.
     processes : int
-        At a time.
+        Number of parallel processes.
     """
 
     settings: Settings
@@ -79,18 +80,18 @@ class Work:
     processes: int
 
     def sources(self) -> dict[str, list[Source]]:
-        """Series by data set."""
+        """Series of each data set."""
         found = {"phantoms": ablation_scans.phantoms(self.phantoms / "luna16", self.settings.seed)}
         if self.real:
             found["real"] = ablation_scans.real(self.real, self.settings.seed)
         return found
 
     def measured_on(self, data: str) -> list[Recipe]:
-        """Recipes that are measured on "phantoms" or on "real" slices."""
+        """Recipes to measure on a data set, "phantoms" or "real"."""
         return self.settings.measured_on(data, self.recipes)
 
     def tested(self, data: str) -> list[tuple[Defects, int]]:
-        """Defects of each recipe, and on how many folds it is tested: the phantoms have one division."""
+        """Defects of each recipe and the number of folds to test it on; phantoms have a single split."""
         mine = self.measured_on(data)
         if data == "phantoms":
             return [(recipe.defects, 1) for recipe in mine]
@@ -98,7 +99,7 @@ class Work:
 
 
 def main() -> None:
-    """Do what is not done, and write the tables."""
+    """Run the steps that are not done yet, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the real slices; without it, phantoms only")
     parser.add_argument("--phantoms", type=Path, default=PHANTOMS)
@@ -129,13 +130,13 @@ def main() -> None:
 
 
 def place(out: Path, settings: Settings) -> Path:
-    """Where results for these settings are kept; the networks' own settings are in their names."""
+    """Folder of the results for these settings; the networks' own settings are part of their names."""
     told = repr((settings.steps, settings.unet.nodule_free_slices, settings.seed))
     return out / sha256(told.encode()).hexdigest()[:12]
 
 
 def plan(work: Work) -> None:
-    """Say how much there is to do."""
+    """Print how much there is to do."""
     for step in ("lungs", "images", "slices", "answers", "features"):
         print(f"{step}: {len({key(step, recipe.defects) for recipe in work.recipes})} different of {len(work.recipes)}")
     for data in ("phantoms", "real"):
@@ -144,7 +145,7 @@ def plan(work: Work) -> None:
 
 
 def measure(work: Work) -> Measured:
-    """Do every step, and gather the figures of each recipe by data set."""
+    """Run all steps, and collect the scores of each recipe by data set."""
     measured: Measured = {}
     for data, sources in work.sources().items():
         _cut(work, data, sources)
@@ -197,7 +198,7 @@ def _classify(work: Work, networks: Sequence[ablation_networks.Job], told: dict[
 
 
 def _segmented(recipe: Recipe, networks: Iterable[ablation_networks.Job], out: Path, folds: int) -> dict[str, float]:
-    """Figures of a recipe on the first folds."""
+    """Mean scores of a recipe on the first folds."""
     wanted = key("answers", recipe.defects)
     mine = [
         pd.read_csv(job.scores(out, recipe.defects))
@@ -215,12 +216,12 @@ def _holds(file: Path, wanted: Iterable[str], ending: str) -> bool:
 
 
 def _each(work: Work, what: str, function: Callable[..., None], jobs: Sequence[Any], over: Sequence[Any]) -> None:
-    """Run jobs that know whether they are done."""
+    """Run the jobs that are not done yet."""
     _run(work, what, function, [(job, over, work.settings, work.out) for job in jobs if not job.is_done(work.out)])
 
 
 def _run(work: Work, what: str, function: Callable[..., None], calls: Sequence[tuple[Any, ...]], **more: Any) -> None:
-    """Run calls in processes of one thread each, which are renewed now and then."""
+    """Run calls in single-threaded processes, which are replaced after some calls."""
     if not calls:
         return
     with get_context("spawn").Pool(work.processes, maxtasksperchild=12) as workers:

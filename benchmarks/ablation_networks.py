@@ -1,4 +1,4 @@
-"""The ablation's networks: which recipes share one, its training, and what its answers are worth."""
+"""Networks of the ablation: which recipes share one, its training, and its scores on the evaluation slices."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 import ablation_scans
 from ablation_recipes import NETWORK, SLICES, Defects, Settings, key
 from ablation_scans import REAL_FOLDS, Source
-from nodules.tutorial.judging import slice_finding
-from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, mean_soft_dice
+from nodules.tutorial.evaluation.slice_detection import OperatingPoint, PredictedSlice, mean_soft_dice, score_slice
 from nodules.tutorial.steps.roi_box import RoiBox
 
 if TYPE_CHECKING:
@@ -37,11 +36,11 @@ class Job:
     data : str
         "phantoms" or "real".
     fold : int
-        That tests; 0 for phantoms.
+        Test fold; 0 for phantoms.
     name : str
-        Hash of all that the training reads: equal inputs are trained once.
+        Hash of all inputs of the training, so equal inputs are trained once.
     defects : tuple of frozenset of str
-        Of the recipes that share it, one of each that differ in what they are judged on.
+        Defects of the recipes that share the network, one set for each different evaluation.
     """
 
     data: str
@@ -50,15 +49,15 @@ class Job:
     defects: tuple[Defects, ...]
 
     def folder(self, out: Path) -> Path:
-        """Where the network goes."""
+        """Folder of the network."""
         return out / "networks" / self.data / self.name
 
     def scores(self, out: Path, defects: Defects) -> Path:
-        """Where the scores of a recipe go."""
+        """File of the scores of a recipe."""
         return out / "scores" / self.data / f"{self.name}-{_digest(key('answers', defects))}.csv"
 
     def is_done(self, out: Path) -> bool:
-        """Whether all recipes that share it have been judged."""
+        """Whether all recipes that share the network have been scored."""
         return all(self.scores(out, defects).exists() for defects in self.defects)
 
 
@@ -70,7 +69,7 @@ def jobs(
     Parameters
     ----------
     wanted : iterable of (frozenset of str, int)
-        Defects of each recipe, and on how many folds it is tested, the first ones.
+        Defects of each recipe, and the number of folds to test it on, from the first.
     """
     indices = {source.name: ablation_scans.index(scan_file(out, data, source)) for source in sources}
     shared: dict[tuple[int, str], dict[str, Defects]] = {}
@@ -82,12 +81,12 @@ def jobs(
 
 
 def scan_file(out: Path, data: str, source: Source) -> Path:
-    """Where the slices of a scan lie, without ending."""
+    """Path of the slices of a scan, without suffix."""
     return out / "slices" / data / source.name
 
 
 def run(job: Job, sources: Sequence[Source], settings: Settings, out: Path) -> None:
-    """Train a network, unless it is there, and judge every recipe that shares it."""
+    """Train a network unless it exists, and score every recipe that shares it."""
     from nodules.tutorial.learning import training
     from nodules.tutorial.learning.training_arrays import parts, slices_of
     from nodules.tutorial.learning.unet import TutorialUnet
@@ -133,12 +132,12 @@ def judge(
     settings: Settings,
     out: Path,
 ) -> pd.DataFrame:
-    """Score the answers to the judged slices, on the slices' own pixels, against discs of the true diameter.
+    """Score the predictions for the evaluation slices on the slices' own pixels, against discs of the true diameter.
 
     Returns
     -------
     DataFrame
-        One row a slice: seriesuid, fold and the figures of `slice_finding.score`; of slices without a nodule the
+        One row per slice: seriesuid, fold and the scores of `slice_detection.score_slice`. Slices without a nodule have
         false positives only.
     """
     threshold = settings.steps.min_probability
@@ -164,14 +163,14 @@ def judge(
 
 
 def parts_of(index: Mapping[str, Any]) -> int:
-    """Number of excerpts of a scan; 1 if it is whole."""
+    """Number of excerpts of a scan; 1 for a whole scan."""
     return sum(name.startswith("truth.") for name in index)
 
 
 def _score(
     told: Mapping[str, NDArray[Any]], row: int, probability_yx: NDArray[np.float32], point: OperatingPoint
 ) -> dict[str, float]:
-    image = Slice(
+    image = PredictedSlice(
         hu_yx=told["hu"][row],
         probability_yx=probability_yx,
         truth_yx=told["truth"][row],
@@ -179,7 +178,7 @@ def _score(
         pixel_mm2=float(told["pixel_mm2"]),
         diameter_mm=float(told["diameter_mm"][row]),
     )
-    return slice_finding.score(image, point)
+    return score_slice(image, point)
 
 
 def _learnt(data: str, sources: Sequence[Source], defects: Defects, out: Path) -> list[ScanArrays]:
@@ -196,7 +195,7 @@ def _learnt(data: str, sources: Sequence[Source], defects: Defects, out: Path) -
 
 
 def _part(job: Job, source: Source) -> str:
-    """Of phantoms that of the pipeline; of real series the fold tests, and the next one validates."""
+    """Part of the pipeline's split for phantoms; for real series, the job's fold tests and the next one validates."""
     if job.data == "phantoms":
         return source.part
     ahead = (int(source.part) - job.fold) % REAL_FOLDS
@@ -211,7 +210,7 @@ def _network_name(
     defects: Defects,
     settings: Settings,
 ) -> str:
-    """Hash of all arrays that a training may see, and of how it is done."""
+    """Hash of all arrays that the training may use, and of its settings."""
     only_positive = "positive_slices_only" in defects
     told: list[Any] = [data, fold, repr(settings.unet), settings.training_steps, settings.seed]
     told.append(sorted(defects & TRAINING - {"positive_slices_only"}))

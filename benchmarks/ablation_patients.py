@@ -1,4 +1,4 @@
-"""The ablation's second half: nine features of every phantom patient, and the tutorial's two classifiers on them."""
+"""Cancer classification in the ablation: nine features of every phantom patient, and the tutorial's two classifiers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from nodules.tutorial.steps.nine_features import nine_features
 
 @dataclass(frozen=True)
 class Asked:
-    """One network that answers all patients, and the recipes that read its answers.
+    """One network that predicts all patients, and the recipes that use its predictions.
 
     Attributes
     ----------
     network : Job
-        Trained on the phantoms.
+        Network trained on the phantoms.
     answers : frozenset of str
-        Defects that the answers depend on.
+        Defects that affect the predictions.
     features : tuple of frozenset of str
-        Defects of the recipes, one of each that differ in their features.
+        Defects of the recipes, one set for each different table of features.
     """
 
     network: Job
@@ -35,22 +35,22 @@ class Asked:
     features: tuple[Defects, ...]
 
     def table(self, out: Path, defects: Defects) -> Path:
-        """Where the features of a recipe go."""
+        """File of the features of a recipe."""
         return features_file(out, self.network.name, defects)
 
     def is_done(self, out: Path) -> bool:
-        """Whether all tables are there."""
+        """Whether all tables exist."""
         return all(self.table(out, defects).exists() for defects in self.features)
 
 
 def features_file(out: Path, network: str, defects: Defects) -> Path:
-    """Where the features of a recipe go."""
+    """File of the features of a recipe."""
     name = ablation_scans.content_hash(np.frombuffer(key("features", defects).encode(), dtype=np.uint8))
     return out / "features" / f"{network}-{name}.csv"
 
 
 def asked(networks: Sequence[Job], wanted: Sequence[Defects]) -> list[Asked]:
-    """Who has to answer the patients, for the recipes of `wanted`."""
+    """Networks that have to predict the patients, for the recipes of `wanted`."""
     found = []
     for network in networks:
         for answers in network.defects:
@@ -62,12 +62,12 @@ def asked(networks: Sequence[Job], wanted: Sequence[Defects]) -> list[Asked]:
 
 
 def patient_file(out: Path, patient: str) -> Path:
-    """Where the slices of a patient lie, without ending."""
+    """Path of the slices of a patient, without suffix."""
     return out / "slices" / "dsb" / patient
 
 
 def run(job: Asked, patients: Sequence[str], settings: Settings, out: Path) -> None:
-    """Answer every slice of every patient, and measure the answers for each recipe."""
+    """Predict every slice of every patient, and measure the features for each recipe."""
     from nodules.tutorial.learning.unet import TutorialUnet
 
     unet = TutorialUnet.load(job.network.folder(out))
@@ -90,12 +90,12 @@ def run(job: Asked, patients: Sequence[str], settings: Settings, out: Path) -> N
 def classified(
     table: Path, dsb_root: Path, defects: Defects, settings: Settings, weight: float | None = None
 ) -> Mapping[str, float]:
-    """Log-loss and area under the ROC curve of Random Forest and XGBoost, out of fold.
+    """Out-of-fold log-loss and AUC of Random Forest and XGBoost.
 
     Parameters
     ----------
     weight : float, optional
-        XGBoost's weight of patients with cancer; the settings' own if absent.
+        XGBoost's weight of patients with cancer; by default, that of the settings.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which recipes the ablation compares, and which of their mistakes each step of the work reads."""
+"""Recipes of the ablation, and the defects that affect each of its steps."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ READS = {
     "features": FEATURES,
     "tables": TABLES,
 }
-"""What each step reads, its own defects and those of the steps that it takes its input from."""
+"""Defects that affect each step: its own, and those of the steps before it."""
 
 AS_PUBLISHED, TUTORIAL = "as_published", "tutorial"
 REPAIRED, CUMULATIVE, BY_ITSELF, HEADLINE = "repaired", "cumulative", "by_itself", "headline"
@@ -76,12 +76,13 @@ class Recipe:
     Attributes
     ----------
     table : str
-        `HEADLINE`, `REPAIRED` (all defects but one), `CUMULATIVE` (repaired up to one) or `BY_ITSELF` (one defect).
+        `HEADLINE`, `REPAIRED` (all defects but one), `CUMULATIVE` (one more repaired in each row) or `BY_ITSELF` (one
+        defect).
     changed : str
-        The defect that sets it apart from the table's first row, or in `CUMULATIVE` from the row before; empty in
+        The defect in which the recipe differs from the table's first row; in `CUMULATIVE`, from the row above. Empty in
         `HEADLINE`.
     defects : frozenset of str
-        Those that are on.
+        Defects that are switched on.
     """
 
     table: str
@@ -90,14 +91,14 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """Unique among all recipes."""
+        """Unique name among all recipes."""
         if not self.changed:
             return TUTORIAL if not self.defects else AS_PUBLISHED
         return f"{self.table}.{self.changed}"
 
 
 def key(step: str, defects: Defects) -> str:
-    """Name of a step's result: the defects that it reads, in one order; recipes that agree in them share it."""
+    """Name of a step's result: the defects that affect the step, in a fixed order. Equal names share a result."""
     return "+".join(sorted(defects & READS[step])) or "none"
 
 
@@ -107,7 +108,7 @@ def recipes(order: Sequence[str]) -> list[Recipe]:
     Parameters
     ----------
     order : sequence of str
-        Every defect once, as they are repaired one after another.
+        Every defect once, in the order in which they are repaired.
 
     Raises
     ------
@@ -127,29 +128,29 @@ def recipes(order: Sequence[str]) -> list[Recipe]:
 
 
 def named(chosen: Iterable[Recipe], only: Sequence[str]) -> Iterator[Recipe]:
-    """Those of the wanted tables or names; all if none is wanted."""
+    """Recipes of the given tables or names; all recipes if none is given."""
     return (recipe for recipe in chosen if not only or recipe.table in only or recipe.name in only)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The recipe without any defect, at the size of the ablation.
+    """Settings of the ablation: the recipe without defects, at the ablation's size.
 
     Attributes
     ----------
     steps, unet, classifiers
         As in the section `tutorial` of params.yaml. The number of epochs follows from `training_steps`.
     training_steps : int
-        Batches that every network learns from, however many slices its recipe leaves it.
+        Batches that every network is trained on, whatever number of slices its recipe leaves.
     order : list of str
-        All defects, as they are repaired one after another.
+        All defects, in the order in which they are repaired.
     tables : dict of str to list of str
-        What is measured on "phantoms" and on "real" slices: tables, or recipes by their names; the headline always is.
+        Tables or names of recipes to measure on "phantoms" and on "real" slices. The headline is always measured.
     folds, headline_folds : int
-        On how many of the five folds of real slices recipes are tested, the first ones: the same for all, or they could
-        not be compared; the headline on more, so that its first ones are each table's first row.
+        Number of the five folds of real slices to test on, from the first. All recipes share `folds`, which keeps them
+        comparable. The headline is tested on more; its first folds give the first row of each table.
     seed : int
-        Of patients, slices and weights.
+        Seed of patients, slices and weights.
     """
 
     steps: TutorialParams
@@ -163,30 +164,30 @@ class Settings:
     seed: int
 
     def measured_on(self, data: str, chosen: Iterable[Recipe]) -> list[Recipe]:
-        """Those of the recipes that are measured on "phantoms" or on "real" slices."""
+        """Recipes to measure on a data set, "phantoms" or "real"."""
         return list(named(chosen, [HEADLINE, *self.tables[data]]))
 
     def measured(self, chosen: Sequence[Recipe]) -> list[Recipe]:
-        """Those of the recipes that are measured on any data."""
+        """Recipes to measure on any data set."""
         wanted = [self.measured_on(data, chosen) for data in self.tables]
         return [recipe for recipe in chosen if any(recipe in some for some in wanted)]
 
     def folds_of(self, table: str) -> int:
-        """How many folds of real slices test the recipes of a table."""
+        """Number of folds of real slices that test the recipes of a table."""
         return self.headline_folds if table == HEADLINE else self.folds
 
     def steps_of(self, defects: Defects) -> TutorialParams:
-        """Steps with those of the defects that are theirs."""
+        """Settings of the steps, with those of the defects that belong to them."""
         return replace(self.steps, defects=TutorialDefects(**_switches(TutorialDefects, defects)))
 
     def unet_of(self, defects: Defects, slices: int) -> TutorialUnetParams:
-        """Training on so many slices."""
+        """Settings of the U-Net for a number of training slices."""
         epochs = max(1, round(self.training_steps * self.unet.batch_size / max(1, slices)))
         switches = TutorialUnetDefects(**_switches(TutorialUnetDefects, defects))
         return replace(self.unet, epochs=epochs, defects=switches)
 
     def classifiers_of(self, defects: Defects) -> TutorialClassifierParams:
-        """Classifiers with those of the defects that are theirs."""
+        """Settings of the classifiers, with those of the defects that belong to them."""
         switches = TutorialClassifierDefects(**_switches(TutorialClassifierDefects, defects))
         return replace(self.classifiers, defects=switches)
 

@@ -1,4 +1,4 @@
-"""What the ablation found: printed, in the pages, as a chart, and in MLflow."""
+"""Report of the ablation: tables on the terminal and in the pages, a chart, and runs in MLflow."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ CAPTION = """![Dice and hits on real slices while mistakes are repaired, one by 
 METRICS, EXPERIMENT = Path("models/metrics"), "lung-cancer-ablation"
 SHORT = {name: SEGMENTATION[name] for name in ("dice", "hit", "false_positives")}
 ALL_FOLDS = "real_all_folds"
-"""Name of the headline's figures on all real slices; the others are tested on the first folds."""
+"""Key of the headline's scores on all folds of real slices; other recipes are tested on the first folds only."""
 
 Measured = dict[str, dict[str, dict[str, float]]]
-"""Figures by data set and recipe."""
+"""Scores by data set and recipe."""
 
 
 def report(
@@ -59,7 +59,7 @@ def report(
     *,
     complete: bool,
 ) -> None:
-    """Print all tables; when that is all recipes, write them to the pages and draw the chart."""
+    """Print all tables; if all recipes were measured, also write them to the pages and draw the chart."""
     measured = {data: dict(told) for data, told in measured.items()}
     if millimetre and "real" in measured:
         _add_millimetre(measured, pd.read_csv(millimetre), settings)
@@ -102,7 +102,7 @@ def _of_real_slices(recipes: Sequence[Recipe], measured: Measured) -> dict[str, 
 
 
 def _segmenting(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """Those that change a mask or an answer."""
+    """Recipes whose changed defect affects a mask or a prediction."""
     return [recipe for recipe in recipes if recipe.changed in ANSWERS]
 
 
@@ -112,7 +112,7 @@ def _add_millimetre(measured: Measured, scores: pd.DataFrame, settings: Settings
 
 
 def costs(chosen: Sequence[Recipe], measured: Measured) -> str:
-    """What each mistake costs by itself: Dice and hits lost on each data set, and log-loss gained."""
+    """Cost of each single defect: change of Dice, hits and false positives on each data set, and of the log-loss."""
     rows = []
     for recipe in (recipe for recipe in chosen if recipe.table == BY_ITSELF):
         row = {}
@@ -131,7 +131,7 @@ def costs(chosen: Sequence[Recipe], measured: Measured) -> str:
 
 
 def track(recipes: Sequence[Recipe], measured: Measured, settings: Settings) -> None:
-    """Record a run a recipe: its defects as parameters, the figures as metrics."""
+    """Record one run per recipe, with its defects as parameters and its scores as metrics."""
     os.environ.setdefault("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
     with tracking.stage_run("ablation", settings) as run:
         for recipe in recipes:
@@ -141,7 +141,7 @@ def track(recipes: Sequence[Recipe], measured: Measured, settings: Settings) -> 
 
 
 def _of_the_pipeline() -> dict[str, dict[str, float]]:
-    """The default recipe on the same phantoms, as the pipeline has measured it: per nodule, in space."""
+    """Scores of the default recipe on the same phantoms from `models/metrics`, per nodule in 3-D."""
     unet, classifier = METRICS / "unet.json", METRICS / "classifier.json"
     found: dict[str, float] = {}
     if unet.exists():

@@ -1,7 +1,7 @@
-"""The ablation's scans: every slice that any recipe learns from or is judged on, cut once.
+"""Slices of the ablation: every slice that any recipe trains on or is evaluated on, cut once per scan.
 
-Most recipes share most of the work. Lungs are found once for all recipes that agree in what that step reads; arrays are
-kept under the hash of their content, so that recipes whose mistakes cannot show on a scan have the very same input.
+Most recipes share most of the work. The lungs are found once for all recipes that agree in the defects of that step.
+Arrays are stored under the hash of their content, so recipes whose defects do not affect a scan share its arrays.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nodules.scans.result import ReadingParams
 from nodules.scans.stores.split import SplitParams, split_patients
 from nodules.scans.tables.dsb import patient_folders
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
-from nodules.tutorial.judging.judged_slices import JudgedSlices, judged_slices
+from nodules.tutorial.evaluation.evaluation_slices import EvaluationSlices, evaluation_slices
 from nodules.tutorial.learning.training_arrays import scan_arrays
 from nodules.tutorial.steps.prepared_scan import PreparedScan, find_lungs, prepare
 
@@ -45,9 +45,9 @@ class Source:
     name : str
         Series UID.
     file : Path
-        Where it is read from.
+        File of the series.
     part : str
-        Part of a phantom; fold of a real series.
+        Part of the split for a phantom, fold for a real series.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Source:
 
 
 class Preparations:
-    """Prepares one scan for many recipes; what they have in common is done once."""
+    """Preparation of one scan for many recipes; steps that recipes share are run once."""
 
     def __init__(self, scan: Volume, settings: Settings) -> None:
         self._settings, self._scan = settings, scan
@@ -86,7 +86,7 @@ class Kept:
         self._index: dict[str, dict[str, str]] = {}
 
     def add(self, name: str, arrays: dict[str, NDArray[Any]]) -> None:
-        """Keep the arrays of a recipe."""
+        """Add the arrays of a recipe."""
         self._index[name] = {}
         for title, array in arrays.items():
             digest = content_hash(array)
@@ -94,7 +94,7 @@ class Kept:
             self._index[name][title] = digest
 
     def save(self, file: Path) -> None:
-        """Write `file`.npz and, last, `file`.json: what has an index is whole."""
+        """Write `file`.npz and then `file`.json; if the index exists, the arrays are complete."""
         file.parent.mkdir(parents=True, exist_ok=True)
         with Path(f"{file}.npz").open("wb") as opened:
             np.savez(opened, **self._arrays)
@@ -104,25 +104,25 @@ class Kept:
 
 
 def content_hash(array: NDArray[Any]) -> str:
-    """Name of an array: equal for equal shape, type and numbers."""
+    """Name of an array by its content: equal for equal shape, dtype and values."""
     told = hashlib.sha256(f"{array.shape} {array.dtype}".encode())
     told.update(np.ascontiguousarray(array).tobytes())
     return told.hexdigest()[:24]
 
 
 def index(file: Path) -> dict[str, dict[str, str]]:
-    """Hashes of a scan's arrays by recipe and title."""
+    """Hashes of a scan's arrays, by recipe and title."""
     return dict(json.loads(Path(f"{file}.json").read_text()))
 
 
 def arrays(file: Path, name: str) -> dict[str, NDArray[Any]]:
-    """Arrays of one recipe by title."""
+    """Arrays of one recipe, by title."""
     with np.load(f"{file}.npz", allow_pickle=False) as stored:
         return {title: stored[digest] for title, digest in index(file)[name].items()}
 
 
 def phantoms(luna_root: Path, seed: int) -> list[Source]:
-    """The phantoms of the LUNA16 layout, divided as `make repro` divides them."""
+    """Phantoms of the LUNA16 layout, split as `make repro` splits them."""
     annotated = read_annotations(luna_root / "annotations.csv")
     files = sorted(luna_root.glob("subset*/*.mhd"))
     rows = [(f.stem, f.stem, int(f.parent.name[6:]), len(annotated.get(f.stem, []))) for f in files]
@@ -132,20 +132,20 @@ def phantoms(luna_root: Path, seed: int) -> list[Source]:
 
 
 def real(root: Path, seed: int) -> list[Source]:
-    """The real series, with the fold that each tests in."""
+    """Real series, each with the fold that it tests."""
     files = series(root)
     return [Source(uid, files[uid], str(fold)) for uid, fold in folds(list(files), REAL_FOLDS, seed).items()]
 
 
 def cut(source: Source, wanted: Iterable[Defects], settings: Settings, file: Path, *, is_real: bool) -> None:
-    """Cut one scan for all recipes.
+    """Cut the slices of one scan for all recipes.
 
     Parameters
     ----------
     wanted : iterable of frozenset of str
         Defects of the recipes.
     file : Path
-        Where the arrays go, without ending. A real series leaves one entry an excerpt.
+        Path of the arrays, without suffix. A real series has one entry per excerpt.
     """
     keys = {key("slices", defects): defects & SLICES for defects in wanted}
     kept = Kept()
@@ -175,7 +175,7 @@ def cut_patient(folder: Path, wanted: Iterable[Defects], settings: Settings, fil
 
 
 def patients(dsb_root: Path) -> dict[str, Path]:
-    """The DSB patients' folders."""
+    """Folders of the DSB patients."""
     return patient_folders(dsb_root)
 
 
@@ -194,9 +194,9 @@ def _places(nodules: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, floa
     return [nodule.centre_world_xyz for nodule in nodules], [nodule.diameter_mm for nodule in nodules]
 
 
-def _judged(prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], middle: int | None) -> JudgedSlices:
-    """The slices that judge: the middle one of an excerpt, and what the steps without defects choose of a scan."""
-    judged = judged_slices(prepared, *_places(nodules), 0 if middle is not None else JUDGED_NODULE_FREE)
+def _judged(prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], middle: int | None) -> EvaluationSlices:
+    """Evaluation slices: the middle slice of an excerpt, or the selection that the steps make from a whole scan."""
+    judged = evaluation_slices(prepared, *_places(nodules), 0 if middle is not None else JUDGED_NODULE_FREE)
     if middle is None:
         return judged
     rows = judged.z == middle
@@ -207,7 +207,7 @@ def _judged(prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], middle:
 def _truth(prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], middle: int | None) -> dict[str, NDArray[Any]]:
     judged = _judged(prepared, nodules, middle)
     told = [judged.truth(row) for row in range(len(judged.z))]
-    if middle is not None:  # not the widest nodule but the excerpt's own counts
+    if middle is not None:  # the excerpt's own nodule counts, not the widest one
         told = [(labels, nodules[0].diameter_mm) for labels in judged.nodules]
     return {
         "z": judged.z,
@@ -222,14 +222,14 @@ def _truth(prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], middle: 
 def _learnt(
     name: str, prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], settings: Settings
 ) -> dict[str, NDArray[Any]]:
-    """What a recipe's network may learn from; nodule-free slices are there whether it sees them or not."""
+    """Training slices of a recipe, always with the nodule-free ones, whether it uses them or not."""
     learnt = scan_arrays(name, prepared, *_places(nodules), settings.unet_of(NONE, 1), settings.seed)
     shown = {title: getattr(learnt, title) for title in ("z", "images", "masks", "positive")}
     return shown | {"positive_z": learnt.z[learnt.positive]}
 
 
 def _asked(prepared: PreparedScan, judged_z: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """The judged slices as a recipe's network sees them, dropped ones as zeros."""
+    """Evaluation slices as a recipe's network sees them; dropped slices are zeros."""
     side, kept = prepared.params.size_px, set(prepared.kept)
     images = [prepared.image(z) if z in kept else np.zeros((side, side)) for z in judged_z]
     boxes = [[box.top, box.left, box.bottom, box.right] for box in (prepared.boxes[z] for z in judged_z)]

@@ -1,4 +1,4 @@
-"""The ablation's tables and its chart."""
+"""Tables and chart of the ablation."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ CLASSIFICATION = {
 }
 MILLIMETRE, UNWEIGHTED = "millimetre", "tutorial, scale_pos_weight 1"
 BLUE, ORANGE = "#0072b2", "#d55e00"
-"""Of Okabe and Ito's palette, told apart by all readers."""
+"""From Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 Numbers = Mapping[str, Mapping[str, float]]
 
 
 def summary(scores: pd.DataFrame) -> dict[str, float]:
-    """Means over the judged slices.
+    """Mean scores over the evaluation slices.
 
     Parameters
     ----------
     scores : DataFrame
-        One row a slice: dice, hit, nodule_dice (NaN without a nodule), false_positives, own_dice.
+        One row per slice: dice, hit, nodule_dice (NaN without a nodule), false_positives, own_dice.
     """
     with_nodule = scores[scores["dice"].notna()]
     means = {
@@ -48,13 +48,13 @@ def summary(scores: pd.DataFrame) -> dict[str, float]:
         "dice_of_hits": with_nodule["nodule_dice"][with_nodule["hit"] > 0].mean(),
         "false_positives": scores["false_positives"].mean(),
     }
-    if "own_dice" in scores:  # a number of its fold, not of its slice
+    if "own_dice" in scores:  # a score of the fold, not of the slice
         means["own_dice"] = scores.groupby("fold")["own_dice"].first().mean()
     return {name: float(value) for name, value in means.items()}
 
 
 def markdown(rows: Sequence[tuple[str, Mapping[str, float]]], columns: Mapping[str, str], head: str = "") -> str:
-    """A table in Markdown; what is not known or not measured is a dash."""
+    """Format a table in Markdown; a missing number is a dash."""
     lines = [f"| {head} | " + " | ".join(title.strip() for title in columns.values()) + " |"]
     lines.append("| --- |" + " ---: |" * len(columns))
     lines += [f"| {name} | " + " | ".join(_number(told.get(key)) for key in columns) + " |" for name, told in rows]
@@ -62,14 +62,14 @@ def markdown(rows: Sequence[tuple[str, Mapping[str, float]]], columns: Mapping[s
 
 
 def table(kind: str, recipes: Sequence[Recipe], numbers: Numbers, columns: Mapping[str, str]) -> str:
-    """The table of one kind of recipes between its first and last row.
+    """Table of one kind of recipes, with its first and last row.
 
     Parameters
     ----------
     kind : str
         `REPAIRED`, `CUMULATIVE` or `BY_ITSELF`.
     numbers : mapping
-        Figures by the recipe's name; recipes without any are left out.
+        Scores by recipe name; recipes without scores are left out.
     """
     ends = {
         REPAIRED: ([AS_PUBLISHED], []),
@@ -84,9 +84,9 @@ def table(kind: str, recipes: Sequence[Recipe], numbers: Numbers, columns: Mappi
 
 
 def short(numbers: Numbers, columns: Mapping[str, str], costs: int = 5) -> str:
-    """For README: both published states' ends, the dearest mistakes by themselves, and the millimetre recipe.
+    """Table for the README: the millimetre recipe, the tutorial, its costliest single defects, and the published code.
 
-    The dearest are those after which the mean Dice of slices is lowest.
+    The costliest defects are those with the lowest mean slice Dice.
     """
     alone = {name: told for name, told in numbers.items() if name.startswith(f"{BY_ITSELF}.") and "dice" in told}
     dearest = sorted(alone, key=lambda name: alone[name]["dice"])[:costs]
@@ -97,7 +97,7 @@ def short(numbers: Numbers, columns: Mapping[str, str], costs: int = 5) -> str:
 
 
 def chart(recipes: Sequence[Recipe], numbers: Numbers) -> Figure:
-    """Draw Dice and hits along the cumulative repair, downwards, and the millimetre recipe below."""
+    """Draw Dice and hits along the cumulative repair, from top to bottom, with the millimetre recipe last."""
     mine = [recipe for recipe in recipes if recipe.table == CUMULATIVE and recipe.name in numbers]
     shown = [("as published", numbers[AS_PUBLISHED])] if AS_PUBLISHED in numbers else []
     shown += [(f"- {recipe.changed.replace('_', ' ')}", numbers[recipe.name]) for recipe in mine]
@@ -122,7 +122,7 @@ def chart(recipes: Sequence[Recipe], numbers: Numbers) -> Figure:
 
 
 def replace_part(file: Path, name: str, text: str) -> None:
-    """Replace what stands between ``<!-- name -->`` and ``<!-- end of name -->`` in a page.
+    """Replace the text between ``<!-- name -->`` and ``<!-- end of name -->`` in a page.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""The same U-Net, weights, input and training steps on TensorFlow, JAX and PyTorch: how far the answers lie apart.
+"""Agreement of TensorFlow, JAX and PyTorch: differences in prediction and loss of the same U-Net with the same weights.
 
 Run it as `python benchmarks/backends.py --python tensorflow=python --python jax=/envs/jax/bin/python ...`. Each
-interpreter needs keras, its backend, numpy, h5py and annotated-types; the first is what the others are compared with.
-The exit status is 1 when two forward passes differ by more than 1e-4 anywhere, or two losses after the training steps
-by more than 1e-3 (Adam divides each gradient by its own size, so that roundings of the smallest ones count in full).
+interpreter needs keras, its backend, numpy, h5py and annotated-types. The others are compared with the first.
+The exit status is 1 if two forward passes differ by more than 1e-4 anywhere, or two losses after the training steps by
+more than 1e-3. The second limit is wider because Adam divides each gradient by its own size, which magnifies rounding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FORWARD_LIMIT, LOSS_LIMIT = 1e-4, 1e-3
 
 
 def main() -> int:
-    """Ask every backend and print a line for each; return the exit status."""
+    """Run every backend and print a line for each; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", action="append", metavar="BACKEND=PATH", help="interpreter that has this backend")
     parser.add_argument("--answer", nargs=2, type=Path, metavar=("WEIGHTS", "RESULT"), help=argparse.SUPPRESS)
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def ask(backend: str, python: str, folder: Path) -> dict[str, Any]:
-    """Answers of one backend; the first to be asked draws the weights that the others load."""
+    """Results of one backend; the first one draws the weights that the others load."""
     result = folder / f"{backend}.npz"
     environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(SOURCE), "TF_CPP_MIN_LOG_LEVEL": "2"}
     command = [python, __file__, "--answer", str(folder), str(result)]
@@ -56,7 +56,7 @@ def ask(backend: str, python: str, folder: Path) -> dict[str, Any]:
 
 
 def report(answers: dict[str, dict[str, Any]]) -> int:
-    """Print the differences from the first backend; 1 if one is beyond its limit."""
+    """Print the differences from the first backend; return 1 if one exceeds its limit, else 0."""
     reference = next(iter(answers))
     print("| network | backend | version | largest difference forward | loss after 5 steps | difference |")
     print("| --- | --- | --- | ---: | ---: | ---: |")
@@ -73,7 +73,7 @@ def report(answers: dict[str, dict[str, Any]]) -> int:
 
 
 def answer(folder: Path, result: Path) -> None:
-    """In the interpreter of one backend: maps of both networks, asked by two threads at once, and losses."""
+    """Run one backend in this interpreter: predictions of both networks, from two threads at once, and losses."""
     import keras
 
     from nodules.models.unet import network as unet

@@ -1,8 +1,8 @@
 """Excerpts of annotated scans: the three slices through each nodule, as the real test slices are stored.
 
-The files hold the slices z - 1, z, z + 1 of every annotated nodule of a LUNA16 series, packed one excerpt above the
-other. In-plane geometry is true and z holds within an excerpt, but not from one to the next: a nodule of one excerpt
-must not be drawn into its neighbour. So each excerpt is a scan of its own here.
+The files hold the slices z - 1, z and z + 1 of every annotated nodule of a LUNA16 series, one excerpt after the other.
+In-plane geometry is true, and z is true within an excerpt but not between excerpts. A nodule of one excerpt must not be
+drawn into the next, so each excerpt is treated as a scan of its own.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A nodule's middle slice with its neighbours.
+    """The middle slice of a nodule with its neighbours.
 
     Attributes
     ----------
     seriesuid : str
-        The scan it was cut from; a patient of LUNA16 has one.
+        Series of the scan; each LUNA16 patient has one scan.
     number : int
-        Of the nodule in the scan.
+        Number of the nodule in the scan.
     scan, lungs : Volume
         HU and lung labels of at most three slices.
     middle : int
-        The nodule's slice.
+        Index of the nodule's middle slice.
     nodules : list of NoduleAnnotation
-        All whose centre lies in these slices, the excerpt's own first.
+        All nodules whose centre lies in these slices, the excerpt's own first.
     """
 
     seriesuid: str
@@ -49,11 +49,11 @@ class Excerpt:
 
     @property
     def name(self) -> str:
-        """Unique among the excerpts of a data set."""
+        """Unique name among the excerpts of a data set."""
         return f"{self.seriesuid}-{self.number}"
 
     def truth_yx(self) -> NDArray[np.uint16]:
-        """Discs of the annotated diameters on the middle slice's own pixels, 1 the excerpt's own nodule."""
+        """Discs of the annotated diameters on the pixels of the middle slice; label 1 is the excerpt's own nodule."""
         centres = [nodule.centre_world_xyz for nodule in self.nodules]
         diameters = [nodule.diameter_mm for nodule in self.nodules]
         return draw_nodules(self.scan, centres, diameters)[self.middle]
@@ -65,14 +65,14 @@ def series(root: Path) -> dict[str, Path]:
 
 
 def read_excerpts(root: Path, seriesuid: str, reading: ReadingParams, lung_mask: LungMaskParams) -> list[Excerpt]:
-    """Cut one series; the lungs are found on all its slices together."""
+    """Cut the excerpts of one series; the lungs are found on all its slices together."""
     volume = read_scan(series(root)[seriesuid], reading).volume
     lungs = find_lungs(volume, lung_mask).labels_zyx
     return list(_cut(seriesuid, volume, lungs, read_annotations(root / "annotations.csv")[seriesuid]))
 
 
 def folds(seriesuids: list[str], count: int, seed: int) -> dict[str, int]:
-    """Fold of each series, drawn without looking at them."""
+    """Assign each series to a fold at random."""
     numbers = np.random.default_rng(seed).permutation(len(seriesuids)) % count
     return dict(zip(sorted(seriesuids), numbers.tolist(), strict=True))
 

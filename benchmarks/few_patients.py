@@ -1,10 +1,11 @@
-"""How many columns classifiers of few patients should keep: fitted to some, judged on many others.
+"""Number of features for cancer classifiers trained on few patients, evaluated on many others.
 
 PYTHONPATH=src:benchmarks python benchmarks/few_patients.py phantoms --patients 56 --seeds 1 2 3
 PYTHONPATH=src:benchmarks python benchmarks/few_patients.py FEATURES.csv.gz LABELS.csv --patients 60 --seeds 1 2 3
 
-Phantoms are judged on 500 of another seed by the expected log-loss, for their true probabilities are known; patients of
-a table on all those of it that were not drawn to be fitted to. Fewer trees than in params.yaml, one XGBoost a model.
+Phantoms are evaluated on 500 others with another seed, by the expected log-loss, because their true probabilities are
+known. Patients of a table are evaluated on all rows that were not drawn for training. There are fewer trees than in
+params.yaml, and a single seed of XGBoost.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Cohort = tuple[pd.DataFrame, pd.Series]
 
 
 def main() -> None:
-    """Print one CSV row per draw of patients and number of columns."""
+    """Print one CSV row per draw of patients and number of features."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", help="the word phantoms, or a table of features and one of labels")
     parser.add_argument("--patients", type=int, default=56)
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def drawn(tables: list[str], patients: int, seed: int) -> tuple[Cohort, Cohort]:
-    """Features and labels to fit to; features and probabilities (of a table: the labels) to be judged by."""
+    """Features and labels to train on; features and true probabilities (labels, for a table) to evaluate on."""
     if tables == ["phantoms"]:
         few = _phantoms(patients, seed)
         others = _phantoms(JUDGES, JUDGES_SEED)
@@ -58,7 +59,7 @@ def drawn(tables: list[str], patients: int, seed: int) -> tuple[Cohort, Cohort]:
 
 
 def judged(few: Cohort, others: Cohort, columns: int, seed: int) -> list[float]:
-    """Expected log-loss of every learned model, and of the one that the few choose."""
+    """Expected log-loss of every trained model, and of the one that the training patients select."""
     settings = params.load("classifier", ClassifierParams)
     settings = replace(
         settings,

@@ -1,10 +1,10 @@
-"""Where the time of a first run goes: wall time, processor time and peak memory of each stage.
+"""Cost of a first run by stage: wall time, CPU time and peak memory.
 
 Run it as `python benchmarks/first_run.py` in a new clone after `make env`. It runs `dvc repro` and prints the tables of
-`first_run.md`. Another command that runs stages may follow, such as `dvc repro evaluate_unet`.
+`first_run.md`. Another command that runs stages can be given, such as `dvc repro evaluate_unet`.
 
-A stage's row includes what DVC does after it: hashing what the stage wrote and writing dvc.lock. Memory is that of all
-processes together, read every two seconds (PSS, Linux: what processes share is counted once).
+The row of a stage includes what DVC does after it: hashing the outputs and writing dvc.lock. Memory is that of all
+processes together, read every two seconds (PSS, on Linux: memory that processes share is counted once).
 """
 
 from __future__ import annotations

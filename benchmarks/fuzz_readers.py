@@ -1,8 +1,8 @@
-"""Read mutated DICOM series, zips and volume files: whatever they hold, the outcome is a scan or a ScanError.
+"""Fuzz test of the scan readers: a mutated DICOM series, zip or volume file must yield a scan or a ScanError.
 
 Run it as `PYTHONPATH=tests python benchmarks/fuzz_readers.py --runs 500 --seed 2017`. The same seed gives the same
-files; `--case N` reads one of them again, in this process, with its traceback. Every case runs in a child process of
-its own, which may take so much time and memory and no more.
+files. `--case N` reads one of them again in this process, with its traceback. Every case runs in its own child process,
+with limits on time and memory.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FORK = multiprocessing.get_context("fork")  # the libraries are loaded once
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one case.
+    """Outcome of one case.
 
     Attributes
     ----------
@@ -49,9 +49,9 @@ class Outcome:
     words : str
         The refusal, or what went wrong.
     memory_bytes : int
-        Growth of the child's largest resident memory.
+        Growth of the child's peak resident memory.
     seconds : float
-        From its start to its end.
+        Run time.
     """
 
     how: str
@@ -81,12 +81,12 @@ def main() -> int:
 
 
 def check_case(seeds: dict[str, Files], seed: int, index: int) -> str:
-    """Read one mutated scan, from disk or as bytes; return the refusal, or nothing where it was read.
+    """Read one mutated scan, from disk or from bytes; return the refusal, or an empty string if it was read.
 
     Raises
     ------
     RuntimeError
-        If what was read is no scan, a refusal says nothing, or a file is left behind.
+        If the result is not a valid scan, the refusal gives no reason, or a file is left behind.
     """
     random = np.random.default_rng([seed, index])
     files = mutated(seeds[kind_of(seeds, index)], random)
@@ -94,12 +94,12 @@ def check_case(seeds: dict[str, Files], seed: int, index: int) -> str:
 
 
 def kind_of(seeds: dict[str, Files], index: int) -> str:
-    """The kinds take turns."""
+    """Kind of scan of a case; the kinds alternate."""
     return list(seeds)[index % len(seeds)]
 
 
 def run_all(tasks: Sequence[Callable[[], str]], jobs: int, seconds: float) -> Iterator[Outcome]:
-    """Run every task in a child process, so many at a time, and yield the outcomes in their order."""
+    """Run every task in a child process, `jobs` at a time, and yield the outcomes in the order of the tasks."""
     running: list[_Child] = []
     for task in tasks:
         while len(running) >= jobs:
@@ -110,7 +110,7 @@ def run_all(tasks: Sequence[Callable[[], str]], jobs: int, seconds: float) -> It
 
 
 def report(kinds: list[str], outcomes: list[Outcome], seed: int) -> int:
-    """Print the table and the failures; return the number of failures, at most 1."""
+    """Print the table and the failures; return 1 if there are failures, else 0."""
     counts = Counter((kind, outcome.how) for kind, outcome in zip(kinds, outcomes, strict=True))
     print("| scan | read | refused | failed |\n| --- | ---: | ---: | ---: |")
     for kind in sorted(set(kinds)):
@@ -127,7 +127,7 @@ def report(kinds: list[str], outcomes: list[Outcome], seed: int) -> int:
 
 @dataclass(frozen=True)
 class _Child:
-    """A task in its own process, which answers through a pipe unless it dies."""
+    """A task in its own process, which sends its outcome through a pipe."""
 
     process: BaseProcess
     answer: Connection
@@ -158,14 +158,14 @@ class _Child:
 
 
 def _run(task: Callable[[], str], answer: Connection) -> None:
-    """Send the outcome of a task, run under a limit of memory; what libraries print is not shown."""
+    """Run a task under a memory limit and send its outcome; output of libraries is suppressed."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     resource.setrlimit(resource.RLIMIT_AS, (_address_space_bytes() + MEMORY_BYTES,) * 2)
     before, started = _peak_bytes(), time.monotonic()
     try:
         words = task()
         how = REFUSED if words else READ
-    except BaseException:  # noqa: BLE001 whatever it is, it is what is looked for
+    except BaseException:  # noqa: BLE001 any exception is a finding
         how, words = FAILED, traceback.format_exc()
     memory_bytes = _peak_bytes() - before
     if memory_bytes > MEMORY_BYTES:
@@ -198,7 +198,7 @@ def _check_reading(reading: Reading) -> None:
 
 
 def _seeds(folder: Path) -> dict[str, Files]:
-    """Valid scans, written in a child: threads that a library starts here would be missing after a fork."""
+    """Valid scans, written in a child process: threads that a library starts here would be missing after a fork."""
     writer = _FORK.Process(target=write_seeds, args=(folder,))
     writer.start()
     writer.join()
@@ -208,7 +208,7 @@ def _seeds(folder: Path) -> dict[str, Files]:
 
 
 def _check_seeds(seeds: dict[str, Files]) -> None:
-    """Nothing can be learned from changing a scan that is refused as it is."""
+    """Stop if a valid scan is refused: mutating it would test nothing."""
     unchanged = [partial(_read, files, is_sent=False) for files in seeds.values()]
     for kind, outcome in zip(seeds, run_all(unchanged, 1, 60.0), strict=True):
         if outcome.how != READ:

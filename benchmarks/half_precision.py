@@ -1,7 +1,7 @@
-"""What half precision changes in the answer that a scan gets.
+"""Effect of half precision on the diagnosis of a scan.
 
 Run it as `python benchmarks/half_precision.py SCAN ...`; each is a file or folder that `nodules predict` takes. The
-packaged model answers every scan in float32 and in the precision of `--precision`. Each row gives the change of the
+packaged model diagnoses every scan in float32 and in the precision of `--precision`. Each row gives the change of the
 cancer probability, the largest change of a nodule's probability, and the number of nodules that only one precision
 finds. Nodules match if their centres lie within 3 mm. Seconds are for the whole scan. The last row gives the largest
 changes and the totals.
@@ -33,7 +33,7 @@ SAME_MM = 3.0
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference between the answers of two precisions for one scan."""
+    """Difference between the diagnoses of one scan in two precisions."""
 
     cancer: float
     nodule: float
@@ -42,7 +42,7 @@ class Difference:
 
 
 def main() -> None:
-    """Answer each scan twice and print the differences."""
+    """Diagnose each scan twice and print the differences."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scans", nargs="+", type=Path)
     parser.add_argument("--model", type=Path, default=Path("models/diagnosis"))
@@ -94,7 +94,7 @@ def difference(scan: Path, single: Diagnoser, half: Diagnoser) -> Difference:
 
 
 def moves(first: Diagnosis, second: Diagnosis) -> Iterator[float]:
-    """How far the probability of each nodule moved that both found."""
+    """Change of the probability of each nodule that both precisions find."""
     places = [answer.candidates[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float) for answer in (first, second)]
     if not all(map(len, places)):
         return

@@ -1,18 +1,18 @@
-"""Slices a second and peak memory of the full-size U-Net on one scan: whole lung box, tiles, whole 512 x 512 slices.
+"""Speed and peak memory of the full-size U-Net on one scan: whole lung box, tiles, and whole 512 x 512 slices.
 
-Run it as `python benchmarks/inference.py --scan DATA/dicom/LIDC-IDRI-0001.zip`, DATA being the folder that
-NODULES_REAL_DATA names; it prints the table of `inference.md`. The network has the tutorial's 32 filters and 4
-poolings, with random weights, which take as long as trained ones. Every way segments the same slices, in a process of
-its own:
+Run it as `python benchmarks/inference.py --scan DATA/dicom/LIDC-IDRI-0001.zip`, where DATA is the folder that
+NODULES_REAL_DATA names. It prints the table of `inference.md`. The network has the tutorial's 32 filters and 4
+poolings. Its weights are random, which does not change the speed. Every method segments the same slices, in a process
+of its own:
 
-- box: `Segmenter`, as the pipeline does, 8 slices of the lungs' box in one call;
-- tiles: the same box in squares of the training's size that overlap by a quarter, their answers averaged;
-- slices: `model.predict` on the scan's whole slices at its own resolution, as the tutorial does, one or 8 in one call.
+- box: `Segmenter`, as in the pipeline, with 8 slices of the lungs' box per call;
+- tiles: the same box in squares of the training size that overlap by a quarter, with averaged predictions;
+- slices: `model.predict` on whole slices at the scan's own resolution, as in the tutorial, with 1 or 8 per call.
 
-In the first two, normalisation and upsampling are folded into the convolutions (`models.folding`).
+In the first two, normalisation and upsampling are folded into the convolutions (`models.unet.inference`).
 
-Reading the scan and finding the lungs are not counted, the preparation of the network's input is. One call beforehand,
-on the same shapes, compiles.
+The times include the preparation of the network's input, but not reading the scan and finding the lungs. One call
+beforehand, on the same shapes, compiles the network.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WAYS = {
 
 
 def main() -> None:
-    """Measure each way in a process of its own and print the table."""
+    """Measure each method in a process of its own and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scan", type=Path, required=True)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds, and the most memory that this process had, its scan and libraries included."""
+    """Seconds, and peak memory of this process, with its scan and libraries."""
     import keras
 
     from nodules.models.runtime import devices
@@ -118,7 +118,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def prepared(arguments: argparse.Namespace, roi: LungRoiParams) -> tuple[Volume, LungRoi]:
-    """The scan, and the box of its lungs with nothing visible but `--slices` slices in their middle."""
+    """The scan, and the box of its lungs, in which all but `--slices` slices in the middle are hidden."""
     scan = read_scan(arguments.scan, params.load("reading", ReadingParams, arguments.params)).volume
     lungs = find_lungs(scan, params.load("lung_mask", LungMaskParams, arguments.params)).labels_zyx
     region = lung_roi.extract(scan, lungs, roi)
@@ -134,14 +134,14 @@ Way = tuple[Callable[[int], None], str]
 
 
 def as_segmenter(network: Any, shape: Any) -> Any:
-    """As `Segmenter` asks it; whole slices are asked as the tutorial does."""
+    """Network in the form that `Segmenter` uses; whole slices use the tutorial's form."""
     from nodules.models.unet.inference import AskedNetwork
 
     return AskedNetwork(network, shape, TILE_BATCH)
 
 
 def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams) -> Way:
-    """What the pipeline does."""
+    """Segment the lung box as the pipeline does."""
     from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings
 
     segmenter = Segmenter(
@@ -157,7 +157,7 @@ def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: 
 
 
 def tiles(ask: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams) -> Way:
-    """Squares of one size in batches; where they overlap, the mean."""
+    """Segment squares of one size in batches; where they overlap, predictions are averaged."""
     height, width = (max(size, TILE_PX) for size in region.scan.shape_zyx[1:])
     corners = [(y, x) for y in _starts(height) for x in _starts(width)]
 
@@ -177,7 +177,7 @@ def tiles(ask: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams)
 def whole_slices(
     network: Any, scan: Volume, region: LungRoi, roi: LungRoiParams, context: ContextParams, batch_size: int
 ) -> Way:
-    """All images in one array, and one `predict`."""
+    """Segment whole slices with a single `predict` on one array."""
     first = round(float(scan.world_to_voxel(region.scan.origin_xyz_mm)[0]))
     count_z, slice_mm = scan.shape_zyx[0], scan.spacing_zyx_mm[0]
     rows = {index: index for index in range(count_z)}
@@ -197,7 +197,7 @@ def _shown(region: LungRoi) -> NDArray[np.int64]:
 
 
 def _starts(size: int) -> list[int]:
-    """Where tiles begin so that they cover `size` pixels, the last one flush with the end."""
+    """Starts of tiles that cover `size` pixels; the last tile is flush with the end."""
     return sorted({min(start, size - TILE_PX) for start in range(0, size - TILE_PX + STRIDE_PX, STRIDE_PX)})
 
 
@@ -209,7 +209,7 @@ def _tile_batches(
     roi: LungRoiParams,
     context: ContextParams,
 ) -> Iterator[tuple[list[tuple[int, int, int]], NDArray[np.float32]]]:
-    """Places (row, y, x) and images of up to `TILE_BATCH` tiles."""
+    """Positions (row, y, x) and images of up to `TILE_BATCH` tiles."""
     places: list[tuple[int, int, int]] = []
     images: list[NDArray[np.float32]] = []
     for row, index in enumerate(shown):

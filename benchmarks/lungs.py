@@ -1,6 +1,6 @@
-"""Lungs of real scans: seconds and memory beside per-slice k-means, annotated nodules, another label map, pictures.
+"""Lung segmentation on real scans: speed and memory against per-slice k-means, nodules inside, agreement, and pictures.
 
-Run it as `python benchmarks/lungs.py --data DATA --out OUT`, DATA being the folder that NODULES_REAL_DATA names; it
+Run it as `python benchmarks/lungs.py --data DATA --out OUT`, where DATA is the folder that NODULES_REAL_DATA names. It
 prints the tables of `lungs.md` and writes a contact sheet of each scan to OUT. Settings come from params.yaml.
 """
 
@@ -66,13 +66,13 @@ def main() -> None:
 
 
 def print_speed(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Our seconds and memory, each time in a process of its own, and the seconds of k-means, all on one core."""
+    """Print our time and memory, each run in its own process, and the time of k-means, all on one core."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     path = arguments.data / "dicom" / f"{TIMED}.zip"
     command = [sys.executable, __file__, "--data", str(arguments.data), "--params", str(arguments.params)]
     planes = read_scan(path, settings.reading).volume.voxels_zyx
     runs, kmeans = [], {STARTS: np.inf, 1: np.inf}
-    for _ in range(REPEATS):  # in turn, so that a busy machine is busy for both
+    for _ in range(REPEATS):  # alternating, so that other load on the machine affects both
         answer = subprocess.run([*command, "--measure", str(path)], check=True, capture_output=True, text=True)
         runs.append(json.loads(answer.stdout))
         for starts, best in kmeans.items():
@@ -101,7 +101,7 @@ def measure(path: Path, settings: Settings) -> dict[str, float]:
 
 
 def seconds_a_slice(planes_zyx: NDArray[Any], starts: int) -> float:
-    """CPU seconds of k-means, after one slice that is not counted."""
+    """CPU seconds of k-means per slice, after one slice that is not counted."""
     kmeans_lungs(planes_zyx[0], starts)
     start = time.process_time()
     for plane in planes_zyx:
@@ -110,7 +110,7 @@ def seconds_a_slice(planes_zyx: NDArray[Any], starts: int) -> float:
 
 
 def print_nodules(data: Path, settings: Settings) -> None:
-    """How many annotated nodules of the LUNA16 slices lie in the lungs, ours and those of k-means."""
+    """Print how many annotated nodules of the LUNA16 slices lie in our lungs and in those of k-means."""
     root = data / "luna16_slices"
     ours, dilated, theirs = [], [], []
     for seriesuid, nodules in read_annotations(root / "annotations.csv").items():
@@ -133,7 +133,7 @@ def print_nodules(data: Path, settings: Settings) -> None:
 
 
 def print_scans(data: Path, settings: Settings, out: Path | None) -> None:
-    """Verdict and litres of whole scans, the overlap with another label map, contact sheets of all."""
+    """Print verdict and volume of whole scans and the overlap with another label map; draw contact sheets of all."""
     print("| scan | verdict | right l | left l | symmetry | parts | median HU | Dice with lm-64 |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for path in _scans(data):

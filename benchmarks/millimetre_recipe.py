@@ -1,4 +1,4 @@
-"""The recipe of this project on excerpts: the pipeline's own slices, sampling, training and segmenter."""
+"""Recipe of this project on excerpts, with the pipeline's slices, sampling, training and segmenter."""
 
 from __future__ import annotations
 
@@ -28,39 +28,39 @@ def _say(epoch: int, numbers: dict[str, float]) -> None:
 
 @dataclass(frozen=True)
 class Mixture:
-    """How many synthetic scans are shown beside the real ones."""
+    """Number of synthetic scans in the training data."""
 
     synthetic_scans: int
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A parameter file with the sections lung_roi, context, mixture, segmenter and one or more of training settings."""
+    """Parameter file with the sections lung_roi, context, mixture and segmenter, and one or more for training."""
 
     file: Path
 
     @property
     def roi(self) -> LungRoiParams:
-        """Region and grid."""
+        """Section lung_roi: region and grid."""
         return params.load("lung_roi", LungRoiParams, self.file)
 
     @property
     def context(self) -> ContextParams:
-        """Neighbouring slices."""
+        """Section context: neighbouring slices."""
         return params.load("context", ContextParams, self.file)
 
     @property
     def mixture(self) -> Mixture:
-        """Synthetic scans beside the real ones."""
+        """Section mixture: synthetic scans in the training data."""
         return params.load("mixture", Mixture, self.file)
 
     def of_excerpt(self, excerpt: Excerpt) -> SliceSet:
-        """The middle slices of the excerpt's nodules, with their neighbours, on the network's grid."""
+        """Middle slice of the excerpt's nodules with its neighbours, on the network's grid."""
         slices = extract_slices(excerpt.name, excerpt.scan, excerpt.nodules, MIDDLE_SLICES, self.context, seed=0)
         return slice_set(slices, excerpt.lungs, self.roi, self.context)
 
     def of_pipeline(self, luna: Path) -> Iterator[SliceSet]:
-        """The slices that the pipeline has extracted to `luna`, one set a scan."""
+        """Slices that the pipeline has extracted to `luna`, one set per scan."""
         for file in sorted(luna.glob("slices/subset*/*.npz")):
             lungs = read_mask(luna / "lungs" / file.parent.name / f"{file.stem}.mha")
             yield slice_set(slice_store.load(file), lungs, self.roi, self.context)
@@ -68,16 +68,16 @@ class Recipe:
     def train(
         self, section: str, slices: Sequence[SliceSet], seed: int, work: Path, start_from: Path | None = None
     ) -> Segmenter:
-        """Train on all slices for a fixed number of steps; nothing is held out, so the last epoch's network is taken.
+        """Train on all slices for a fixed number of steps. Nothing is held out, so the last epoch's network is kept.
 
         Parameters
         ----------
         section : str
-            Of the training settings.
+            Section of the training settings.
         work : Path
-            Where epochs wait; a training that was killed goes on from there.
+            Folder of finished epochs, from which an interrupted training resumes.
         start_from : Path, optional
-            Folder of a segmenter of the same recipe.
+            Folder of a segmenter of the same recipe whose weights training starts from.
         """
         roi, context = self.roi, self.context
         settings = params.load(section, training.TrainingParams, self.file)

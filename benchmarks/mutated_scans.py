@@ -1,4 +1,4 @@
-"""Valid small scans of every kind, and what a hostile hand or a bad disk makes of them."""
+"""Valid small scans of every kind, and random mutations of their files."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ Mutation = Callable[[bytes, Generator], bytes]
 
 @dataclass(frozen=True)
 class Files:
-    """A scan as its files.
+    """Files of a scan.
 
     Attributes
     ----------
     contents : mapping of str to bytes
-        By file name.
+        Contents by file name.
     """
 
     contents: Mapping[str, bytes]
 
     @classmethod
     def of(cls, folder: Path) -> Files:
-        """Read every file of a folder."""
+        """Read all files of a folder."""
         return cls({file.name: file.read_bytes() for file in sorted(folder.iterdir())})
 
     def write(self, folder: Path) -> Path:
-        """Write them, and return what a person would give: the header, the only file, or the folder."""
+        """Write the files, and return the path that a user would give: the header, the only file, or the folder."""
         for name, data in self.contents.items():
             (folder / name).write_bytes(data)
         headers = [name for name in self.contents if name.endswith(".mhd")]
@@ -72,7 +72,7 @@ class Files:
 
 
 def write_seeds(folder: Path) -> None:
-    """Write valid scans, a folder for each kind."""
+    """Write valid scans, one folder for each kind."""
     tissues = np.random.default_rng(1).choice([-1000, -860, 45, 700], (5, 40, 44))
     noise = np.random.default_rng(2).normal(0, 15, tissues.shape)
     hu_zyx = np.rint(tissues + noise).clip(-1000, 3071).astype(np.int16)
@@ -103,14 +103,14 @@ def write_seeds(folder: Path) -> None:
 
 
 def mutated(files: Files, random: Generator) -> Files:
-    """Change, mostly once, one file or all, and at times copy or lose one."""
+    """Mutate one file or all files, usually once; sometimes also copy or delete a file."""
     contents = dict(files.contents)
     names = list(contents)
     chosen = names if random.random() < 0.2 else [names[random.integers(len(names))]]
     for _ in range(min(random.geometric(0.6), 5)):
         state = random.bit_generator.state
         for name in chosen:
-            random.bit_generator.state = state  # the same change to every file: a series that still agrees
+            random.bit_generator.state = state  # the same change to every file keeps the series consistent
             contents[name] = _mutation(name, random)(contents[name], random)
     if len(names) > 1 and random.random() < 0.1:
         contents[f"copy of {chosen[0]}"] = contents[chosen[0]]
@@ -120,7 +120,7 @@ def mutated(files: Files, random: Generator) -> Files:
 
 
 def flip_bits(data: bytes, random: Generator) -> bytes:
-    """Up to 20 of them, half of the time near the start."""
+    """Flip up to 20 bits, half of the time near the start."""
     changed = bytearray(data)
     reach = min(len(data), 2000) if random.random() < 0.5 else len(data)
     for place in random.integers(0, max(reach, 1), random.integers(1, 21)) if data else []:
@@ -129,12 +129,12 @@ def flip_bits(data: bytes, random: Generator) -> bytes:
 
 
 def truncate(data: bytes, random: Generator) -> bytes:
-    """Keep the start."""
+    """Keep only the start."""
     return data[: random.integers(len(data) + 1)]
 
 
 def swap_blocks(data: bytes, random: Generator) -> bytes:
-    """Two blocks of the same size change places."""
+    """Swap two blocks of equal size."""
     if len(data) < 2:
         return data
     size = int(random.integers(1, len(data) // 2 + 1))
@@ -145,33 +145,33 @@ def swap_blocks(data: bytes, random: Generator) -> bytes:
 
 
 def repeat_block(data: bytes, random: Generator) -> bytes:
-    """A block stands twice."""
+    """Repeat a block."""
     first, last = sorted(random.integers(0, len(data) + 1, 2).tolist())
     return data[:last] + data[first:last] + data[last:]
 
 
 def cut_block(data: bytes, random: Generator) -> bytes:
-    """A block of up to 200 bytes is gone."""
+    """Remove a block of up to 200 bytes."""
     first = int(random.integers(len(data) + 1))
     return data[:first] + data[first + int(random.integers(1, 200)) :]
 
 
 def noise_block(data: bytes, random: Generator) -> bytes:
-    """A block is overwritten by noise."""
+    """Overwrite a block with noise."""
     first = int(random.integers(len(data) + 1))
     noise = random.bytes(int(random.integers(1, 100)))
     return data[:first] + noise + data[first + len(noise) :]
 
 
 def set_extreme(data: bytes, random: Generator) -> bytes:
-    """Two or four bytes near the start become a number at the end of its range."""
+    """Set two or four bytes near the start to an extreme number."""
     first = int(random.integers(min(len(data), 2000) + 1))
     value = EXTREMES[random.integers(len(EXTREMES))][: 2 if random.random() < 0.5 else 4]
     return data[:first] + value + data[first + len(value) :]
 
 
 def edit_text_header(data: bytes, random: Generator) -> bytes:
-    """Change one number of a text header, drop one line, or write it twice."""
+    """Change a number of a text header, delete a line, or write it twice."""
     end = data.find(b"\n\n") if data.startswith(b"NRRD") else data.find(b"ElementDataFile")
     lines = data[: max(end, 0)].split(b"\n")
     place, way = int(random.integers(len(lines))), random.integers(4)
@@ -209,7 +209,7 @@ def edit_tag(data: bytes, random: Generator) -> bytes:
 
 
 def edit_member(data: bytes, random: Generator) -> bytes:
-    """Change one file inside a zip, which stays a right zip."""
+    """Mutate one file inside a zip, which remains a valid zip."""
     changed = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(changed, "w", zipfile.ZIP_DEFLATED) as copy:
@@ -218,7 +218,7 @@ def edit_member(data: bytes, random: Generator) -> bytes:
             for k, name in enumerate(names):
                 member = archive.read(name)
                 content = _mutation("", random)(member, random) if k == chosen else member
-                copy.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # its date is always the same
+                copy.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)  # with a fixed date
     except (zipfile.BadZipFile, *_UNWRITABLE):
         return flip_bits(data, random)
     return changed.getvalue()
@@ -261,7 +261,7 @@ _STRINGS = ["ORIGINAL", "1.2.3", "CT", "MR", "..", "\u00e9\u00e9", "A" * 64]
 
 
 def _mutation(name: str, random: Generator) -> Mutation:
-    """Half of the time one that knows the format."""
+    """Draw a mutation; half of the time, one that knows the file format."""
     suffix = Path(name).suffix
     if random.random() < 0.5 and suffix not in _NO_HEADER:
         return _KNOWING.get(suffix, edit_tag)

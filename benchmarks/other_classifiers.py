@@ -1,9 +1,9 @@
-"""Whether other families or settings would classify better: each alone, and as a member of the average.
+"""Other classifiers for the cancer probability: each alone, and as a member of the average.
 
 PYTHONPATH=src:benchmarks python benchmarks/other_classifiers.py FEATURES.csv.gz LABELS.csv --repeats 4
 
-Cross-validation of the labelled patients, shuffled anew for each repeat; columns are screened in each fold, nothing is
-calibrated. A change of the average has the standard error over the patients of the mean change of their losses.
+The labelled patients are cross-validated, with new folds in each repeat. Features are selected in each fold, and
+nothing is calibrated. The change of the average is given with the standard error of the patients' mean change of loss.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _members(table: LabelledTable, seed: int) -> HeldOut:
-    """Held-out probabilities of the project's own families, with the penalty settled on all of them."""
+    """Held-out probabilities of the project's own models, with the penalty chosen on all patients."""
     settings = params.load("classifier", ClassifierParams)
     found = held_out_predictions(FAMILIES, table, settings, seed, folds=settings.folds, jobs=job_count())
     return settled(settings, table, found)[1]
@@ -91,7 +91,7 @@ def _log_odds(chances: Array) -> Array:
 
 
 def _losses(table: LabelledTable, repeats: Sequence[Array]) -> Array:
-    """Loss of each patient, the mean over the repeats."""
+    """Loss of each patient, averaged over the repeats."""
     floor = 1 / (2 * (len(table.truth) + 1))
     inside = np.clip(repeats, floor, 1 - floor)
     return np.asarray(-np.log(np.where(table.truth == 1, inside, 1 - inside)).mean(axis=0))

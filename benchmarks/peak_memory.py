@@ -1,7 +1,7 @@
-"""Run a command; print its exit status, its wall time and the most memory that it and its children had at once.
+"""Exit status, wall time and peak memory of a command with all its child processes.
 
-Run it as `python benchmarks/peak_memory.py make repro`. Memory is PSS (Linux), read every two seconds: what processes
-share is counted once.
+Run it as `python benchmarks/peak_memory.py make repro`. Memory is PSS (on Linux), read every two seconds: memory that
+processes share is counted once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SECONDS = 2.0
 
 
 def main() -> int:
-    """Run the command that follows, and return its exit status."""
+    """Run the command on the command line, and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     started, peak_bytes = time.monotonic(), 0
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def tree_bytes(pid: int) -> int:
-    """PSS of a process and all its descendants; those that end meanwhile count nothing."""
+    """PSS of a process and all its descendants; processes that have just ended count as 0."""
     try:
         tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:

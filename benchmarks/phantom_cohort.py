@@ -1,4 +1,4 @@
-"""Tables of features and labels of a cohort of phantoms, without images, and the best log-loss there can be.
+"""Tables of features and labels of a phantom cohort, made without images, and its Bayes limit of the log-loss.
 
 PYTHONPATH=src python benchmarks/phantom_cohort.py OUT --patients 400
 nodules classify OUT/features.csv OUT/labels.csv
@@ -18,7 +18,7 @@ from nodules.scans.phantom.nodule_tables import patient_tables
 
 
 def main() -> None:
-    """Write features.csv and labels.csv, print the limit."""
+    """Write features.csv and labels.csv, and print the Bayes limit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--patients", type=int, default=400)
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def limits(labels: pd.DataFrame) -> tuple[float, float]:
-    """Log-loss of the true probabilities: on the labels as drawn, and expected over all draws."""
+    """Log-loss of the true probabilities: on these labels, and the expected value."""
     p, cancer = labels["true_probability"].to_numpy(), labels["cancer"].to_numpy()
     drawn = -np.mean(np.where(cancer == 1, np.log(p), np.log(1 - p)))
     return float(drawn), float(-np.mean(p * np.log(p) + (1 - p) * np.log(1 - p)))

@@ -1,4 +1,4 @@
-"""Measure phantoms and real chest CT by the same code and write both side by side: numbers, and pictures for the eye.
+"""Realism of the phantoms: the same measurements on phantoms and on real chest CT, as a table and as contact sheets.
 
 PYTHONPATH=src NODULES_REAL_DATA=... python benchmarks/phantom_realism.py --phantoms 6 --sheets .work/phantom_realism
 """
@@ -49,7 +49,7 @@ SLICE_STEP_MM = 5.0
 
 
 def main(arguments: list[str]) -> None:
-    """Measure, write the table and the sheets."""
+    """Measure all scans, and write the table and the sheets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real", type=Path, default=os.environ.get("NODULES_REAL_DATA"), help="folder of real scans")
     parser.add_argument("--phantoms", type=int, default=6)
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
 
 
 def luna_stacks(folder: Path, reading: ReadingParams) -> Iterator[Volume]:
-    """Each annotated nodule's three slices as a volume of its own."""
+    """The three slices of each annotated nodule, as a volume."""
     for path in sorted(folder.rglob("*.mhd")):
         volume = read_scan(path, reading).volume
         for start in range(0, volume.shape_zyx[0] - 2, 3):
@@ -80,7 +80,7 @@ def luna_stacks(folder: Path, reading: ReadingParams) -> Iterator[Volume]:
 
 
 def measure(volume: Volume, settings: LungMaskParams) -> dict[str, float]:
-    """All figures of one scan, from slices about 5 mm apart; empty if no lungs are found."""
+    """All measurements of one scan, from slices about 5 mm apart; empty if no lungs are found."""
     lungs = segment_lungs(volume, settings) > 0
     step = max(1, round(SLICE_STEP_MM / volume.spacing_zyx_mm[0])) if volume.shape_zyx[0] > 3 else 1
     area_mm2 = lungs.sum(axis=(1, 2)) * np.prod(volume.spacing_zyx_mm[1:])
@@ -138,7 +138,7 @@ def _products(residual: NDArray[np.float32], mask: NDArray[np.bool_], lag: int) 
 
 
 def _noise(rows: list[dict[str, NDArray]], spacing_mm: float) -> dict[str, float]:
-    """Level in even soft tissue, and the distance at which its correlation along x has fallen to 1/e."""
+    """Noise level in uniform soft tissue, and the distance at which its correlation along x falls to 1/e."""
     values = np.concatenate([row["noise"] for row in rows])
     if len(values) < 500:
         return {}
@@ -153,7 +153,7 @@ def _noise(rows: list[dict[str, NDArray]], spacing_mm: float) -> dict[str, float
 
 
 def report(table: dict[str, dict[str, float]], stacks: list[dict[str, float]], real: list[str], made: list[str]) -> str:
-    """Markdown table: each real scan, the middle and the spread of the LUNA16 stacks and of the phantoms."""
+    """Markdown table: each real scan, and median and spread of the LUNA16 stacks and of the phantoms."""
     luna, phantoms = pd.DataFrame(stacks), pd.DataFrame([table[name] for name in made])
     names = list(max(table.values(), key=len))
     head = ["figure", *real, f"LUNA16, {len(luna)} stacks", f"{len(made)} phantoms"]
@@ -187,7 +187,7 @@ def _spread(table: pd.DataFrame, name: str) -> str:
 
 
 def draw_sheet(volumes: dict[str, Volume], path: Path) -> None:
-    """Axial and coronal slices of each volume at lung and mediastinal window, one volume under the other."""
+    """Draw axial and coronal slices of each volume in a lung and a mediastinal window, one volume below the other."""
     axial, coronal = (0.88, 0.72, 0.60, 0.48, 0.34, 0.18), (0.40, 0.52, 0.62)
     rows = len(volumes) * len(WINDOWS_HU)
     figure, axes = plt.subplots(rows, len(axial) + len(coronal), figsize=(27, 3 * rows), squeeze=False)

@@ -1,9 +1,9 @@
-"""The tests that touch a network, as other processors and other users' settings would run them.
+"""Tests of the networks under emulated processors and other users' Keras settings.
 
-Run it as `python benchmarks/processor_variants.py`; names of variants may follow, or `--paths` with other tests. Some
+Run it as `python benchmarks/processor_variants.py`. Names of variants may follow; `--paths` selects other tests. Some
 variants make oneDNN ignore instructions, switch oneDNN off, or use more threads; each changes rounding. Others put a
-keras.json into the home folder, as another project may have done. The row of a variant says how the tests ended; the
-exit status is 1 if any of them failed.
+keras.json into the home folder, as another project might. The row of a variant says how the tests ended. The exit
+status is 1 if any test failed.
 """
 
 from __future__ import annotations

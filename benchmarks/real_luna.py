@@ -1,11 +1,13 @@
-"""Five-fold by patient on real LUNA16 slices: this project's recipe beside the tutorial's, whole slices, true discs.
+"""Five-fold cross-validation by patient on real LUNA16 slices: this project's recipe against the tutorial's.
 
-Run it after `make repro` as `python benchmarks/real_luna.py --data DATA/luna16_slices --out OUT`, DATA being the
-folder that NODULES_REAL_DATA names. One network first learns on the synthetic chests of the pipeline; the networks of
-the folds, several a fold, start from it, and go on seeing some of these chests among the real slices. Each is trained
-in a process of its own with a fixed number of threads, so the numbers do not depend on how many run at once; what is
-finished stays in OUT, and a second call goes on from there. With `--segmenter FOLDER` a network trained elsewhere sees
-the same slices instead. Prints tables, writes pictures to OUT.
+Whole slices are scored against discs of the annotated diameter.
+
+Run it after `make repro` as `python benchmarks/real_luna.py --data DATA/luna16_slices --out OUT`, where DATA is the
+folder that NODULES_REAL_DATA names. One network is pretrained on the pipeline's synthetic chests. Each fold trains
+several networks from it, on real slices mixed with some of these chests. Each network is trained in its own process
+with a fixed number of threads, so the results do not depend on how many run at once. Finished networks stay in OUT, and
+a second call resumes from there. `--segmenter FOLDER` evaluates an existing network on the same slices instead. Prints
+tables and writes pictures to OUT.
 """
 
 from __future__ import annotations
@@ -33,7 +35,15 @@ from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.imaging.network_input.lung_roi import extract, resample_slices
 from nodules.pictures.overlay import save_figure
 from nodules.scans.result import ReadingParams
-from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, choose, interval, judge, scores, table
+from nodules.tutorial.evaluation.slice_detection import (
+    OperatingPoint,
+    PredictedSlice,
+    choose_operating_point,
+    dice_interval,
+    score_operating_points,
+    score_slices,
+    scores_by_diameter,
+)
 from slice_pictures import sheet
 
 if TYPE_CHECKING:
@@ -44,7 +54,7 @@ SYNTHETIC = Path("data/luna16")
 SEED = 2017
 FOLDS = 5
 TUTORIAL_EPOCHS = 1
-# Chosen for each fold on the slices of the other folds.
+# The operating point of each fold is chosen on the slices of the other folds.
 CUTS = [(0.0, 1.0), *product((0.2, 0.3, 0.4), (1.0, 2.0, 3.0))]
 POINTS = [
     OperatingPoint(threshold, peak, area_mm2, share, power)
@@ -57,22 +67,22 @@ POINTS = [
     if peak >= threshold
 ]
 START, TUTORIAL, GIVEN = "start", "tutorial", "given"
-# Sums depend on the number of threads, so it is the same on every machine. All folds wait for the start.
+# Rounding depends on the number of threads, so it is fixed. All folds wait for the start network.
 START_THREADS, FOLD_THREADS = 2, 1
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The sections of the recipe by which the networks of a fold are trained, which answer together."""
+    """Section names of the training settings, one for each network of a fold; their predictions are averaged."""
 
     networks: list[str]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One network, or one fold of a network that is at hand.
+    """Training and prediction of one network for one fold, or prediction of an existing network.
 
-    `recipe` is `START`, `TUTORIAL`, `GIVEN`, or the section of the settings by which a network of a fold is trained.
+    `recipe` is `START`, `TUTORIAL`, `GIVEN`, or the section of the settings that trains a network of a fold.
     """
 
     recipe: str
@@ -83,31 +93,31 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """Name of its files."""
         return f"{self.recipe}-{self.fold}-{self.network}"
 
     @property
     def seed(self) -> int:
-        """Another for every network of a recipe."""
+        """Seed, different for every network of a recipe."""
         return SEED + self.fold + FOLDS * self.network
 
     @property
     def maps(self) -> Path:
-        """Where the answers for the fold's excerpts go."""
+        """File of the predictions for the fold's excerpts."""
         return self.out / f"{self.name}.npz"
 
     @property
     def segmenter(self) -> Path:
-        """Where the trained network goes."""
+        """Folder of the trained network."""
         return self.out / self.name
 
     @property
     def epochs(self) -> Path:
-        """Where the epochs of a training wait; another recipe, other data or other code have another folder."""
+        """Folder of finished epochs; it differs for another recipe, other data or other code."""
         return work_folder("real_luna", (self.name, self.data, SYNTHETIC / "slices", RECIPE))
 
     def excerpts(self, *, in_fold: bool) -> Iterator[Excerpt]:
-        """Of the series in the fold, or of all others."""
+        """Excerpts of the series in the fold, or of all others."""
         numbers = folds(list(series(self.data)), FOLDS, SEED)
         reading, lung_mask = params.load("reading", ReadingParams), params.load("lung_mask", LungMaskParams)
         for uid, number in numbers.items():
@@ -115,14 +125,14 @@ class Job:
                 yield from read_excerpts(self.data, uid, reading, lung_mask)
 
     def write(self, maps: dict[str, NDArray[np.float32]]) -> None:
-        """Keep the answers, whole or not at all."""
+        """Write the predictions; the file appears only once it is complete."""
         waiting = self.maps.with_suffix(".tmp.npz")
         np.savez_compressed(waiting, **{name: probability.astype(np.float16) for name, probability in maps.items()})
         waiting.replace(self.maps)
 
 
 def main() -> None:
-    """Train what is not trained, and print the tables."""
+    """Train the networks that are missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -165,7 +175,7 @@ def main() -> None:
 
 
 def run(job: Job, segmenter: Path | None) -> None:
-    """Train the network of one job, unless one is given, and write its answers for the job's fold."""
+    """Train the network of one job, unless one is given, and write its predictions for the job's fold."""
     if job.recipe == TUTORIAL:
         job.write(_tutorial(job))
         return
@@ -197,7 +207,7 @@ def _tutorial(job: Job) -> dict[str, NDArray[np.float32]]:
 
 
 def predict(segmenter: Segmenter, excerpt: Excerpt) -> NDArray[np.float32]:
-    """Probability on the pixels of the excerpt's middle slice."""
+    """Predict the probability on the pixels of the excerpt's middle slice."""
     region = extract(excerpt.scan, excerpt.lungs.voxels_zyx, segmenter.roi)
     first = round(float(excerpt.scan.world_to_voxel(region.scan.origin_xyz_mm)[0]))
     probability = np.zeros(excerpt.scan.shape_zyx[1:], dtype=np.float32)
@@ -217,9 +227,9 @@ def report(
     *,
     hits_first: bool,
 ) -> None:
-    """Print the table of one recipe, each fold judged with settings chosen on the other folds, and draw a sheet.
+    """Print the table of one recipe and draw a sheet; each fold is scored with settings chosen on the other folds.
 
-    `excerpts` holds those of each fold. The networks of a fold answer together: the mean of their maps is judged.
+    `excerpts` holds those of each fold. The probability maps of a fold's networks are averaged.
     """
     images, names, fold_of = [], [], []
     for fold in range(FOLDS):
@@ -229,25 +239,25 @@ def report(
             images.append(_slice(excerpt, mean))
             names.append(excerpt.seriesuid)
             fold_of.append(fold)
-    figures, parts = judge(images, POINTS), []
+    figures, parts = score_operating_points(images, POINTS), []
     for fold in range(FOLDS):
         others = [index for index, its_fold in enumerate(fold_of) if its_fold != fold]
-        point = choose(POINTS, figures[:, others], allowed_false_positives, hits_first=hits_first)
+        point = choose_operating_point(POINTS, figures[:, others], allowed_false_positives, hits_first=hits_first)
         mine = [index for index, its_fold in enumerate(fold_of) if its_fold == fold]
-        rows = scores([images[index] for index in mine], point).assign(
+        rows = score_slices([images[index] for index in mine], point).assign(
             seriesuid=[names[index] for index in mine], fold=fold, image=mine, **vars(point)
         )
         print(f"{recipe}, fold {fold}: {point}")
         parts.append(rows)
     rows = pd.concat(parts, ignore_index=True)
     rows.to_csv(out / f"{recipe}.csv", index=False)
-    low, high = interval(rows, rows["seriesuid"].tolist())
-    print(f"\n{recipe} (mean Dice, 95 % by patient: {low:.2f}-{high:.2f})\n\n{_markdown(table(rows))}\n")
+    low, high = dice_interval(rows, rows["seriesuid"].tolist())
+    print(f"\n{recipe} (mean Dice, 95 % by patient: {low:.2f}-{high:.2f})\n\n{_markdown(scores_by_diameter(rows))}\n")
     save_figure(sheet([images[index] for index in rows["image"]], rows), out / f"{recipe}.png")
 
 
-def _slice(excerpt: Excerpt, probability_yx: NDArray[np.float32]) -> Slice:
-    return Slice(
+def _slice(excerpt: Excerpt, probability_yx: NDArray[np.float32]) -> PredictedSlice:
+    return PredictedSlice(
         hu_yx=excerpt.scan.voxels_zyx[excerpt.middle],
         probability_yx=probability_yx,
         truth_yx=excerpt.truth_yx(),

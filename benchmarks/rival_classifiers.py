@@ -1,6 +1,7 @@
-"""Families and settings that the project's classifiers do not have, each a function from patients to probabilities.
+"""Alternative classifiers and settings, each a function from training patients to probabilities.
 
-`values` and `truth` are those of the patients to learn from; the probabilities are those of `unseen`. NaN is missing.
+`values` and `truth` are features and labels of the training patients; the probabilities are those of `unseen`. NaN is a
+missing value.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Model = Callable[[Array, Truth, Array, int], Array]
 
 @dataclass(frozen=True)
 class Rival:
-    """A model that takes the place of a member of the average, or joins it."""
+    """A model that replaces a member of the average, or joins it."""
 
     name: str
     replaces: Family | None
@@ -50,7 +51,7 @@ def extra_trees(
     missing: Literal["median", "zero"] | None = None,
     **other: int,
 ) -> Array:
-    """Extremely randomised trees as in params.yaml, but for `other`; missing values filled, or left to the trees."""
+    """Extremely randomised trees as in params.yaml, except for `other`; missing values are filled or kept."""
     if missing:
         put = np.nanmedian(values, axis=0) if missing == "median" else np.zeros(values.shape[1])
         values, unseen = (np.where(np.isnan(part), put, part) for part in (values, unseen))
@@ -68,7 +69,7 @@ def random_forest(values: Array, truth: Truth, unseen: Array, seed: int) -> Arra
 
 
 def xgboost(values: Array, truth: Truth, unseen: Array, seed: int, *, seeds: int = 4, **other: float) -> Array:
-    """XGBoost as in params.yaml, but for `other`; the log-odds of several seeds averaged."""
+    """XGBoost as in params.yaml, except for `other`; the log-odds of several seeds are averaged."""
     own = dict(vars(params.load("classifier", ClassifierParams).xgboost), max_bin=64, n_jobs=1)
     del own["seeds"]
     models = [XGBClassifier(random_state=seed + one, **own | other).fit(values, truth) for one in range(seeds)]
@@ -76,7 +77,7 @@ def xgboost(values: Array, truth: Truth, unseen: Array, seed: int, *, seeds: int
 
 
 def on_ranks(model: Model, values: Array, truth: Truth, unseen: Array, seed: int) -> Array:
-    """Show a model the normal scores of ranks among the patients to learn from, 0 where a value is missing."""
+    """Apply a model to the normal scores of ranks among the training patients; a missing value is 0."""
     ordered, present = np.sort(values, axis=0), (~np.isnan(values)).sum(axis=0)
 
     def scores(part: Array) -> Array:
@@ -91,13 +92,13 @@ def on_ranks(model: Model, values: Array, truth: Truth, unseen: Array, seed: int
 
 
 def logistic(values: Array, truth: Truth, unseen: Array, seed: int) -> Array:
-    """Logistic regression on standardised columns."""
+    """Logistic regression on standardised features."""
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=500, random_state=seed))
     return np.asarray(model.fit(values, truth).predict_proba(unseen)[:, 1])
 
 
 def kernel_logistic(values: Array, truth: Truth, unseen: Array, seed: int) -> Array:
-    """Logistic regression in the space of a Gaussian kernel; the more columns, the wider it is."""
+    """Logistic regression with a Gaussian kernel, whose width grows with the number of features."""
     gamma = 0.3 / values.shape[1]
     kernel = rbf_kernel(values, gamma=gamma)
     squares, axes = np.linalg.eigh(kernel)
@@ -108,7 +109,7 @@ def kernel_logistic(values: Array, truth: Truth, unseen: Array, seed: int) -> Ar
 
 
 def perceptrons(values: Array, truth: Truth, unseen: Array, seed: int) -> Array:
-    """The mean of five networks of one hidden layer."""
+    """Mean of five neural networks with one hidden layer."""
     settings = {"hidden_layer_sizes": (32,), "alpha": 10.0, "max_iter": 30, "batch_size": 64}
     networks = [MLPClassifier(random_state=seed + one, **settings).fit(values, truth) for one in range(5)]
     return np.asarray(np.mean([one.predict_proba(unseen)[:, 1] for one in networks], axis=0))

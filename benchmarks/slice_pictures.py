@@ -1,4 +1,4 @@
-"""Close-ups of the scored slices: truth and answer side by side with what the network saw, the worst first."""
+"""Close-ups of scored slices with reference and predicted outlines, the worst first."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, mask
+from nodules.tutorial.evaluation.slice_detection import OperatingPoint, PredictedSlice, component_labels
 
 COLUMNS, CLOSE_UP_PX = 14, 40
 WINDOW_HU = (-1000, 400)
 
 
-def sheet(images: Sequence[Slice], rows: pd.DataFrame) -> Figure:
-    """One close-up a nodule, ordered by Dice: truth green, answer red."""
+def sheet(images: Sequence[PredictedSlice], rows: pd.DataFrame) -> Figure:
+    """Draw one close-up per nodule, ordered by Dice; the reference is green, the prediction red."""
     order = np.argsort(rows["dice"].to_numpy(), kind="stable")
     height = -(-len(order) // COLUMNS)
     figure = Figure(figsize=(COLUMNS * 1.1, height * 1.25), layout="constrained")
@@ -25,7 +25,7 @@ def sheet(images: Sequence[Slice], rows: pd.DataFrame) -> Figure:
         point = OperatingPoint(**row[[field.name for field in fields(OperatingPoint)]])
         centre = np.argwhere(image.truth_yx == 1).mean(axis=0).round().astype(int)
         window = tuple(slice(max(0, middle - CLOSE_UP_PX), middle + CLOSE_UP_PX) for middle in centre)
-        found = mask(image.probability_yx, image.pixel_mm2, point)[window] > 0
+        found = component_labels(image.probability_yx, image.pixel_mm2, point)[window] > 0
         axes.imshow(image.hu_yx[window], cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1])
         axes.contour(image.truth_yx[window] > 0, levels=[0.5], colors="lime", linewidths=0.7)
         if found.any():

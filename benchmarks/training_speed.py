@@ -1,17 +1,17 @@
-"""How fast the U-Net trains here, how long it waits for patches, and how much of the processor it uses.
+"""Training speed of the U-Net: images per second, time spent waiting for data, and use of the processor.
 
 Run it as `KERAS_BACKEND=tensorflow python benchmarks/training_speed.py`, on any backend, with or without a GPU.
-Network, batch and patches are those of params.yaml unless other ones are named; the scans are made up, and lie in
+Network, batch and patches are those of params.yaml unless others are named. The scans are synthetic, and lie in
 memory-mapped files as in training. It prints
 
-- images a second in training with patches drawn as training draws them, and with one batch that is always the same;
-  the difference is what training waits for its data;
-- FLOP a second of the network's convolutions (2 for each multiplication with a weight; a training step counts as three
-  forward passes: the answer, the gradient of the input and that of the weights), as a share of what the same machine
-  reaches in a large product of matrices of the same precision;
-- milliseconds that the network, once trained, takes for a call of 8 slices;
-- how large the scans are on disk, and how much memory the process takes beside its maps of files, which the system
-  drops whenever it needs the room (`--scans 888` is LUNA16).
+- images per second in training with patches drawn as in training, and with a single batch that is repeated; the
+  difference is the time that training waits for data;
+- FLOP per second of the network's convolutions (2 for each multiplication with a weight; a training step counts as
+  three forward passes: prediction, gradient of the input, gradient of the weights), as a share of what the same machine
+  reaches in a large matrix product of the same precision;
+- milliseconds that the trained network takes for a call with 8 slices;
+- the size of the scans on disk, and the memory that the process takes beside its memory-mapped files, which the system
+  can drop whenever it needs the memory (`--scans 888` is LUNA16).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def report(settings: TrainingParams, channels: int, folder: Path, arguments: argparse.Namespace) -> None:
-    """Print the setting, the speeds and the shares."""
+    """Print the settings, the speeds and the shares."""
     sampler = PatchSampler(made_up_scans(folder, arguments.scans, channels), settings.sampling, WINDOW_HU)
     model = compiled(channels, settings)
     steps, batch_size, side = arguments.steps, settings.batch_size, settings.sampling.patch_px
@@ -75,7 +75,7 @@ def report(settings: TrainingParams, channels: int, folder: Path, arguments: arg
     drawing = best_seconds(lambda: [drawn[index] for index in range(5)]) / 5
     model.fit(drawn, verbose=0, shuffle=False)  # compiles
     fixed, real = np.inf, np.inf
-    for _ in range(REPEATS):  # in turn, so that a busy machine is busy for both
+    for _ in range(REPEATS):  # alternating, so that other load on the machine affects both
         fixed = min(fixed, best_seconds(lambda: model.fit(same, verbose=0, shuffle=False), 1) / steps)
         real = min(real, best_seconds(lambda: model.fit(drawn, verbose=0, shuffle=False), 1) / steps)
     ask = AskedNetwork(model, settings.network)
@@ -109,7 +109,7 @@ def report(settings: TrainingParams, channels: int, folder: Path, arguments: arg
 
 
 def made_up_scans(folder: Path, scans: int, channels: int) -> list[SliceSet]:
-    """Noise with one nodule a scan, through files."""
+    """Noise with one nodule per scan, stored in files."""
     random, sets = np.random.default_rng(1), []
     for number in range(scans):
         hu = random.integers(-1000, 400, (SLICES, HEIGHT, WIDTH, channels), dtype=np.int16)
@@ -124,7 +124,7 @@ def made_up_scans(folder: Path, scans: int, channels: int) -> list[SliceSet]:
 
 
 def forward_flop(shape: unet.UNetParams, channels: int, side: int) -> int:
-    """Of all convolutions for one image of `side` x `side` pixels."""
+    """FLOP of all convolutions for one image of `side` x `side` pixels."""
     image = keras.Input((side, side, channels))
     sized = keras.models.clone_model(unet.build(shape, channels), input_tensors=image)
     layers = [layer for layer in sized.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -132,7 +132,7 @@ def forward_flop(shape: unet.UNetParams, channels: int, side: int) -> int:
 
 
 def matrix_flops(side: int, precision: str) -> float:
-    """FLOP a second of a product of two matrices, the best of some."""
+    """FLOP per second of a matrix product, the best of several runs."""
     random = np.random.default_rng(1)
     left, right = (keras.ops.cast(random.random((side, side), dtype=np.float32), precision) for _ in range(2))
     products = 20 if devices.gpu_count() else 2

@@ -1,9 +1,9 @@
-"""The tutorial's slices and network as its repository last had them, to be trained beside this project's own recipe.
+"""The tutorial's slices and network as in the last state of its repository, to compare with this project's recipe.
 
-One thing is mended: masks are 0 and 1, where resizing left 0 and 1/255. All else stands as it was: discs of twice the
-radius, each slice with its own lungs, grey scale and magnification, test slices that are not standardised, a Dice
-flattened over the batch, no slice without a nodule. The size is smaller (256 px, 16 filters, a few epochs at ten times
-the learning rate), for the original takes hours on two cores.
+One defect is repaired: masks are 0 and 1, where resizing left 0 and 1/255. All others remain: discs of twice the
+diameter, each slice with its own lungs, grey scale and magnification, test slices that are not standardised, a Dice
+flattened over the batch, and no slice without a nodule. The network is smaller (256 px, 16 filters, a few epochs at ten
+times the learning rate), because the original takes hours on two cores.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Roi:
     image_yx : (SIZE_PX, SIZE_PX) ndarray of float32
         Grey values of the square around the lungs, each slice on its own scale.
     box : RoiBox
-        Where the square lies in the slice, cut at the slice's edge, which stretches it.
+        The square in the slice. It is cut at the slice's edge, and the crop is then stretched.
     """
 
     image_yx: NDArray[np.float32]
@@ -53,7 +53,7 @@ class Roi:
 
 
 def region(plane_hu: NDArray[np.int16]) -> Roi | None:
-    """Mask, renormalise, crop and resize one slice; None where no lungs are found."""
+    """Mask, renormalise, crop and resize one slice; None if no lungs are found."""
     lungs = kmeans_lungs(plane_hu, starts=1)  # one start, as scikit-learn has it today, may miss the best clusters
     box = square_around(lungs, down_right=True)
     if box is None:
@@ -78,7 +78,7 @@ def training_set(excerpts: Sequence[Excerpt]) -> tuple[NDArray[np.float32], NDAr
 
 
 def train(images: NDArray[np.float32], masks: NDArray[np.float32], epochs: int, seed: int) -> keras.Model:
-    """Fit the network of the tutorial's shape."""
+    """Train a network of the tutorial's architecture."""
     keras.utils.set_random_seed(seed)
     network = build(SIZE_PX, FILTERS, DEPTH)
     network.compile(optimizer=keras.optimizers.Adam(LEARNING_RATE), loss=negative_dice_of_batch)
@@ -88,7 +88,7 @@ def train(images: NDArray[np.float32], masks: NDArray[np.float32], epochs: int, 
 
 
 def predict(network: keras.Model, plane_hu: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Probability on the slice's own pixels, 0 outside the square around the lungs."""
+    """Predict the probability on the slice's own pixels; 0 outside the square around the lungs."""
     rows, columns = plane_hu.shape
     roi = region(plane_hu)
     if roi is None:

@@ -83,29 +83,32 @@ def test_message_names_file_key_wanted_and_received(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParamsError) as error:
         load("unet", UnetParams)
-    assert str(error.value) == "params.yaml: unet.epochs: wanted int, got 'abc' (str)"
+    assert str(error.value) == "params.yaml: unet.epochs: must be an int, got 'abc' (str)"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("epochs: 20", "epochs: true"), "unet.epochs: wanted int, got True (bool)"),
-        (("epochs: 20", "epochs: 20.0"), "unet.epochs: wanted int, got 20.0 (float)"),
-        (("epochs: 20", "epochs: '20'"), "unet.epochs: wanted int, got '20' (str)"),
-        (("epochs: 20", "epochs: 0"), "unet.epochs: wanted greater than or equal to 1, got 0 (int)"),
-        (("dropout: 0", "dropout: none"), "unet.dropout: wanted float, got 'none' (str)"),
-        (("augment: true", "augment: yes"), "unet.augment: wanted bool (true or false), got 'yes' (str)"),
-        (("augment: true", "augment: 1"), "unet.augment: wanted bool (true or false), got 1 (int)"),
-        (("[-1000, 400]", "-1000"), "unet.window_hu: wanted a list, got -1000 (int)"),
+        (("epochs: 20", "epochs: true"), "unet.epochs: must be an int, got True (bool)"),
+        (("epochs: 20", "epochs: 20.0"), "unet.epochs: must be an int, got 20.0 (float)"),
+        (("epochs: 20", "epochs: '20'"), "unet.epochs: must be an int, got '20' (str)"),
+        (("epochs: 20", "epochs: 0"), "unet.epochs: must be greater than or equal to 1, got 0 (int)"),
+        (("dropout: 0", "dropout: none"), "unet.dropout: must be a float, got 'none' (str)"),
+        (("augment: true", "augment: yes"), "unet.augment: must be a bool (true or false), got 'yes' (str)"),
+        (("augment: true", "augment: 1"), "unet.augment: must be a bool (true or false), got 1 (int)"),
+        (("[-1000, 400]", "-1000"), "unet.window_hu: must be a list, got -1000 (int)"),
         (("[-1000, 400]", "[-1000]"), "unet.window_hu.1: missing"),
-        (("[8, 16]", "[8, x]"), "unet.filters.1: wanted int, got 'x' (str)"),
-        (("name: adam", "name: adamm"), "unet.optimizer.name: wanted 'adam' or 'sgd', got 'adamm' (str)"),
+        (("[8, 16]", "[8, x]"), "unet.filters.1: must be an int, got 'x' (str)"),
+        (("name: adam", "name: adamm"), "unet.optimizer.name: must be 'adam' or 'sgd', got 'adamm' (str)"),
         (
             ("learning_rate: 2e-05", "learning_rate: -1"),
-            "unet.optimizer.learning_rate: wanted greater than 0, got -1 (int)",
+            "unet.optimizer.learning_rate: must be greater than 0, got -1 (int)",
         ),
-        (("{name: adam, learning_rate: 2e-05}", "adam"), "unet.optimizer: wanted a section of keys, got 'adam' (str)"),
-        (("checkpoint: null", "checkpoint: 3"), "unet.checkpoint: wanted str, got 3 (int)"),
+        (
+            ("{name: adam, learning_rate: 2e-05}", "adam"),
+            "unet.optimizer: must be a section of keys, got 'adam' (str)",
+        ),
+        (("checkpoint: null", "checkpoint: 3"), "unet.checkpoint: must be a str, got 3 (int)"),
         (("checkpoint: null", "checkpoint: 2020-01-01"), None),
     ],
 )
@@ -131,7 +134,7 @@ def test_unknown_key_deep_in_a_list_is_named(tmp_path):
 def test_all_problems_come_in_one_message(tmp_path):
     messages = problems(tmp_path, ("epochs: 20", "epochs: abc"), ("  dropout: 0\n", ""), ("name: adam, ", ""))
     assert messages == [
-        "unet.epochs: wanted int, got 'abc' (str)",
+        "unet.epochs: must be an int, got 'abc' (str)",
         "unet.dropout: missing",
         "unet.optimizer.name: missing",
     ]
@@ -155,7 +158,7 @@ def test_missing_section_lists_the_known_ones(tmp_path):
 
 
 def test_empty_section_is_refused(tmp_path):
-    with pytest.raises(ParamsError, match=r"unet: wanted a section of keys, got None"):
+    with pytest.raises(ParamsError, match=r"unet: must be a section of keys, got None"):
         load("unet", UnetParams, write(tmp_path, "unet:\n"))
 
 

@@ -1,4 +1,4 @@
-"""Strict, typed reader of one section of params.yaml."""
+"""Strict, typed reader of a section of params.yaml."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 PARAMS_PATH = Path("params.yaml")
 STRICT = ConfigDict(strict=True, extra="forbid")
-WANTED = {
-    "int_type": "int",
-    "int_from_float": "int",
-    "float_type": "float",
-    "bool_type": "bool (true or false)",
-    "string_type": "str",
+MUST_BE = {
+    "int_type": "an int",
+    "int_from_float": "an int",
+    "float_type": "a float",
+    "bool_type": "a bool (true or false)",
+    "string_type": "a str",
     "tuple_type": "a list",
     "list_type": "a list",
     "dict_type": "a section of keys",
@@ -31,35 +31,37 @@ WANTED = {
 
 
 class ParamsError(ValueError):
-    """A parameter file that is absent, unreadable or holds wrong keys or values."""
+    """A parameter file is missing or unreadable, or has a wrong key or value."""
 
 
 def load(section: str, cls: type[T], path: Path = PARAMS_PATH) -> T:
-    """Read one section as the frozen dataclass that its consumer declares.
+    """Read a section as an instance of the dataclass that declares its keys.
+
+    Unknown keys are refused. No value is converted, except int to float.
 
     Parameters
     ----------
     section : str
         Top-level key of the file.
     cls : type
-        Standard-library dataclass; its fields may be dataclasses, tuples, literals, optional, or carry
-        `annotated_types` bounds. No other key is accepted and no value is converted, except int to float.
+        Standard-library dataclass. Its fields may be dataclasses, tuples, literals or optional, and may have bounds of
+        `annotated_types`.
     path : Path
-        Parameter file, YAML 1.2: ``2e-05`` is a number, ``yes`` is a word.
+        Parameter file in YAML 1.2, where ``2e-05`` is a number and ``yes`` is a string.
 
     Raises
     ------
     ParamsError
-        If the file or the section is absent, or any key is unknown, missing or of the wrong type; one message
-        lists them all.
+        If the file or the section is missing, or any key is unknown, missing or has a wrong value. The message lists
+        all such keys.
     """
     sections = _read(path)
     if section not in sections:
         raise ParamsError(f"{path}: {_unknown('section', section, sections)}")
-    # A dataclass of its own takes no config; inside a list it inherits the list's, at every level.
+    # A bare dataclass takes no config; inside a list it inherits that of the list, at every level.
     adapter = TypeAdapter(list[cls], config=STRICT)  # type: ignore[valid-type]
     try:
-        # JSON, because strict mode takes tuples and dataclasses from JSON lists and objects only.
+        # JSON, because strict mode accepts tuples and dataclasses only from JSON lists and objects.
         return adapter.validate_json(json.dumps([sections[section]], default=str))[0]
     except ValidationError as error:
         problems = [_problem(section, cls, detail) for detail in error.errors(include_url=False)]
@@ -67,7 +69,7 @@ def load(section: str, cls: type[T], path: Path = PARAMS_PATH) -> T:
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return settings as one flat dict with dotted names, for a tracker's table of parameters."""
+    """Return settings (a dataclass or mapping) as a flat dict with dotted names, as MLflow's parameters need it."""
     if is_dataclass(settings) and not isinstance(settings, type):
         settings = {field.name: getattr(settings, field.name) for field in fields(settings)}
     if not isinstance(settings, Mapping):
@@ -86,7 +88,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ParamsError(f"{path}: wanted sections of parameters, got {type(content).__name__}")
+        raise ParamsError(f"{path}: expected sections of parameters, got {type(content).__name__}")
     return content
 
 
@@ -99,8 +101,8 @@ def _problem(section: str, cls: type, detail: Mapping[str, Any]) -> str:
         return f"{name}: missing"
     if detail["type"] == "value_error":  # raised by the dataclass itself
         return f"{name}: {detail['msg'].removeprefix('Value error, ')}"
-    wanted = WANTED.get(detail["type"]) or detail["msg"].removeprefix("Input should be ")
-    return f"{name}: wanted {wanted}, got {detail['input']!r} ({type(detail['input']).__name__})"
+    requirement = MUST_BE.get(detail["type"]) or detail["msg"].removeprefix("Input should be ")
+    return f"{name}: must be {requirement}, got {detail['input']!r} ({type(detail['input']).__name__})"
 
 
 def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
@@ -111,7 +113,7 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def _known_keys(cls: type, inside: Iterable[int | str]) -> list[str]:
-    """Field names of the dataclass reached by following `inside` from `cls`."""
+    """Field names of the dataclass that the keys `inside` lead to, starting from `cls`."""
     for name in inside:
         if isinstance(name, str) and is_dataclass(cls):
             cls = _dataclass_within(get_type_hints(cls).get(name)) or cls

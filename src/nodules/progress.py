@@ -1,4 +1,4 @@
-"""Bars of progress: twice a second on a terminal, a line a minute in a log."""
+"""Progress bars: updated twice a second on a terminal, once a minute in a log file."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from typing import Any
 from tqdm import tqdm
 
 SHOWN = ("loss", "val_loss")
-"""Of an epoch's numbers; more do not fit beside the time that is left."""
+"""Metrics shown beside the bar of epochs; more do not fit."""
 
 EpochLog = Callable[[int, dict[str, float]], None]
 
 
 def bar(what: str, total: int, unit: str, *, done: int = 0) -> tqdm[Any]:
-    """A bar that starts at `done` of `total`; the time that is left is reckoned from what is done from now on."""
+    """Return a progress bar that starts at `done` of `total`; only later steps enter the estimate of remaining time."""
     return tqdm(total=total, initial=done, desc=what, unit=unit, mininterval=0.5 if sys.stderr.isatty() else 60.0)
 
 
 @contextmanager
 def epochs(what: str, total: int, log_epoch: EpochLog) -> Iterator[EpochLog]:
-    """Show the epochs of a training.
+    """Show a progress bar over the epochs of a training.
 
     Parameters
     ----------
     what : str
         Name of the stage.
     total : int
-        Epochs, if training is not stopped before.
+        Number of epochs, unless training stops early.
     log_epoch : callable
-        Called with the epoch (from 1) and its numbers.
+        Called with each epoch (from 1) and its metrics.
 
     Yields
     ------
     callable
-        Does what `log_epoch` does, and moves the bar. The first epoch it is told of may be a later one: a training that
-        was killed has gone on from there.
+        Calls `log_epoch` and advances the bar. Its first epoch may be later than 1 if an interrupted training resumes.
     """
     with bar(what, total, "epoch") as shown:
 

@@ -93,7 +93,7 @@ def test_lungs_in_an_empty_folder(scan, here):
     [
         ("train: {epochs: 3}", "params.yaml: reading: unknown section; "),
         ("reading: {delimiter: ';'}", "params.yaml: reading.delimiter: unknown key; "),
-        ("", "params.yaml: wanted sections of parameters, got NoneType"),
+        ("", "params.yaml: expected sections of parameters, got NoneType"),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "lungs"])

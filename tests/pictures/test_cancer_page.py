@@ -19,9 +19,9 @@ def part(chances, labels=LABELS, name="chosen"):
 @pytest.mark.parametrize(
     ("chances", "words"),
     [
-        (np.where(LABELS == 1, 0.7, 0.1), "better than that constant"),
-        (np.where(LABELS == 1, 0.1, 0.7), "worse than that constant"),
-        (np.where(np.arange(200) % 3 == 0, 0.27, 0.24), "cannot be told from that constant"),
+        (np.where(LABELS == 1, 0.7, 0.1), "better than the prior"),
+        (np.where(LABELS == 1, 0.1, 0.7), "worse than the prior"),
+        (np.where(np.arange(200) % 3 == 0, 0.27, 0.24), "too few to tell it from the prior"),
     ],
 )
 def test_verdict_follows_the_interval(chances, words):
@@ -31,8 +31,8 @@ def test_verdict_follows_the_interval(chances, words):
 def test_words_give_the_numbers():
     said = " ".join(answer_in_words(part(np.where(LABELS == 1, 0.8, 0.2))))
     assert "log-loss of 0.223 (95 %: 0.223 to 0.223)" in said  # -ln 0.8 for everybody
-    assert "would have 0.562" in said  # -(ln 0.25 + 3 ln 0.75) / 4
-    assert "100% of such pairs" in said
+    assert "cancer, has 0.562" in said  # -(ln 0.25 + 3 ln 0.75) / 4
+    assert "In 100% of the pairs" in said
     assert "off by 0.200" in said
 
 

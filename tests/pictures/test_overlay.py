@@ -111,11 +111,11 @@ class TestNoduleOverlay:
         assert not nodule_overlay(nothing, nothing, nothing, (1.0, 1.0)).axes
 
     def test_different_shapes_are_refused(self) -> None:
-        with pytest.raises(ValueError, match=r"one shape, got \(1, 5, 6\), \(1, 5, 7\)"):
+        with pytest.raises(ValueError, match=r"the same shape, got \(1, 5, 6\), \(1, 5, 7\)"):
             nodule_overlay(np.zeros((1, 5, 6)), np.zeros((1, 5, 7)), np.zeros((1, 5, 6)), (1.0, 1.0))
 
     def test_a_missing_title_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="2 slices, got 1 titles"):
+        with pytest.raises(ValueError, match="each of 2 slices, got 1 titles"):
             nodule_overlay(*np.zeros((3, 2, 5, 6)), (1.0, 1.0), ["one"])
 
 

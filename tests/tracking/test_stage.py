@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
 from nodules.tracking import provenance
-from nodules.tracking import stage as tracking
 from nodules.tracking.provenance import PipelineExecution
+from nodules.tracking.stage import TrackingError, shown_uri, stage_run, tracking_uri
 
 PARENT = "mlflow.parentRunId"
 
@@ -72,7 +72,7 @@ def client(store) -> MlflowClient:
 def test_uri_is_the_projects_sqlite_file_from_any_folder_within(project, monkeypatch):
     (project / "deep" / "er").mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(project / "deep" / "er")
-    assert tracking.tracking_uri() == f"sqlite:///{project}/mlflow.db"
+    assert tracking_uri() == f"sqlite:///{project}/mlflow.db"
 
 
 @pytest.mark.parametrize(
@@ -86,25 +86,25 @@ def test_uri_is_the_projects_sqlite_file_from_any_folder_within(project, monkeyp
 )
 def test_user_and_password_of_the_store_are_not_shown(monkeypatch, uri, shown):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert tracking.shown_uri() == shown
+    assert shown_uri() == shown
 
 
 def test_uri_without_a_project_is_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert tracking.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
 
 
 def test_uri_follows_dvc_root_and_then_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert tracking.tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking_uri() == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert tracking.tracking_uri() == "http://server:5000"
+    assert tracking_uri() == "http://server:5000"
 
 
 def test_stage_run_records_settings_tags_and_status(client, project, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "train_unet@0")
     monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
-    with tracking.stage_run("train_unet", SETTINGS) as run:
+    with stage_run("train_unet", SETTINGS) as run:
         assert client.get_run(run.run_id).info.status == "RUNNING"
     record = client.get_run(run.run_id)
     assert record.info.status == "FINISHED"
@@ -120,7 +120,7 @@ def test_stage_run_records_settings_tags_and_status(client, project, monkeypatch
 
 def test_experiment_name_comes_from_the_environment(client, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "other")
-    with tracking.stage_run("a", {}) as run:
+    with stage_run("a", {}) as run:
         pass
     assert client.get_experiment(run.experiment_id).name == "other"
 
@@ -128,14 +128,14 @@ def test_experiment_name_comes_from_the_environment(client, monkeypatch):
 def test_deleted_experiment_comes_back(client, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "deleted")
     client.delete_experiment(client.create_experiment("deleted"))
-    with tracking.stage_run("a", {}) as run:
+    with stage_run("a", {}) as run:
         pass
     assert client.get_run(run.run_id).info.status == "FINISHED"
 
 
 @pytest.mark.parametrize(("error", "status"), [(ValueError("no lungs"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
 def test_error_in_the_body_is_recorded_and_raised(client, error, status):
-    with pytest.raises(type(error)), tracking.stage_run("a", {}) as run:
+    with pytest.raises(type(error)), stage_run("a", {}) as run:
         raise error
     record = client.get_run(run.run_id)
     assert record.info.status == status
@@ -145,9 +145,9 @@ def test_error_in_the_body_is_recorded_and_raised(client, error, status):
 def test_stage_under_mlflow_run_nests_and_leaves_its_parent_open(client, monkeypatch):
     outer = client.create_run(client.create_experiment("outer"))
     monkeypatch.setenv("MLFLOW_RUN_ID", outer.info.run_id)
-    with tracking.stage_run("a", {"x": 1}) as first:
+    with stage_run("a", {"x": 1}) as first:
         assert "MLFLOW_RUN_ID" not in os.environ
-    with tracking.stage_run("a", {"x": 2}) as second:
+    with stage_run("a", {"x": 2}) as second:
         second.log_headline({"dice": 0.5})
     for run in (first, second):
         record = client.get_run(run.run_id)
@@ -167,10 +167,10 @@ def under_dvc(monkeypatch) -> PipelineExecution:
 
 def test_stages_of_one_dvc_process_share_a_parent(client, under_dvc, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "a")
-    with tracking.stage_run("a", {}) as first:
+    with stage_run("a", {}) as first:
         assert client.get_run(first.parent_id).info.status == "RUNNING"
     assert client.get_run(first.parent_id).info.status == "FINISHED"
-    with tracking.stage_run("b", {}) as second:
+    with stage_run("b", {}) as second:
         assert client.get_run(first.parent_id).info.status == "RUNNING"
         second.log_headline({"log_loss": 0.4})
     assert first.parent_id == second.parent_id
@@ -184,11 +184,11 @@ def test_stages_of_one_dvc_process_share_a_parent(client, under_dvc, monkeypatch
 
 
 def test_process_with_the_same_number_at_another_time_is_another_execution(client, under_dvc, monkeypatch):
-    with tracking.stage_run("a", {}) as first:
+    with stage_run("a", {}) as first:
         pass
     later = PipelineExecution(under_dvc.process, under_dvc.started + 100)
     monkeypatch.setattr(provenance, "pipeline_execution", lambda: later)
-    with tracking.stage_run("a", {}) as second:
+    with stage_run("a", {}) as second:
         pass
     assert first.parent_id != second.parent_id
 
@@ -199,7 +199,7 @@ def test_run_of_a_killed_process_is_closed_by_the_next(client):
     ended.wait()
     names = {"dead": provenance.process_name(ended.pid), "alive": provenance.process_name(os.getpid()), "far": "moon:1"}
     runs = {name: client.create_run(experiment_id, tags={"process": process}) for name, process in names.items()}
-    with tracking.stage_run("a", {}):
+    with stage_run("a", {}):
         pass
     status = {name: client.get_run(run.info.run_id).info.status for name, run in runs.items()}
     assert status == {"dead": "KILLED", "alive": "RUNNING", "far": "RUNNING"}
@@ -207,22 +207,22 @@ def test_run_of_a_killed_process_is_closed_by_the_next(client):
 
 def test_parent_carries_the_experiments_name(client, under_dvc, monkeypatch):
     monkeypatch.setenv("DVC_EXP_NAME", "brave-owl")
-    with tracking.stage_run("a", {}) as run:
+    with stage_run("a", {}) as run:
         pass
     assert client.get_run(run.parent_id).info.run_name == "brave-owl"
 
 
 def test_pipeline_with_one_failed_stage_stays_failed(client, under_dvc):
-    with pytest.raises(ValueError, match="bad"), tracking.stage_run("a", {}) as first:
+    with pytest.raises(ValueError, match="bad"), stage_run("a", {}) as first:
         raise ValueError("bad")
     assert client.get_run(first.parent_id).info.status == "FAILED"
-    with tracking.stage_run("b", {}):
+    with stage_run("b", {}):
         pass
     assert client.get_run(first.parent_id).info.status == "FAILED"
 
 
 def test_metrics_keep_numbers_only_and_join_names(client):
-    with tracking.stage_run("a", {}) as run:
+    with stage_run("a", {}) as run:
         run.log_metrics(
             {"dice": {"mean": np.float32(0.5), "n": np.int64(3)}, "ok": True, "note": "x", "rows": [1], "no": None}
         )
@@ -234,7 +234,7 @@ def test_metrics_keep_numbers_only_and_join_names(client):
 
 
 def test_epochs_make_a_curve(client):
-    with tracking.stage_run("a", {}) as run:
+    with stage_run("a", {}) as run:
         for epoch in range(3):
             run.log_epoch(epoch, {"val_dice": epoch / 4})
     history = client.get_metric_history(run.run_id, "val_dice")
@@ -243,7 +243,7 @@ def test_epochs_make_a_curve(client):
 
 def test_long_and_many_params_are_kept(client, project, tmp_path):
     settings = {f"p{number}": number for number in range(150)} | {"long": "x" * 7000}
-    with tracking.stage_run("a", settings) as run:
+    with stage_run("a", settings) as run:
         pass
     params = client.get_run(run.run_id).data.params
     assert len(params) == 151
@@ -258,7 +258,7 @@ def test_pictures_tables_and_files(client, tmp_path):
     figure = Figure()
     figure.subplots().plot([1, 2])
     figure.savefig(tmp_path / "x.png")
-    with tracking.stage_run("a", {}) as run:
+    with stage_run("a", {}) as run:
         run.log_picture(figure, "froc")
         run.log_picture(tmp_path / "x.png", "overlay")
         run.log_table(pd.DataFrame({"a": [1]}), "nodules")
@@ -270,7 +270,7 @@ def test_pictures_tables_and_files(client, tmp_path):
 
 def test_children_are_closed_runs_below_the_stage(client, tmp_path):
     start = datetime(2026, 1, 2, 3, 4, 5)
-    with tracking.stage_run("tune", {}) as run:
+    with stage_run("tune", {}) as run:
         trial = run.child(
             "trial 7",
             {"depth": 3},
@@ -306,7 +306,7 @@ stages:
 def test_inputs_are_data_sets_under_dvcs_hashes(client, tmp_path):
     lock = tmp_path / "dvc.lock"
     lock.write_text(LOCK)
-    with tracking.stage_run("b", {}, [Path("data/rois"), Path("data/raw")], lock) as run:
+    with stage_run("b", {}, [Path("data/rois"), Path("data/raw")], lock) as run:
         pass
     record = client.get_run(run.run_id)
     digests = {entry.dataset.name: entry.dataset.digest for entry in record.inputs.dataset_inputs}
@@ -316,8 +316,8 @@ def test_inputs_are_data_sets_under_dvcs_hashes(client, tmp_path):
 
 def test_system_load_is_sampled(client, monkeypatch):
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
-    monkeypatch.setattr(tracking, "SYSTEM_SAMPLING_S", 0.05)
-    with tracking.stage_run("a", {}) as run:
+    monkeypatch.setattr("nodules.tracking.stage.SYSTEM_SAMPLING_S", 0.05)
+    with stage_run("a", {}) as run:
         for _ in range(100):
             time.sleep(0.1)
             if "system/cpu_utilization_percentage" in client.get_run(run.run_id).data.metrics:
@@ -345,7 +345,7 @@ def test_registered_model_loads_by_its_alias(client, tmp_path):
     folder = tmp_path / "saved"
     mlflow.pyfunc.save_model(str(folder), python_model=str(tmp_path / "doubler.py"), pip_requirements=["mlflow"])
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with tracking.stage_run("package", {}) as run:
+    with stage_run("package", {}) as run:
         assert run.register(folder, {"log_loss": 0.4}) == "1"
         assert run.register(folder, {"log_loss": 0.6}, alias=None) == "2"
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
@@ -363,14 +363,14 @@ def test_challenger_says_why_and_leaves_the_champion_where_it_is(client, tmp_pat
     (tmp_path / "doubler.py").write_text(MODEL)
     folder = tmp_path / "saved"
     mlflow.pyfunc.save_model(str(folder), python_model=str(tmp_path / "doubler.py"), pip_requirements=["mlflow"])
-    with tracking.stage_run("package", {}) as run:
-        assert run.left_by("champion", "judged_on.csv", "gate") is None
+    with stage_run("package", {}) as run:
+        assert run.registered_text("champion", "judged_on.csv", "gate") is None
         first = run.register(folder, {}, "gate", "champion", "it is the first")
-        assert run.left_by("champion", "judged_on.csv", "gate") == (first, None)
+        assert run.registered_text("champion", "judged_on.csv", "gate") == (first, None)
         run.log_text("id,label\na,1\n", "judged_on.csv")
-    with tracking.stage_run("package", {}) as later:
+    with stage_run("package", {}) as later:
         second = later.register(folder, {}, "gate", "challenger", "it is worse " * 60)
-        assert later.left_by("champion", "judged_on.csv", "gate") == (first, "id,label\na,1\n")
+        assert later.registered_text("champion", "judged_on.csv", "gate") == (first, "id,label\na,1\n")
     assert str(client.get_model_version_by_alias("gate", "champion").version) == first
     version = client.get_model_version_by_alias("gate", "challenger")
     assert str(version.version) == second
@@ -381,8 +381,8 @@ def test_challenger_says_why_and_leaves_the_champion_where_it_is(client, tmp_pat
 def test_absent_server_is_told_at_once(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with (
-        pytest.raises(tracking.TrackingError, match=r"does not answer at http://127\.0\.0\.1:9 .*MLFLOW_TRACKING_URI"),
-        tracking.stage_run("a", {}),
+        pytest.raises(TrackingError, match=r"does not answer at http://127\.0\.0\.1:9 .*MLFLOW_TRACKING_URI"),
+        stage_run("a", {}),
     ):
         pass
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
@@ -391,8 +391,8 @@ def test_absent_server_is_told_at_once(monkeypatch):
 def test_absent_server_is_told_without_the_password_that_its_address_holds(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with (
-        pytest.raises(tracking.TrackingError, match=r"does not answer at http://\*\*\*@127\.0\.0\.1:9 ") as caught,
-        tracking.stage_run("a", {}),
+        pytest.raises(TrackingError, match=r"does not answer at http://\*\*\*@127\.0\.0\.1:9 ") as caught,
+        stage_run("a", {}),
     ):
         pass
     assert "secret" not in str(caught.value)

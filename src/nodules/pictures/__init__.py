@@ -1,1 +1,1 @@
-"""Floor 3: charts, overlays and pages for people."""
+"""Floor 3: charts, overlays on CT slices, and the HTML page about the classifiers."""

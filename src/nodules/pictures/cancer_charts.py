@@ -1,4 +1,4 @@
-"""Charts of how good probabilities of cancer are: ROC, precision-recall, calibration, confusion, models, importance."""
+"""Charts of the cancer classifiers: ROC, precision-recall, calibration, confusion, permutation importance, models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from nodules.evaluation.cancer import CLASS_NAMES
 from nodules.pictures.axes import blank_figure, label_axes, require_columns
 
 _GREY = "0.55"
-_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # keeps a line from running through words
+_PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # keeps lines from crossing text
 
 
 def roc(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw ROC curves by model name; the tables are those of `classification.roc_table`, empty ones are left out."""
+    """Draw the ROC curve of each model.
+
+    Parameters
+    ----------
+    curves : mapping
+        Table of `evaluation.cancer.roc_table` by model name. Empty tables are left out.
+    """
     figure = blank_figure(5.4, 5.0)
     axes = figure.add_subplot()
     for name, table in curves.items():
@@ -33,9 +39,14 @@ def roc(curves: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def precision_recall(curves: Mapping[str, pd.DataFrame], share_positive: float) -> Figure:
-    """Draw precision over recall by model name; tables of `classification.precision_recall_table`, empty ones left out.
+    """Draw the precision-recall curve of each model.
 
-    `share_positive` of all patients is the precision of calling everybody.
+    Parameters
+    ----------
+    curves : mapping
+        Table of `evaluation.cancer.precision_recall_table` by model name. Empty tables are left out.
+    share_positive : float
+        Share of patients with cancer, which is the precision of predicting cancer for everyone.
     """
     figure = blank_figure(5.4, 5.0)
     axes = figure.add_subplot()
@@ -54,9 +65,14 @@ def precision_recall(curves: Mapping[str, pd.DataFrame], share_positive: float) 
 
 
 def calibration(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw promised against observed share of cancer, a panel per model (`classification.calibration_table`).
+    """Draw the observed share of cancer over the predicted probability, one panel per model.
 
-    The area of a point grows with the number of patients behind it; the bars are the share's 95 % interval.
+    The area of a point grows with its number of patients. Bars are 95 % intervals of the share.
+
+    Parameters
+    ----------
+    tables : mapping
+        Table of `evaluation.cancer.calibration_table` by model name.
     """
     figure = blank_figure(max(3.6 * len(tables), 3.6), 4.0)
     for position, (name, table) in enumerate(tables.items(), start=1):
@@ -75,7 +91,7 @@ def calibration(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def confusion(table: pd.DataFrame, title: str) -> Figure:
-    """Count the patients of each ``actual`` class by what was ``predicted`` (`classification.confusion_table`)."""
+    """Draw the confusion matrix of a table of `evaluation.cancer.confusion_table`."""
     require_columns(table, ("actual", "predicted"))
     counts = pd.crosstab(table["actual"], table["predicted"]).reindex(
         index=list(CLASS_NAMES), columns=list(CLASS_NAMES), fill_value=0
@@ -93,12 +109,14 @@ def confusion(table: pd.DataFrame, title: str) -> Figure:
 
 
 def importance(table: pd.DataFrame, shown: int = 20) -> Figure:
-    """Draw by how much the log-loss rises when a feature's values are dealt out anew, the `shown` strongest on top.
+    """Draw the permutation importance of the most important features: the rise of the log-loss when one is shuffled.
 
     Parameters
     ----------
     table : DataFrame
-        ``feature``, ``log_loss_increase``, ``standard_deviation``.
+        Columns ``feature``, ``log_loss_increase`` and ``standard_deviation``.
+    shown : int
+        Number of features drawn, the most important at the top.
     """
     require_columns(table, ("feature", "log_loss_increase", "standard_deviation"))
     strongest = table.nlargest(shown, "log_loss_increase").iloc[::-1]
@@ -117,13 +135,13 @@ def importance(table: pd.DataFrame, shown: int = 20) -> Figure:
 
 
 def model_comparison(table: pd.DataFrame) -> Figure:
-    """Draw the log-loss of every model as a bar, the prior's as a line, both on a log scale.
+    """Draw the log-loss of every model as a bar and that of the prior as a line, on a log scale.
 
     Parameters
     ----------
     table : DataFrame
-        One row per model, indexed by name, with ``log_loss`` and ``prior_log_loss`` of
-        `classification.classification_metrics`; ``auc`` is written beside the bar where it is there.
+        One row per model, indexed by name, with ``log_loss`` and ``prior_log_loss`` from
+        `evaluation.cancer.classification_metrics`. If there is an ``auc``, it is written beside the bar.
     """
     require_columns(table, ("log_loss", "prior_log_loss"))
     ordered = table.sort_values("log_loss", ascending=False, kind="stable")
@@ -140,7 +158,7 @@ def model_comparison(table: pd.DataFrame) -> Figure:
         axes, "log-loss (log scale; less is better; orange: no better than the prior)", "", title="Models compared"
     )
     if len(ordered):
-        # The certain models are at 30, the others between 0.4 and 0.7; the span leaves room for the figures.
+        # Constant answers of 0 or 1 have a log-loss near 30, other models 0.4 to 0.7; the limits leave room for labels.
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda loss, _: f"{loss:g}")
         axes.set_xlim(losses.min() / 2, losses.max() * 8)

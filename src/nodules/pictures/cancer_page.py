@@ -1,4 +1,4 @@
-"""One page about classifiers for a person who has not read the code: question, answer, table, pictures, limits."""
+"""HTML page about the cancer classifiers: the question, results in words, a table of metrics, charts and limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODEL_WORDS = {
     "average": "average of logistic, ExtraTrees, XGBoost",
     "all_positive": "all positive",
     "all_negative": "all negative",
-    "prior": "prior (everybody alike)",
+    "prior": "prior (same for everyone)",
 }
 COLUMNS = {
     "log_loss": "log-loss",
@@ -44,16 +44,16 @@ max-width:34em}"""
 
 @dataclass(frozen=True)
 class Part:
-    """Figures of merit on one set of patients.
+    """Results of the models on one set of patients.
 
     Attributes
     ----------
     title : str
-        Which patients, and how the models came to be judged on them.
+        Which patients these are, and how the models were evaluated on them.
     judged : DataFrame
-        The table of `classification_intervals.judge`.
+        Table of metrics from `evaluation.bootstrap`.
     highlighted : str
-        The model in it that counts.
+        The model to highlight, and to describe in words.
     """
 
     title: str
@@ -67,42 +67,46 @@ def page(
     pictures: Mapping[str, Figure],
     limits: Sequence[str],
 ) -> str:
-    """Write a whole HTML document with the pictures inside it.
+    """Return a self-contained HTML document, with the charts embedded.
 
     Parameters
     ----------
     question : sequence of str
-        What was asked, of how many patients; a paragraph each.
+        The question and the number of patients, one string per paragraph.
     parts : sequence of Part
-        Each becomes an answer in words and a table.
+        Results; each is described in words and shown as a table.
     pictures : mapping
-        Figure by caption.
+        Charts by caption.
     limits : sequence of str
-        How the figures came about and what they do not say.
+        How the numbers were obtained, and what they do not show.
     """
     body = ["<h1>Probability of lung cancer: how good are the models?</h1>", *(_paragraph(text) for text in question)]
     for part in parts:
         body += [f"<h2>{escape(part.title)}</h2>", *(_paragraph(text) for text in answer_in_words(part)), _table(part)]
-    body += ["<h2>Pictures</h2>", *(_picture(caption, figure) for caption, figure in pictures.items())]
-    body += ["<h2>How to read this, and its limits</h2><ul>", *(f"<li>{escape(text)}</li>" for text in limits), "</ul>"]
+    body += ["<h2>Charts</h2>", *(_picture(caption, figure) for caption, figure in pictures.items())]
+    body += [
+        "<h2>How to read these results, and their limits</h2><ul>",
+        *(f"<li>{escape(text)}</li>" for text in limits),
+        "</ul>",
+    ]
     head = f'<meta charset="utf-8"><title>Lung cancer classifiers</title><style>{_STYLE}</style>'
     return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
 
 
 def answer_in_words(part: Part) -> list[str]:
-    """Say whether the highlighted model beats the prior, how it ranks, and whether its probabilities come true."""
+    """Describe the highlighted model: log-loss against the prior, AUC and calibration, one string per paragraph."""
     rows = part.judged[part.judged["model"] == part.highlighted].set_index("metric")
     log_loss, prior = rows.loc["log_loss"], float(rows.loc["prior_log_loss", "value"])
     name = MODEL_WORDS.get(part.highlighted, part.highlighted)
     said = [
-        f"The model that counts ({name}) has a log-loss of {_with_interval(log_loss)}; less is better. Giving every "
-        f"patient the share of cancer would have {prior:.3f}. {_verdict(rows)}"
+        f"The highlighted model ({name}) has a log-loss of {_with_interval(log_loss)}; lower is better. The prior, "
+        f"which gives every patient the share of patients with cancer, has {prior:.3f}. {_verdict(rows)}"
     ]
     if "auc" in rows.index and pd.notna(rows.loc["auc", "value"]):
         auc, ece = (float(rows.loc[metric, "value"]) for metric in ("auc", "ece"))
         said.append(
-            "Of a patient with cancer and one without, it gives the former the higher probability in "
-            f"{auc:.0%} of such pairs (AUC). Its probabilities are off by {ece:.3f} on average (calibration error)."
+            f"In {auc:.0%} of the pairs of a patient with cancer and one without, the patient with cancer gets the "
+            f"higher probability (AUC). On average, the probabilities are off by {ece:.3f} (calibration error)."
         )
     return said
 
@@ -110,15 +114,15 @@ def answer_in_words(part: Part) -> list[str]:
 def _verdict(rows: pd.DataFrame) -> str:
     skill = rows.loc["skill"]
     if pd.isna(skill["value"]):
-        return "With one class only there is nothing to compare."
-    share = f"Its skill, the share of that loss that it saves, is {_with_interval(skill)}"
+        return "All patients are of one class, so there is nothing to compare."
+    share = f"Its skill, the share by which it lowers that log-loss, is {_with_interval(skill)}"
     if pd.isna(skill["low"]):
         return f"{share}."
     if skill["low"] > 0:
-        return f"{share}: better than that constant."
+        return f"{share}: it is better than the prior."
     if skill["high"] < 0:
-        return f"{share}: worse than that constant."
-    return f"{share}: on so few patients it cannot be told from that constant."
+        return f"{share}: it is worse than the prior."
+    return f"{share}: these patients are too few to tell it from the prior."
 
 
 def _table(part: Part) -> str:

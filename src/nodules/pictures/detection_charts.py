@@ -1,4 +1,7 @@
-"""Charts of training and of nodules found, drawn without pyplot so that nothing is kept open between calls."""
+"""Charts of U-Net training and nodule detection: training curves, FROC, and Dice by nodule size.
+
+They are drawn without pyplot, which would keep figures open between calls.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from nodules.pictures.axes import blank_figure, label_axes, require_columns
 
 
 def training_curves(history: pd.DataFrame) -> Figure:
-    """Draw one panel per metric over the epochs, training and validation together.
+    """Draw the training and validation curves, one panel per metric.
 
     Parameters
     ----------
     history : DataFrame
-        ``epoch`` and one column per metric; ``val_x`` is drawn beside ``x``. Only ``epoch`` is required.
+        Column ``epoch``, and one column per metric; ``val_x`` is drawn in the panel of ``x``.
     """
     require_columns(history, ("epoch",))
     metrics = list(dict.fromkeys(str(name).removeprefix("val_") for name in history.columns if name != "epoch"))
@@ -33,7 +36,13 @@ def training_curves(history: pd.DataFrame) -> Figure:
 
 
 def froc(points: pd.DataFrame) -> Figure:
-    """Draw sensitivity over false positives per scan, with its interval where there is one (`froc.froc_points`)."""
+    """Draw the FROC curve: sensitivity over false positives per scan, with its 95 % interval if there is one.
+
+    Parameters
+    ----------
+    points : DataFrame
+        Table of `evaluation.detection.froc_points`.
+    """
     require_columns(points, ("false_positives_per_scan", "sensitivity"))
     rates = points[points["false_positives_per_scan"].notna()]
     figure = blank_figure(6.0, 4.2)
@@ -53,7 +62,13 @@ def froc(points: pd.DataFrame) -> Figure:
 
 
 def size_response(scores: pd.DataFrame) -> Figure:
-    """Draw each nodule's Dice over its diameter; ``diameter_mm``, ``dice`` and ``hit`` as in `NoduleScore`."""
+    """Draw the Dice of each nodule over its diameter.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Columns ``diameter_mm``, ``dice`` and ``hit``, as in `evaluation.dice.NoduleScore`.
+    """
     require_columns(scores, ("diameter_mm", "dice", "hit"))
     figure = blank_figure(6.0, 4.2)
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""Pictures for people: lungs, nodules and candidates drawn on the scan, at true proportions."""
+"""Overlays on CT slices: outlines of lungs and nodules, and circled candidates, at true proportions."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ PANEL_INCHES = 2.6
 DPI = 110
 MARGIN_MM = 20.0
 CROP_MM = 60.0
-RING_MM = 3.0  # air between a nodule and the circle around it
+RING_MM = 3.0  # gap between a nodule and the circle around it
 
 
 def lung_contours(volume: Volume, labels_zyx: NDArray[np.uint8], axial: int = 8, coronal: int = 4) -> Figure:
-    """Draw the outlines of both lungs on axial and coronal slices at equal steps through the lungs.
+    """Draw the outlines of both lungs on axial and coronal slices, evenly spaced through the lungs.
 
     Parameters
     ----------
     volume : Volume
-        HU.
+        The scan in HU.
     labels_zyx : (Z, Y, X) ndarray of uint8
-        1 right lung, 2 left lung.
+        Lung labels: 1 right, 2 left.
     axial, coronal : int
         Largest number of slices of each kind.
 
     Returns
     -------
     Figure
-        Patient's right on the viewer's left, back at the bottom (axial), head at the top (coronal).
+        The patient's right is on the viewer's left, the back at the bottom (axial), the head at the top (coronal).
     """
     z_range, y_range, x_range = _shown(labels_zyx > 0, volume)
     slices = [(0, i) for i in _steps(z_range, axial)] + [(1, i) for i in _steps(y_range, coronal)]
@@ -66,20 +66,20 @@ def nodule_overlay(
     titles: Sequence[str] = (),
     window_hu: tuple[float, float] = LUNG_WINDOW_HU,
 ) -> Figure:
-    """Draw true and predicted outlines of nodules, one slice a panel.
+    """Draw the reference and predicted outlines of nodules, one panel per slice.
 
     Parameters
     ----------
     slices_hu : (N, Y, X) ndarray
-        Axial slices, HU.
+        Axial slices in HU.
     reference, predicted : (N, Y, X) ndarray
-        Masks: true where non-zero.
+        Masks; non-zero pixels belong to a nodule.
     spacing_yx_mm : tuple of float
-        Spacing within the slices.
+        Pixel spacing of the slices.
     titles : sequence of str
-        One for each slice, or none.
+        One title per slice, or none at all.
     window_hu : tuple of float
-        Shown as black and as white.
+        HU shown as black and as white.
 
     Returns
     -------
@@ -88,14 +88,14 @@ def nodule_overlay(
     Raises
     ------
     ValueError
-        If the shapes, or the numbers of slices and titles, differ.
+        If the shapes differ, or the number of titles differs from the number of slices.
     """
     if not slices_hu.shape == reference.shape == predicted.shape:
         raise ValueError(
-            f"slices and masks must have one shape, got {slices_hu.shape}, {reference.shape}, {predicted.shape}"
+            f"slices and masks must have the same shape, got {slices_hu.shape}, {reference.shape}, {predicted.shape}"
         )
     if titles and len(titles) != len(slices_hu):
-        raise ValueError(f"one title a slice is wanted: {len(slices_hu)} slices, got {len(titles)} titles")
+        raise ValueError(f"expected one title for each of {len(slices_hu)} slices, got {len(titles)} titles")
     figure, panels = _panels(len(slices_hu), columns=4)
     for number, panel in enumerate(panels):
         _show(panel, slices_hu[number], spacing_yx_mm, window_hu)
@@ -109,18 +109,19 @@ def nodule_overlay(
 def candidates_sheet(
     volume: Volume, labels_zyx: NDArray[np.uint8], candidates: pd.DataFrame, largest_count: int = 7
 ) -> Figure:
-    """Draw the first candidates, each circled on its own axial slice, and all of them on one coronal slice.
+    """Draw the first candidates, each circled on its axial slice, and all of them on one coronal slice.
 
     Parameters
     ----------
     volume : Volume
-        HU.
+        The scan in HU.
     labels_zyx : (Z, Y, X) ndarray of uint8
-        1 right lung, 2 left lung.
+        Lung labels: 1 right, 2 left.
     candidates : DataFrame
-        Columns `x_mm`, `y_mm`, `z_mm` (centre in the world), `diameter_mm` and `probability`, most important first.
+        Columns `x_mm`, `y_mm`, `z_mm` (centre in world coordinates), `diameter_mm` and `probability`; the most
+        important candidate comes first.
     largest_count : int
-        Candidates drawn.
+        Largest number of candidates drawn.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def candidates_sheet(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG; the file appears complete or not at all, and equal figures give equal bytes."""
+    """Write a figure as PNG. The file appears only once it is complete, and equal figures give equal bytes."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
@@ -163,7 +164,7 @@ def _panels(count: int, columns: int) -> tuple[Figure, list[Axes]]:
 
 
 def _show(panel: Axes, plane: NDArray[Any], spacing_mm: tuple[float, float], window_hu: tuple[float, float]) -> None:
-    """Draw a plane in millimetres from its first edge, first row at the top."""
+    """Draw a plane with axes in mm from its first edges, the first row at the top."""
     height_mm, width_mm = (n * s for n, s in zip(plane.shape, spacing_mm, strict=True))
     extent = (0.0, width_mm, height_mm, 0.0)
     panel.imshow(plane, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], extent=extent, interpolation="bilinear")
@@ -187,7 +188,7 @@ def _outline(
 ) -> None:
     if not mask.any():
         return
-    padded = np.pad(mask, 1).astype(float)  # so that an outline also closes along the edge of the image
+    padded = np.pad(mask, 1).astype(float)  # closes outlines at the edge of the image
     rows_mm, columns_mm = ((np.arange(n) - 0.5) * s for n, s in zip(padded.shape, spacing_mm, strict=True))
     panel.contour(columns_mm, rows_mm, padded, levels=[0.5], colors=[colour], linewidths=width)
 
@@ -230,7 +231,7 @@ def _in_plane_mm(volume: Volume, axis: int) -> tuple[float, float]:
 
 
 def _shown(mask_zyx: NDArray[np.bool_], volume: Volume) -> tuple[range, range, range]:
-    """Part of the grid worth showing: the mask with a margin, or everything when it is empty."""
+    """Return the part of the grid to show: the mask with a margin, or the whole grid if the mask is empty."""
     ranges = []
     for axis, (size, spacing_mm) in enumerate(zip(volume.shape_zyx, volume.spacing_zyx_mm, strict=True)):
         inside = np.flatnonzero(mask_zyx.any(axis=tuple(other for other in range(3) if other != axis)))
@@ -241,7 +242,7 @@ def _shown(mask_zyx: NDArray[np.bool_], volume: Volume) -> tuple[range, range, r
 
 
 def _steps(indices: range, count: int) -> list[int]:
-    """Return up to `count` different indices at equal steps, the ends left out."""
+    """Return at most `count` different indices at equal steps, without the two ends."""
     places = indices.start + (np.arange(count) + 0.5) * len(indices) / max(count, 1)
     return sorted({int(place) for place in places})
 

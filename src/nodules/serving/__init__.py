@@ -1,1 +1,1 @@
-"""Floor 3: the packaged model that answers requests."""
+"""Floor 4: the packaged MLflow model that diagnoses scans, and its reports."""

@@ -1,4 +1,4 @@
-"""Puts the whole chain into one MLflow model folder."""
+"""Packaging of the whole diagnosis chain as one MLflow model folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,17 @@ REQUIREMENTS = (
 
 
 def package(segmenter: Path, rescorer: Path, classifier: Path, settings: DiagnosisSettings, output: Path) -> None:
-    """Write `output`, a pyfunc folder that `mlflow models serve -m` can answer from, whole or not at all."""
+    """Write an MLflow pyfunc model that `mlflow models serve -m` can serve.
+
+    Parameters
+    ----------
+    segmenter, rescorer, classifier : Path
+        Folders of the trained models.
+    settings : DiagnosisSettings
+        Settings of the chain.
+    output : Path
+        Folder of the MLflow model. It is replaced only once the new model is complete.
+    """
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         chain, model = Path(folder) / "chain", Path(folder) / "model"
         chain.mkdir()
@@ -65,12 +75,12 @@ def package(segmenter: Path, rescorer: Path, classifier: Path, settings: Diagnos
 
 
 def chain_folder(model: Path) -> Path:
-    """Where the chain lies inside the model folder."""
+    """Return the folder of the diagnosis chain inside a model folder."""
     return model / "artifacts" / "chain"
 
 
 def _forget_where_it_was_made(model: Path) -> None:
-    """Keep only the part of each path that MLflow reads, because the model travels to other machines."""
+    """Shorten each path to the part that MLflow reads: absolute paths mean nothing on other machines."""
     description = Model.load(str(model))
     pyfunc = description.flavors["python_function"]
     pyfunc["model_code_path"] = Path(pyfunc["model_code_path"]).name
@@ -111,7 +121,7 @@ def _signature() -> ModelSignature:
 
 
 def _input_example(folder: Path) -> pd.DataFrame:
-    """A coarse chest of two ellipsoids: small enough for a readable request, whole enough for an answer."""
+    """A coarse chest with two ellipsoids as lungs: small enough for a readable request, and possible to diagnose."""
     z, y, x = np.mgrid[-1:1:24j, -1:1:40j, -1:1:48j]
     voxels = np.where((x / 0.9) ** 2 + (y / 0.8) ** 2 <= 1, 40, AIR_HU).astype(np.int16)
     for side in (-0.4, 0.4):

@@ -1,4 +1,4 @@
-"""A diagnosis in words and numbers: the same for the command line and the server."""
+"""Report of a diagnosis, as JSON and as files; the command line and the server give the same."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ NODULE_FIELDS = (
     "lung",
 )
 
-EXPLAINED = 10  # features
+EXPLAINED = 10  # features named in the explanation
 
 
 def report(diagnosis: Diagnosis) -> dict[str, Any]:
-    """JSON-serialisable answer.
+    """Return the report of a diagnosis as a JSON-serialisable dict.
 
     Returns
     -------
     dict
-        probability of cancer; nodules, the most probable first, with world position (DICOM axes), size, probability of
-        being a nodule, mean HU, sphericity (1 for a ball), distance to the lungs' surface and the lung (1 right, 2
-        left); the verdict on the scan (`scans.verdict`); the features behind the probability; and the explanation: the
-        ten features that moved the probability most, each with its value (None if it could not be measured) and by how
-        much it raised or lowered the log-odds of cancer.
+        - ``probability``: probability of cancer.
+        - ``nodules``: the nodules, the most probable first, each with the `NODULE_FIELDS`: centre in world coordinates
+          (DICOM axes), diameter, volume, probability of being a nodule, mean HU, sphericity (1 for a ball), distance to
+          the lung surface, and the lung (1 right, 2 left).
+        - ``verdict``: status of the scan, with reasons and facts (`scans.result.Verdict`).
+        - ``features``: the features from which the probability was computed; None if one could not be measured.
+        - ``explanation``: the ten features that changed the probability most, each with its value and with the change
+          of the log-odds of cancer.
     """
     nodules = diagnosis.candidates[list(NODULE_FIELDS)].astype(float).round(6).to_dict(orient="records")
     return {
@@ -52,7 +55,7 @@ def report(diagnosis: Diagnosis) -> dict[str, Any]:
 
 
 def refused(error: ScanError) -> dict[str, Any]:
-    """The same for a scan that could not be read: no probability, no nodules, and the reason."""
+    """Return the report of a scan that could not be read: no probability, no nodules, and the reason."""
     return {"probability": None, "nodules": [], "verdict": refusal(error).as_dict(), "features": {}, "explanation": []}
 
 
@@ -66,7 +69,7 @@ def _explanation(diagnosis: Diagnosis) -> list[dict[str, Any]]:
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Replace NaN by None, because JSON has no NaN."""
     return float(value) if math.isfinite(value) else None
 
 
@@ -77,7 +80,7 @@ def write_report(diagnosis: Diagnosis, scan: Volume, folder: Path) -> None:
     write_volume(diagnosis.nodules, folder / "nodules.nii.gz")
     write_volume(diagnosis.lungs, folder / "lungs.nii.gz")
     save_figure(candidates_sheet(scan, diagnosis.lungs.voxels_zyx, diagnosis.candidates), folder / "overlay.png")
-    # last: whoever finds the report finds all the files that go with it
+    # The report comes last: once it exists, all other files are complete.
     partial = folder / ".report.json.partial"
     partial.write_text(json.dumps(report(diagnosis), indent=2) + "\n")
     partial.replace(folder / "report.json")

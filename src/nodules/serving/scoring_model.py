@@ -1,4 +1,7 @@
-"""The packaged model: MLflow runs this file when it loads `models/diagnosis` (models from code, nothing pickled)."""
+"""Scoring model of the server: MLflow runs this file when it loads the packaged model.
+
+The model is defined by its code ("models from code"), so nothing is pickled.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,18 @@ from nodules.serving.report import refused, report
 
 
 class ScoringModel(PythonModel):
-    """Scans in base64 to probabilities of cancer and nodules."""
+    """MLflow model that diagnoses scans sent in base64."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load networks once, when the server starts."""
+        """Load the networks once, when the server starts."""
         self._diagnoser = Diagnoser.load(Path(context.artifacts["chain"]))
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
-        """Diagnose each row's `scan`: base64 of a DICOM zip, .mha, .nii, .nii.gz or .nrrd.
+        """Diagnose the `scan` of each row: a DICOM zip, .mha, .nii, .nii.gz or .nrrd file in base64.
 
-        A scan that cannot be read has the verdict "unusable" and no probability; the others are answered all the same.
+        A scan that cannot be read gets the verdict "unusable" and no probability. It does not affect the other rows.
         """
-        # As objects: among floats a missing probability would become NaN, which no JSON parser but Python's reads.
+        # Objects, because in a column of floats a missing probability would become NaN, which is not valid JSON.
         return pd.DataFrame([self._answer(scan) for scan in model_input["scan"]], dtype=object)
 
     def _answer(self, scan: str) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def _decode(scan: str) -> bytes:
     try:
         return base64.b64decode(scan, validate=True)
     except binascii.Error as error:
-        raise ScanError(f"the sent scan is not base64: {error}") from error
+        raise ScanError(f"the scan is not valid base64 ({error}); send the bytes of one file in base64") from error
 
 
 mlflow.models.set_model(ScoringModel())

@@ -54,7 +54,7 @@ def main(
 
 def _decide(stage: tracking.StageRun, validated: dict[str, float], predictions: pd.DataFrame) -> Decision:
     skill = Skill(*(validated.get(name, float("nan")) for name in ("skill", "skill_low", "skill_high")))
-    left = stage.left_by("champion", PREDICTIONS)
+    left = stage.registered_text("champion", PREDICTIONS)
     if left is None:
         return decide(skill, predictions, None)
     version, text = left

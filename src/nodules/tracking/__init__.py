@@ -1,1 +1,4 @@
-"""The only door to MLflow's tracking: runs of stages, what is stored in them, and what earlier ones left."""
+"""MLflow tracking: runs of stages, what they log, and results read back from earlier runs.
+
+No other package uses MLflow's tracking API.
+"""

@@ -1,4 +1,4 @@
-"""Where a run comes from: project, commit, DVC's hashes of the inputs, and the DVC process that runs the stage."""
+"""Provenance of a run: project folder, Git commit, DVC's hashes of the inputs, and the DVC process that started it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,30 @@ import psutil
 from ruamel.yaml import YAML
 
 LOCK_PATH = Path("dvc.lock")
-CLOCK_TOLERANCE_S = 60.0  # the start of a process is known by the clock of the boot, which is set now and then
-EXPERIMENT_RUNS = (["run"], ["exec-run"])
+CLOCK_TOLERANCE_S = 60.0  # a process's start time is derived from the boot time, which clock adjustments shift
+EXPERIMENT_RUNS = (["run"], ["exec-run"])  # what follows `dvc exp`; DVC's own workers call `exec-run`
 
 
 @dataclass(frozen=True)
 class PipelineExecution:
-    """One run of ``dvc repro`` or ``dvc exp run``."""
+    """One execution of ``dvc repro`` or ``dvc exp run``.
+
+    Attributes
+    ----------
+    process : str
+        Name of its process, from `process_name`.
+    started : float
+        Start time in seconds since 1970.
+    """
 
     process: str
-    started: float  # seconds since 1970
+    started: float
 
 
 def project_root() -> Path:
-    """Folder of the project: DVC_ROOT, else the nearest folder upwards with a dvc.yaml, else the current one.
+    """Find the project folder: DVC_ROOT, else the nearest folder upwards with a dvc.yaml, else the current folder.
 
-    ``dvc exp run --temp`` works in a copy, but DVC_ROOT stays the project that the person sees.
+    ``dvc exp run --temp`` works in a copy of the project, but DVC_ROOT still names the original.
     """
     if os.environ.get("DVC_ROOT"):
         return Path(os.environ["DVC_ROOT"]).resolve()
@@ -39,28 +47,33 @@ def project_root() -> Path:
 
 
 def pipeline_execution() -> PipelineExecution | None:
-    """Return the nearest process above this one that reproduces a DVC pipeline, or None."""
+    """Find the nearest parent process that reproduces a DVC pipeline; None if there is none."""
     try:
         for process in psutil.Process().parents():
             if _reproduces(process.cmdline()):
                 return PipelineExecution(process_name(process.pid), process.create_time())
-    except psutil.Error:  # a process of another user, or one that ended meanwhile
+    except psutil.Error:  # the process belongs to another user, or has just ended
         return None
     return None
 
 
 def process_name(pid: int) -> str:
-    """Name a process of this machine."""
+    """Return a name for a process of this machine: host name and process id."""
     return f"{node()}:{pid}"
 
 
 def has_ended(process: str, seen: float) -> bool:
-    """Tell whether a process of this machine that lived at time `seen` is gone; False for other machines."""
+    """Tell whether a process has ended that was alive at time `seen` (seconds since 1970).
+
+    For processes of other machines the answer is always False.
+    """
     host, _, pid = process.rpartition(":")
     if host != node():
         return False
     try:
-        return psutil.Process(int(pid)).create_time() > seen + CLOCK_TOLERANCE_S  # another one has its number now
+        return (
+            psutil.Process(int(pid)).create_time() > seen + CLOCK_TOLERANCE_S
+        )  # its id now belongs to another process
     except psutil.NoSuchProcess:
         return True
     except psutil.Error:
@@ -68,7 +81,7 @@ def has_ended(process: str, seen: float) -> bool:
 
 
 def run_tags(lock: Path = LOCK_PATH) -> dict[str, str]:
-    """Tags that say which code, experiment and data a run belongs to; what is unknown is left out."""
+    """Return tags with the stage, DVC experiment, Git commit and dvc.lock hash of a run; unknown ones are left out."""
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--untracked-files=no")
     tags = {
@@ -83,7 +96,7 @@ def run_tags(lock: Path = LOCK_PATH) -> dict[str, str]:
 
 
 def input_md5s(paths: Sequence[Path], lock: Path = LOCK_PATH) -> dict[Path, str | None]:
-    """Look up DVC's hash of each path, without reading the data.
+    """Look up DVC's hash of each path without reading the data.
 
     Parameters
     ----------
@@ -95,7 +108,8 @@ def input_md5s(paths: Sequence[Path], lock: Path = LOCK_PATH) -> dict[Path, str 
     Returns
     -------
     dict
-        md5 per path. A folder that holds several outputs has the hash of their hashes; None if DVC knows nothing.
+        MD5 hash per path. The hash of a folder with several outputs is the hash of their hashes. None if DVC does not
+        track the path.
     """
     stages = list(_read_yaml(lock).get("stages", {}).values())
     outs, deps = (_md5s(entry for stage in stages for entry in stage.get(kind, ())) for kind in ("outs", "deps"))
@@ -109,8 +123,8 @@ def _md5_of(path: Path, outs: Mapping[str, str], deps: Mapping[str, str]) -> str
     below = sorted(f"{out} {value}" for out, value in outs.items() if out.startswith(f"{name}/"))
     if below:
         return md5("\n".join(below).encode(), usedforsecurity=False).hexdigest()
-    added = _md5s(_read_yaml(path.with_name(f"{path.name}.dvc")).get("outs", ()))  # by dvc add or import-url
-    # Last, for a dependency is as old as the last run of the stage that lists it.
+    added = _md5s(_read_yaml(path.with_name(f"{path.name}.dvc")).get("outs", ()))  # from `dvc add` or `dvc import-url`
+    # A stage's record of its dependency comes last: it is only as recent as the last run of that stage.
     return added.get(path.name) or deps.get(name)
 
 
@@ -123,7 +137,7 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
 
 
 def _reproduces(command: Sequence[str]) -> bool:
-    """Tell whether a command line is ``dvc repro``, ``dvc exp run``, or DVC's own worker for one experiment."""
+    """Tell whether a command line is ``dvc repro``, ``dvc exp run``, or DVC's worker process for one experiment."""
     for place, word in enumerate(command[:3]):
         path = Path(word)
         if path.name in {"dvc", "dvc.exe"} or (path.name == "__main__.py" and path.parent.name == "dvc"):

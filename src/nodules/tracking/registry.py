@@ -1,4 +1,4 @@
-"""What the tracker holds of earlier runs: the newest registered model, and where one of their files lies."""
+"""Results of earlier runs, read back from MLflow: the newest registered model, and files of finished runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-from nodules.tracking import stage as tracking
 from nodules.tracking.run import MODEL_NAME
+from nodules.tracking.stage import experiment_name, tracking_client, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,7 +21,17 @@ SQLITE = "sqlite:///"
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """A registered version, the aliases that point at it, and why it got them."""
+    """A registered model version.
+
+    Attributes
+    ----------
+    version : str
+        Version number.
+    aliases : tuple of str
+        Aliases that point to the version, in alphabetical order.
+    reason : str
+        Why the version got its alias.
+    """
 
     version: str
     aliases: tuple[str, ...]
@@ -29,19 +39,19 @@ class RegisteredModel:
 
 
 def newest_model(name: str = MODEL_NAME) -> RegisteredModel | None:
-    """Find the version registered last.
+    """Find the most recently registered version of a model.
 
     Returns
     -------
     RegisteredModel or None
-        None if nothing was registered under that name.
+        None if no model is registered under that name.
 
     Raises
     ------
     TrackingError
         If the tracking store does not answer.
     """
-    with _reading() as client:
+    with _existing_store() as client:
         versions = client.search_model_versions(f"name = '{name}'") if client else []
         if not versions:
             return None
@@ -52,20 +62,27 @@ def newest_model(name: str = MODEL_NAME) -> RegisteredModel | None:
 
 
 def newest_file(stage: str, name: str) -> Path | None:
-    """Find a file that the last finished run of a stage left in the tracker.
+    """Find an artifact of the last finished run of a stage.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    name : str
+        Path of the artifact within the run.
 
     Returns
     -------
     Path or None
-        None if there is no such run or file, or the store keeps its files on another machine.
+        None if there is no such run or file, or if the artifacts are stored on another machine.
 
     Raises
     ------
     TrackingError
         If the tracking store does not answer.
     """
-    with _reading() as client:
-        experiment = client.get_experiment_by_name(tracking.experiment_name()) if client else None
+    with _existing_store() as client:
+        experiment = client.get_experiment_by_name(experiment_name()) if client else None
         if client is None or experiment is None:
             return None
         finished = f"tags.`dvc.stage` = '{stage}' AND attributes.status = 'FINISHED'"
@@ -80,11 +97,11 @@ def newest_file(stage: str, name: str) -> Path | None:
 
 
 @contextmanager
-def _reading() -> Iterator[MlflowClient | None]:
-    """Give a client, or None where the project's own database is not there yet: asking would make one."""
-    uri = tracking.tracking_uri()
+def _existing_store() -> Iterator[MlflowClient | None]:
+    """Yield a client, or None if the project's own database does not exist yet: a client would create it."""
+    uri = tracking_uri()
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         yield None
         return
-    with tracking.answering_store() as client:
+    with tracking_client() as client:
         yield client

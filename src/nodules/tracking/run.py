@@ -1,4 +1,4 @@
-"""An open MLflow run of one stage and all that can be stored in it."""
+"""MLflow run of one stage: logging of parameters, inputs, metrics, files and child runs, and model registration."""
 
 from __future__ import annotations
 
@@ -27,14 +27,24 @@ if TYPE_CHECKING:
 MODEL_NAME = "lung-cancer-diagnosis"
 PARENT_TAG = "mlflow.parentRunId"
 REASON_TAG = "alias.reason"
-LONGEST_TAG = 500
-LONGEST_PARAM = 6000  # MLflow refuses longer ones
-BATCH = 100  # params in one request
+LONGEST_TAG = 500  # characters
+LONGEST_PARAM = 6000  # characters; MLflow refuses longer ones
+BATCH = 100  # parameters per request
 
 
 @dataclass(frozen=True)
 class StageRun:
-    """An open run; everything handed to it is stored at once."""
+    """An open MLflow run. Everything is stored as soon as it is logged.
+
+    Attributes
+    ----------
+    client : MlflowClient
+        Client of the tracking store.
+    experiment_id, run_id : str
+        Experiment and run.
+    parent_id : str or None
+        Run of the pipeline execution; None if the stage runs on its own.
+    """
 
     client: MlflowClient
     experiment_id: str
@@ -42,14 +52,17 @@ class StageRun:
     parent_id: str | None
 
     def log_params(self, settings: Any) -> None:
-        """Log settings (dataclass or mapping) with dotted names; overlong values whole in ``settings.json``."""
+        """Log settings (a dataclass or mapping) as parameters with dotted names.
+
+        If a value is too long for MLflow, it is cut, and all settings are also stored in ``settings.json``.
+        """
         params = {name: str(value) for name, value in flatten(settings).items()}
         _log_params(self.client, self.run_id, params)
         if any(len(value) > LONGEST_PARAM for value in params.values()):
             self.client.log_dict(self.run_id, params, "settings.json")
 
     def log_inputs(self, paths: Sequence[Path], lock: Path = provenance.LOCK_PATH) -> None:
-        """Log the inputs as data sets under the hashes that DVC has for them."""
+        """Log input files and folders as data sets, with their hashes from DVC."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         datasets = []
@@ -62,7 +75,7 @@ class StageRun:
             self.client.log_inputs(self.run_id, datasets)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Log the numbers of a dict, nested names joined with dots; text, lists and None are left out."""
+        """Log the numbers of a nested dict with dotted names; text, lists and None are left out."""
         self.client.log_batch(self.run_id, metrics=_metrics(metrics, step or 0))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, Any]) -> None:
@@ -70,12 +83,12 @@ class StageRun:
         self.log_metrics(metrics, step=epoch)
 
     def log_headline(self, metrics: Mapping[str, Any]) -> None:
-        """Log metrics here and on the pipeline's own run, where executions are compared."""
+        """Log metrics on this run and on its parent run, where pipeline executions are compared."""
         for run_id in filter(None, (self.run_id, self.parent_id)):
             self.client.log_batch(run_id, metrics=_metrics(metrics, 0))
 
     def log_picture(self, picture: Figure | Path, name: str) -> None:
-        """Log a matplotlib figure, or a picture file, as ``pictures/<name>``."""
+        """Log a Matplotlib figure or a picture file as ``pictures/<name>``."""
         _log_picture(self.client, self.run_id, picture, name)
 
     def log_table(self, table: pd.DataFrame, name: str) -> None:
@@ -83,11 +96,11 @@ class StageRun:
         self.client.log_text(self.run_id, table.to_csv(index=False), f"tables/{name}.csv")
 
     def log_text(self, text: str, name: str) -> None:
-        """Log a text as the artifact `name`; the tracker's pages show HTML as it is meant."""
+        """Log a text as the artifact `name`; MLflow's pages render HTML."""
         self.client.log_text(self.run_id, text, name)
 
     def log_file(self, path: Path, folder: str | None = None) -> None:
-        """Log one file, or all of a folder, below `folder` of the run's artifacts."""
+        """Log a file, or all files of a folder, into `folder` of the run's artifacts."""
         log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
         log(self.run_id, str(path), folder)
 
@@ -105,14 +118,26 @@ class StageRun:
         started: datetime | None = None,
         ended: datetime | None = None,
     ) -> str:
-        """Record a run that is already over, such as one classifier or one trial, below this one.
+        """Record a child run that has already ended, such as one classifier or one trial.
 
         Parameters
         ----------
+        name : str
+            Name of the child run.
+        params, metrics : mapping
+            Its parameters and metrics, which may be nested.
+        tags : mapping, optional
+            Further tags.
+        figures : mapping, optional
+            Figures or picture files by name, stored as ``pictures/<name>``.
+        files : sequence of Path
+            Files to store.
+        texts : mapping, optional
+            Texts to store, by file name.
         status : str
             FINISHED, FAILED or KILLED (a pruned trial).
         started, ended : datetime, optional
-            Times of a trial that ran elsewhere; now, if absent. Without a zone they are local time, as Optuna's are.
+            Times of a trial that ran elsewhere; by default, now. Times without a zone are local, like Optuna's.
 
         Returns
         -------
@@ -141,30 +166,32 @@ class StageRun:
         alias: str | None = "champion",
         reason: str = "",
     ) -> str:
-        """Store a saved MLflow model, register it and point the alias at it.
+        """Store a saved MLflow model, register it and point an alias to it.
 
         Parameters
         ----------
         model_folder : Path
             Folder written by ``mlflow.pyfunc.save_model``.
         metrics : mapping
-            Quality of this model, kept with it.
+            Metrics of this model, stored with it.
+        name : str
+            Name to register the model under.
         alias : str or None
-            ``models:/<name>@<alias>`` loads this version from now on; None leaves the alias where it is.
+            Alias that moves to this version, so that ``models:/<name>@<alias>`` loads it. None moves no alias.
         reason : str
-            Why it got that alias: the version's description, and its tag ``alias.reason``.
+            Why the version gets that alias. Stored as the version's description and as its tag ``alias.reason``.
 
         Returns
         -------
         str
-            The new version.
+            Number of the new version.
         """
         from mlflow.entities import LoggedModelOutput
         from mlflow.models import Model
 
         model_id = self.client.create_logged_model(self.experiment_id, name, self.run_id).model_id
         self.client.log_model_artifacts(model_id, str(model_folder))
-        with tempfile.TemporaryDirectory() as folder:  # the same model, under its new identity
+        with tempfile.TemporaryDirectory() as folder:  # the same model description with the new ids
             model = Model.load(str(model_folder))
             model.model_id, model.run_id = model_id, self.run_id
             model.save(str(Path(folder) / "MLmodel"))
@@ -178,13 +205,23 @@ class StageRun:
             self.client.set_model_version_tag(name, version, REASON_TAG, reason[:LONGEST_TAG])
         return version
 
-    def left_by(self, alias: str, artifact: str, name: str = MODEL_NAME) -> tuple[str, str | None] | None:
-        """Find the registered version under an alias, and read a text that the run which registered it left.
+    def registered_text(self, alias: str, artifact: str, name: str = MODEL_NAME) -> tuple[str, str | None] | None:
+        """Find the model version with an alias, and read a text artifact of the run that registered it.
+
+        Parameters
+        ----------
+        alias : str
+            Alias of the version, such as ``champion``.
+        artifact : str
+            Path of the text within that run.
+        name : str
+            Name of the registered model.
 
         Returns
         -------
         (str, str or None) or None
-            Version and text; no text if that run left none or its store cannot be reached; None without such a version.
+            Version and text. The text is None if the run has no such artifact or its store cannot be reached. None if
+            no version has that alias.
         """
         from mlflow.exceptions import MlflowException
 

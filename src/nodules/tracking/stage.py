@@ -1,4 +1,4 @@
-"""One MLflow run per stage, below one run per execution of the pipeline."""
+"""Recording of a stage as an MLflow run, below one parent run per pipeline execution; access to the tracking store."""
 
 from __future__ import annotations
 
@@ -20,35 +20,43 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["StageRun", "TrackingError", "shown_uri", "stage_run", "tracking_uri"]
+__all__ = [
+    "StageRun",
+    "TrackingError",
+    "experiment_name",
+    "shown_uri",
+    "stage_run",
+    "tracking_client",
+    "tracking_uri",
+]
 
 EXPERIMENT = "lung-cancer"
 PROCESS_TAG = "process"
 EXECUTION_TAG = "pipeline.execution"
 FAILED_TAG = "pipeline.failed"
-KIND_TAG = "mlflow.experimentKind"  # else the UI opens with its pages for language models
+KIND_TAG = "mlflow.experimentKind"  # without it, the UI opens the experiment with its pages for language models
 SYSTEM_SAMPLING_S = 5.0
 
 
 class TrackingError(RuntimeError):
-    """The tracking store cannot be used."""
+    """The tracking store does not answer."""
 
 
 def tracking_uri() -> str:
-    """Return MLFLOW_TRACKING_URI, or else the SQLite file of this project.
+    """Return MLFLOW_TRACKING_URI, or the URI of this project's SQLite file if it is not set.
 
-    Two processes must not create the SQLite file at the same time; DVC runs stages one after another.
+    Two processes must not create the SQLite file at the same time. DVC runs stages one after another.
     """
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{provenance.project_root() / 'mlflow.db'}"
 
 
 def shown_uri() -> str:
-    """Return the tracking URI as people may see it: without the user and the password that it may hold."""
+    """Return the tracking URI for display, with any user name and password replaced by ``***``."""
     return _without_user(tracking_uri())
 
 
 def experiment_name() -> str:
-    """Return MLFLOW_EXPERIMENT_NAME, or else this project's own name for its runs."""
+    """Return MLFLOW_EXPERIMENT_NAME, or this project's default if it is not set."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
@@ -58,8 +66,8 @@ def stage_run(
 ) -> Iterator[StageRun]:
     """Record one stage as a run below the run of its pipeline execution.
 
-    The parent is the run that ``mlflow run`` opened (MLFLOW_RUN_ID), else one shared by all stages of the same
-    ``dvc repro`` or ``dvc exp run``; without either the run stands alone. CPU, memory and GPU load are sampled unless
+    The parent is the run that ``mlflow run`` opened (MLFLOW_RUN_ID), or a run shared by all stages of the same
+    ``dvc repro`` or ``dvc exp run``. Without either, the run has no parent. CPU, memory and GPU load are sampled unless
     MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is false.
 
     Parameters
@@ -69,9 +77,14 @@ def stage_run(
     settings : dataclass or mapping
         Logged as parameters with dotted names.
     inputs : sequence of Path
-        Files and folders as dvc.yaml names them; their hashes in dvc.lock are logged as data sets.
+        Files and folders as dvc.yaml names them. They are logged as data sets, with their hashes from dvc.lock.
     lock : Path
         The pipeline's dvc.lock.
+
+    Yields
+    ------
+    StageRun
+        The open run.
 
     Raises
     ------
@@ -80,7 +93,7 @@ def stage_run(
     """
     client, experiment_id = _connect()
     _close_killed(client, experiment_id)
-    outer_run_id = os.environ.pop("MLFLOW_RUN_ID", None)  # else everything below would join that one run
+    outer_run_id = os.environ.pop("MLFLOW_RUN_ID", None)  # otherwise all runs below would join that run
     try:
         parent = _parent(client, experiment_id, outer_run_id)
         run = _start(client, parent.info.experiment_id if parent else experiment_id, stage, parent, lock)
@@ -94,33 +107,39 @@ def stage_run(
 
 
 def _connect() -> tuple[MlflowClient, str]:
-    """Return a client and the experiment's id, or fail within seconds."""
-    with answering_store() as client:
+    """Return a client and the experiment's id; raise TrackingError if the store does not answer within seconds."""
+    with tracking_client() as client:
         return client, _experiment_id(client, experiment_name())
 
 
 @contextmanager
-def answering_store() -> Iterator[MlflowClient]:
-    """Give a client of the tracking store; one that does not answer within seconds is a TrackingError."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # patients' data are near: send nothing to anybody
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # files of this machine; nothing to wait for
+def tracking_client() -> Iterator[MlflowClient]:
+    """Yield a client of the tracking store.
+
+    Raises
+    ------
+    TrackingError
+        If the store does not answer within seconds.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # this process handles patient data: send no telemetry
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # uploads are local and fast
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     try:
-        with _impatient():
+        with _short_timeouts():
             yield MlflowClient(tracking_uri())
     except (MlflowException, OSError) as error:
         reason = _without_user(str(error).splitlines()[0])
         raise TrackingError(
-            f"MLflow does not answer at {shown_uri()} ({reason}). Start that server, or point MLFLOW_TRACKING_URI "
-            "elsewhere, or unset it to use the project's own mlflow.db"
+            f"MLflow does not answer at {shown_uri()} ({reason}). Start that server, set MLFLOW_TRACKING_URI to "
+            "another one, or unset it to use the project's own mlflow.db"
         ) from error
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
-    """Let the first request fail soon; MLflow's own limits are minutes, good for a server that restarts later."""
+def _short_timeouts() -> Iterator[None]:
+    """Let the first request fail within seconds. MLflow's default of minutes suits a server that restarts later on."""
     limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
     added = {name: value for name, value in limits.items() if name not in os.environ}
     os.environ.update(added)
@@ -170,7 +189,7 @@ def _runs_of(client: MlflowClient, experiment_id: str, execution: provenance.Pip
 
 
 def _close_killed(client: MlflowClient, experiment_id: str) -> None:
-    """Close the runs whose process ended without a word (kill -9, power cut)."""
+    """Close the runs whose process ended without closing them (kill -9, power failure)."""
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         process = run.data.tags.get(PROCESS_TAG)
         if process and provenance.has_ended(process, run.info.start_time / 1000):
@@ -190,7 +209,7 @@ def _start(client: MlflowClient, experiment_id: str, stage: str, parent: Run | N
 
 @contextmanager
 def _recorded(run: StageRun, owns_parent: bool) -> Iterator[None]:
-    """Close the run, and the pipeline's run until the next stage, with the status that they deserve."""
+    """Close the run when its stage ends, with its status; close the parent run too, until the next stage reopens it."""
     status = "FAILED"
     try:
         yield
@@ -208,7 +227,9 @@ def _recorded(run: StageRun, owns_parent: bool) -> Iterator[None]:
 def _close_parent(client: MlflowClient, parent_id: str, failed: bool) -> None:
     if failed:
         client.set_tag(parent_id, FAILED_TAG, "true")
-    failed = failed or FAILED_TAG in client.get_run(parent_id).data.tags  # `dvc repro --keep-going` runs on
+    failed = (
+        failed or FAILED_TAG in client.get_run(parent_id).data.tags
+    )  # `dvc repro --keep-going` runs further stages after a failure
     client.set_terminated(parent_id, "FAILED" if failed else "FINISHED")
 
 

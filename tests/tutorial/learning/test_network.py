@@ -52,7 +52,7 @@ def test_a_normalised_network_begins_with_a_small_answer_and_four_more_numbers_a
 
 
 def test_sides_that_the_poolings_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match="divisible by 16 px, got 40"):
+    with pytest.raises(ValueError, match="size_px divisible by 16, got 40"):
         build(40, 2, 4)
 
 
@@ -132,7 +132,7 @@ def test_a_diverged_network_is_named() -> None:
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match=f"wanted {SETTINGS_FILE} in it"):
+    with pytest.raises(ValueError, match=f"{SETTINGS_FILE} is missing"):
         TutorialUnet.load(tmp_path)
 
 

@@ -130,7 +130,7 @@ def test_damaged_files_are_named(scan, tmp_path, damage) -> None:
         file.write_bytes(file.read_bytes()[:-200])
     elif damage == "other":
         np.savez(file, seriesuid="1.2.3")
-    with pytest.raises(ScanError, match=r"one\.npz: no readable slices of the tutorial"):
+    with pytest.raises(ScanError, match=r"one\.npz: no readable training slices of the tutorial"):
         ScanArrays.load(file)
 
 

@@ -1,6 +1,6 @@
-"""What learns in Booz Allen Hamilton's tutorial: the U-Net on prepared slices, and two classifiers of nine features.
+"""Training in Booz Allen Hamilton's tutorial: the U-Net on prepared slices, and two classifiers of nine features.
 
-`settings` names the mistakes of the published training and evaluation, each one a switch.
+`settings` has a switch for each defect of the published training and evaluation.
 """
 
-import nodules.models  # noqa: F401 - prepares the environment in which TensorFlow and Keras are first imported
+import nodules.models  # noqa: F401 - sets the environment before TensorFlow and Keras are first imported

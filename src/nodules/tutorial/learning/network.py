@@ -1,7 +1,7 @@
-"""The tutorial's U-Net: pairs of 3 x 3 convolutions and ReLU, pooling, nearest-neighbour enlargement, a sigmoid map.
+"""Architecture of the tutorial's U-Net: pairs of 3 x 3 convolutions and ReLU, pooling, upsampling and a sigmoid map.
 
-`models.unet` has the same graph with other initial weights: here they are Keras' own, as the page leaves them, unless
-the network is normalised.
+`models.unet` builds the same graph with other initial weights. Here they are Keras' defaults, as in the tutorial,
+unless the network has batch normalisation.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ Normalisation = Literal["none", "batch"]
 
 
 def build(size_px: int, filters: int, depth: int, normalisation: Normalisation = "none") -> keras.Model:
-    """Uncompiled network (N, S, S, 1) -> (N, S, S, 1) float32 probability; 7,846,081 weights at (512, 32, 4).
+    """Build the uncompiled network, from images (N, S, S, 1) to probabilities (N, S, S, 1) float32.
+
+    It has 7,846,081 weights at a size of 512, 32 filters and a depth of 4.
 
     Parameters
     ----------
     size_px : int
-        Side S of its image.
+        Side S of the image.
     filters : int
-        Of the first level; each level below has twice as many.
+        Number of filters of the first level; each deeper level has twice as many.
     depth : int
         Number of 2 x 2 poolings.
     normalisation : {"none", "batch"}
-        After each convolution; a normalised network also begins with an answer of 0.05 in place of 0.5. The page has
-        none, and begins by unlearning its 0.5.
+        Normalisation after each convolution. With "batch", the untrained network predicts 0.05 instead of 0.5. The
+        tutorial has none, so its network must first learn to leave 0.5.
 
     Raises
     ------
     ValueError
-        If `depth` poolings do not divide `size_px` evenly.
+        If `size_px` is not divisible by 2 ** `depth`.
     """
     if size_px % 2**depth:
-        raise ValueError(f"{depth} poolings need a side divisible by {2**depth} px, got {size_px}")
+        raise ValueError(f"{depth} poolings need a size_px divisible by {2**depth}, got {size_px}")
     image = keras.Input((size_px, size_px, 1), name="image")
     x, skips = image, []
     for level in range(depth):
@@ -55,7 +57,7 @@ def build(size_px: int, filters: int, depth: int, normalisation: Normalisation =
 
 
 def shape_of(network: keras.Model) -> dict[str, Any]:
-    """What `build` was called with."""
+    """Return the arguments of `build` that give this network's architecture."""
     normalised = any(isinstance(layer, layers.BatchNormalization) for layer in network.layers)
     return {
         "size_px": int(network.input_shape[1]),

@@ -1,4 +1,4 @@
-"""What can be chosen in the tutorial's training and classification, and the published mistakes, each one a switch."""
+"""Settings of the tutorial's training and classification, with switches for the defects of the published code."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from annotated_types import Ge, Gt, Lt
 
 @dataclass(frozen=True)
 class TutorialUnetDefects:
-    """What goes wrong between the prepared slices and the predicted masks where a switch is on.
+    """Defects of the published training and prediction of the U-Net, each with a switch.
 
     Attributes
     ----------
     split_by_slice : bool
-        Slices are dealt at random, so that those of one nodule train and test. Otherwise patients are.
+        Slices are split at random, so slices of one nodule are in both the training and the test set. Otherwise
+        patients are split.
     test_images_not_standardised : bool
-        The network learns from images of mean 0 and deviation 1 and is then asked about images as they are. Otherwise
-        the training images' mean and deviation go with it.
+        The network is trained on images with mean 0 and standard deviation 1, but predicts images that are not
+        standardised. Otherwise test images are standardised with the mean and deviation of the training images.
     selected_on_training_loss : bool
-        The epoch with the lowest loss on what was trained on is kept. Otherwise that with the lowest validation loss.
+        The epoch with the lowest training loss is kept. Otherwise it is the epoch with the lowest validation loss.
     positive_slices_only : bool
-        The network sees only slices chosen for a nodule, and is then asked about all. Otherwise it also sees
-        `nodule_free_slices` of each scan.
+        The network is trained only on slices selected for a nodule, but predicts all slices. Otherwise it is also
+        trained on `nodule_free_slices` of each scan.
     dice_flattened_over_batch : bool
-        All pixels of a batch are one set, in which large nodules drown small ones. Otherwise each slice has its Dice.
+        The Dice loss is taken of all pixels of a batch together, so large nodules outweigh small ones. Otherwise it is
+        taken of each slice.
     dice_without_cross_entropy : bool
-        Nothing but the Dice is learnt from. A fresh network answers 0.5 everywhere; to answer 0 everywhere is the
-        quickest way to a better Dice, and from there hardly a gradient leads on. Otherwise the mean binary
-        cross-entropy of the slice is added, which has one.
+        The loss is the Dice alone. An untrained network predicts 0.5 everywhere. The quickest way to a better Dice is
+        to predict 0 everywhere, where the gradient nearly vanishes. Otherwise the mean binary cross-entropy of the
+        slice is added, whose gradient does not vanish there.
     """
 
     split_by_slice: bool = False
@@ -41,30 +43,33 @@ class TutorialUnetDefects:
 
     @classmethod
     def as_published(cls) -> TutorialUnetDefects:
-        """All of them at once."""
+        """Return the defects with every switch on."""
         return cls(**{field.name: True for field in fields(cls)})
 
 
 @dataclass(frozen=True)
 class TutorialUnetParams:
-    """The network and its training; there is no patience, every epoch is trained.
+    """Settings of the U-Net and its training. There is no early stopping: every epoch is trained.
 
     Attributes
     ----------
-    filters, depth : int
-        Of the first level, and number of poolings. The tutorial's are 32 and 4.
+    filters : int
+        Number of filters of the first level. The tutorial's is 32.
+    depth : int
+        Number of poolings. The tutorial's is 4.
     normalisation : {"none", "batch"}
-        After each convolution. The tutorial has none; then a short training ends with blank answers.
+        Normalisation after each convolution. The tutorial has none; a short training then ends with blank predictions.
     learning_rate : float
-        Adam's, constant. The tutorial's is 1e-5.
+        Constant learning rate of Adam. The tutorial's is 1e-5.
     batch_size, epochs : int
         The tutorial's are 2 and 20.
     nodule_free_slices : int
-        Of each scan, drawn among those with lungs and without a nodule.
+        Number of training slices without a nodule per scan, drawn from the slices with lungs.
     test_share : float
-        Of all slices, only where they are dealt at random; as many again validate. The tutorial's is 0.2.
+        Share of slices in the test set, and also in the validation set; used only with the defect `split_by_slice`. The
+        tutorial's is 0.2.
     defects : TutorialUnetDefects
-        None by default.
+        Defects of the published code; all off by default.
     """
 
     filters: Annotated[int, Gt(0)]
@@ -80,16 +85,16 @@ class TutorialUnetParams:
 
 @dataclass(frozen=True)
 class TutorialClassifierDefects:
-    """What goes wrong in judging the classifiers where a switch is on.
+    """Defects of the published evaluation of the classifiers, each with a switch.
 
     Attributes
     ----------
     log_loss_of_hard_labels : bool
-        The log-loss is taken of the predicted classes: 34.54 times the share of wrong ones. Otherwise of the
-        probabilities.
+        The log-loss is taken of the predicted classes: 34.54 times the share of wrong ones. Otherwise it is taken of
+        the probabilities.
     folds_unshuffled : bool
-        Each fold is a run of patients in the order of their ids, so that whatever changed while they were gathered
-        divides them. Otherwise they are shuffled.
+        Each fold consists of consecutive patients in the order of their ids, so any drift during data collection
+        separates the folds. Otherwise patients are shuffled.
     """
 
     log_loss_of_hard_labels: bool = False
@@ -97,24 +102,24 @@ class TutorialClassifierDefects:
 
     @classmethod
     def as_published(cls) -> TutorialClassifierDefects:
-        """All of them at once."""
+        """Return the defects with every switch on."""
         return cls(**{field.name: True for field in fields(cls)})
 
 
 @dataclass(frozen=True)
 class TutorialClassifierParams:
-    """The two classifiers and their cross-validation.
+    """Settings of the two classifiers and their cross-validation.
 
     Attributes
     ----------
     folds : int
-        Stratified. The tutorial has 3.
+        Number of stratified folds. The tutorial has 3.
     trees : int
-        Of the Random Forest, and rounds of XGBoost. The tutorial has 100 of both.
+        Number of trees of the Random Forest and of boosting rounds of XGBoost. The tutorial has 100 of both.
     scale_pos_weight : float
-        XGBoost's weight of patients with cancer. The tutorial's is 3; it costs calibration.
+        XGBoost's weight of patients with cancer. The tutorial's is 3; it worsens calibration.
     defects : TutorialClassifierDefects
-        None by default.
+        Defects of the published code; all off by default.
     """
 
     folds: Annotated[int, Ge(2)]

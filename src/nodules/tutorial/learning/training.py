@@ -1,4 +1,4 @@
-"""Trains the tutorial's U-Net: Adam at a constant rate, shuffled batches, the best of a given number of epochs."""
+"""Training of the tutorial's U-Net, and its loss functions: constant learning rate, the best epoch is kept."""
 
 from __future__ import annotations
 
@@ -20,37 +20,7 @@ from nodules.tutorial.learning.unet import TutorialUnet, standardise
 from nodules.tutorial.steps.renormalising import pooled, scale_of
 
 SMOOTH = 1.0
-
-
-def loss_of(defects: TutorialUnetDefects) -> Callable[[Any, Any], Any]:
-    """Loss of a batch (N, S, S, 1): minus the Dice of its slices or of all of it, and their cross-entropy or not."""
-    negative_dice = negative_dice_of_batch if defects.dice_flattened_over_batch else negative_dice_of_slices
-    if defects.dice_without_cross_entropy:
-        return negative_dice
-    return lambda y_true, y_pred: negative_dice(y_true, y_pred) + cross_entropy_of_slices(y_true, y_pred)
-
-
-def cross_entropy_of_slices(y_true: Any, y_pred: Any) -> Any:
-    """Mean binary cross-entropy of the pixels of each slice (N,)."""
-    return ops.mean(keras.losses.binary_crossentropy(ops.cast(y_true, y_pred.dtype), y_pred), axis=(1, 2))
-
-
-def negative_dice_of_batch(y_true: Any, y_pred: Any) -> Any:
-    """The defect `dice_flattened_over_batch`: one number for a batch (N, S, S, 1), -1 for a perfect answer."""
-    return _negative_dice(y_true, y_pred, axes=tuple(range(len(y_pred.shape))))
-
-
-def negative_dice_of_slices(y_true: Any, y_pred: Any) -> Any:
-    """A number for each slice (N,) of a batch (N, S, S, 1), -1 for a perfect answer."""
-    return _negative_dice(y_true, y_pred, axes=tuple(range(1, len(y_pred.shape))))
-
-
-def _negative_dice(y_true: Any, y_pred: Any, axes: tuple[int, ...]) -> Any:
-    y_true = ops.cast(y_true, y_pred.dtype)
-    overlap = ops.sum(y_true * y_pred, axis=axes)
-    total = ops.sum(y_true, axis=axes) + ops.sum(y_pred, axis=axes)
-    return -(2.0 * overlap + SMOOTH) / (total + SMOOTH)
-
+"""Added to numerator and denominator of the Dice, so that an empty slice has one."""
 
 Images = NDArray[np.float32]
 EpochLog = Callable[[int, dict[str, float]], None]
@@ -65,29 +35,35 @@ def train(
     seed: int,
     log_epoch: EpochLog | None = None,
 ) -> tuple[TutorialUnet, pd.DataFrame]:
-    """Train all epochs and keep the best; the same arrays, settings and seed give the same weights.
+    """Train all epochs and keep the best; equal arrays, settings and seed give equal weights.
 
     Parameters
     ----------
     images, masks : (N, S, S) ndarray of float32
-        Prepared slices, at least one, and what is to be answered to them.
+        Prepared training slices, at least one, and their reference masks.
     validation_images, validation_masks : (M, S, S) ndarray of float32
-        The same of other patients. There may be none only where the defect `selected_on_training_loss` is on.
-    log_epoch : callable
-        Called with the epoch (from 1) and its numbers after each epoch.
+        The same for validation patients. They may be empty only with the defect `selected_on_training_loss`.
+    params : TutorialUnetParams
+        Architecture, training and defects.
+    seed : int
+        Seed of the initial weights and of the order of slices.
+    log_epoch : callable, optional
+        Called after each epoch with its number (from 1) and its metrics.
 
     Returns
     -------
     unet : TutorialUnet
-        With the weights of the epoch of the lowest validation loss, or training loss with that defect.
+        The network with the weights of the epoch with the lowest validation loss; with the defect
+        `selected_on_training_loss`, the lowest training loss.
     history : DataFrame
-        One row an epoch: epoch; loss, minus the soft Dice plus the cross-entropy; dice, thresholded and pooled over
-        all slices; and the same of the validation slices, if there are any, as val_loss and val_dice.
+        One row per epoch: ``epoch``; ``loss``, the cross-entropy less the soft Dice; ``dice``, of thresholded
+        predictions, pooled over all slices; ``val_loss`` and ``val_dice``, the same for the validation slices, if there
+        are any.
 
     Raises
     ------
     ValueError
-        If there are no slices, they are not square, or images and masks are not alike in shape.
+        If there are no slices, slices are not square, or images and masks differ in shape.
     """
     _check("training", images, masks, required=True)
     on_training_loss = params.defects.selected_on_training_loss
@@ -109,14 +85,14 @@ def train(
             best, weights = numbers[criterion], model.get_weights()
         if log_epoch:
             log_epoch(epoch, numbers)
-    network = _network(images.shape[1], params)  # without the optimiser, three times its size
+    network = _network(images.shape[1], params)  # a fresh network, without the optimiser's state
     network.set_weights(weights)
     standardised = not params.defects.test_images_not_standardised
     return TutorialUnet(network, mean, deviation, standardised), pd.DataFrame(history)
 
 
 class _Batches(FedByThreads):
-    """Standardised batches (N, S, S, 1), made one by one: the arrays are not held twice."""
+    """Standardised batches (N, S, S, 1), made one at a time so that the arrays are not held in memory twice."""
 
     def __init__(
         self,
@@ -135,7 +111,7 @@ class _Batches(FedByThreads):
         return -(-len(self._order) // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Images, Images]:
-        """Cut out a batch."""
+        """Return one batch of images and masks."""
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         return standardise(self._images[rows, ..., None], *self._scale), self._masks[rows, ..., None]
 
@@ -165,6 +141,38 @@ def _check(what: str, images: Images, masks: Images, *, required: bool) -> None:
     if images.shape != masks.shape:
         raise ValueError(f"{what} images and masks must have the same shape, got {images.shape} and {masks.shape}")
     if required and not len(images):
-        raise ValueError(f"wanted at least one {what} slice, got none; see split and nodule_free_slices")
+        raise ValueError(
+            f"expected at least one {what} slice, got none; see split and nodule_free_slices in params.yaml"
+        )
     if len(images) and (images.ndim != 3 or images.shape[1] != images.shape[2]):
         raise ValueError(f"{what} images must have the shape (N, S, S), got {images.shape}")
+
+
+def loss_of(defects: TutorialUnetDefects) -> Callable[[Any, Any], Any]:
+    """Return the loss function of a batch (N, S, S, 1): negative Dice, plus cross-entropy unless a defect omits it."""
+    negative_dice = negative_dice_of_batch if defects.dice_flattened_over_batch else negative_dice_of_slices
+    if defects.dice_without_cross_entropy:
+        return negative_dice
+    return lambda y_true, y_pred: negative_dice(y_true, y_pred) + cross_entropy_of_slices(y_true, y_pred)
+
+
+def cross_entropy_of_slices(y_true: Any, y_pred: Any) -> Any:
+    """Mean binary cross-entropy over the pixels of each slice (N,)."""
+    return ops.mean(keras.losses.binary_crossentropy(ops.cast(y_true, y_pred.dtype), y_pred), axis=(1, 2))
+
+
+def negative_dice_of_batch(y_true: Any, y_pred: Any) -> Any:
+    """Negative soft Dice of a whole batch (N, S, S, 1), the defect `dice_flattened_over_batch`; -1 is perfect."""
+    return _negative_dice(y_true, y_pred, axes=tuple(range(len(y_pred.shape))))
+
+
+def negative_dice_of_slices(y_true: Any, y_pred: Any) -> Any:
+    """Negative soft Dice (N,) of each slice of a batch (N, S, S, 1); -1 is perfect."""
+    return _negative_dice(y_true, y_pred, axes=tuple(range(1, len(y_pred.shape))))
+
+
+def _negative_dice(y_true: Any, y_pred: Any, axes: tuple[int, ...]) -> Any:
+    y_true = ops.cast(y_true, y_pred.dtype)
+    overlap = ops.sum(y_true * y_pred, axis=axes)
+    total = ops.sum(y_true, axis=axes) + ops.sum(y_pred, axis=axes)
+    return -(2.0 * overlap + SMOOTH) / (total + SMOOTH)

@@ -1,4 +1,4 @@
-"""The slices of each scan that the tutorial's network learns from and is tested on, and who of them does what."""
+"""Training arrays of the tutorial's U-Net: slices and masks of each scan, and their split into parts."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from nodules.tutorial.steps.prepared_scan import PreparedScan
 
 @dataclass(frozen=True)
 class ScanArrays:
-    """Slices of one scan as the network sees them; a scan may have none.
+    """Network images and reference masks of one scan; a scan may have none.
 
     Attributes
     ----------
     seriesuid : str
-        The scan.
+        Series UID of the scan.
     z : (N,) ndarray of int
-        Which slices: those chosen for a nodule, then those without any.
+        Slice indices: first the slices selected for a nodule, then the nodule-free ones.
     images : (N, S, S) ndarray of float32
-        Prepared as `PreparedScan.image` does.
+        Images from `PreparedScan.image`.
     masks : (N, S, S) ndarray of float32
-        What the network is to answer: 0 and 1, or 0 to 1 / 255 with that defect.
+        Reference masks: 0 and 1, or 0 to 1 / 255 with the defect `node_mask_divided_by_255`.
     positive : (N,) ndarray of bool
-        Whether the slice was chosen for a nodule; its mask is empty where the nodule ends short of it.
+        Whether the slice was selected for a nodule. Its mask is empty if the nodule does not reach it.
     """
 
     seriesuid: str
@@ -44,28 +44,28 @@ class ScanArrays:
     positive: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
-        for name, wanted in (
+        for name, shape in (
             ("images", (len(self.z), *self.images.shape[1:])),
             ("masks", self.images.shape),
             ("positive", self.z.shape),
         ):
-            if getattr(self, name).shape != wanted:
-                raise ValueError(f"{self.seriesuid}: {name} must have shape {wanted}, got {getattr(self, name).shape}")
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{self.seriesuid}: {name} must have shape {shape}, got {getattr(self, name).shape}")
 
     def save(self, file: Path) -> None:
-        """Write a compressed `.npz` that appears whole or not at all."""
+        """Write a compressed `.npz`; the file appears only once it is complete."""
         array_file.save(self, file)
 
     @classmethod
     def load(cls, file: Path) -> ScanArrays:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises
         ------
         ScanError
-            If the file is missing, damaged or of another kind.
+            If the file is missing, damaged or holds other arrays.
         """
-        values = array_file.load(cls, file, "slices of the tutorial", "prepare the slices again")
+        values = array_file.load(cls, file, "training slices of the tutorial", "prepare the slices again")
         return cls(**values | {"seriesuid": str(values["seriesuid"])})
 
 
@@ -77,23 +77,26 @@ def scan_arrays(
     unet: TutorialUnetParams,
     seed: int,
 ) -> ScanArrays:
-    """Take the slices of a scan that are chosen for a nodule, and some without any.
+    """Make the training arrays of a scan: its nodule slices and a random choice of nodule-free slices.
 
     Parameters
     ----------
     seriesuid : str
-        The scan; which nodule-free slices are drawn depends on it and on `seed`.
+        Series UID of the scan. It and `seed` determine which nodule-free slices are drawn.
     prepared : PreparedScan
-        With the defects to be shown.
+        The scan, prepared with the recipe's defects.
     centres_world_xyz, diameters_mm
-        One entry a nodule, as in LUNA16's `annotations.csv`. Without any there are nodule-free slices only.
+        Centre and diameter of every nodule, as in LUNA16's `annotations.csv`. A scan without nodules yields nodule-free
+        slices only.
     unet : TutorialUnetParams
-        `nodule_free_slices`, and whether there are to be any.
+        `nodule_free_slices`, and the defect `positive_slices_only`.
+    seed : int
+        Seed of the draw.
 
     Raises
     ------
     ValueError
-        If the centres and diameters are not equally many, or a number in them is not finite.
+        If there are not as many diameters as centres, or one of their numbers is not finite.
     """
     scan, steps = prepared.scan, prepared.params
     chosen = nodule_slices(scan, centres_world_xyz, diameters_mm, steps)
@@ -123,24 +126,28 @@ def scan_arrays(
 def parts(
     scans: Sequence[ScanArrays], part_of: Mapping[str, str], params: TutorialUnetParams, seed: int
 ) -> dict[str, NDArray[np.intp]]:
-    """Divide all slices into those that train, validate and test.
+    """Split all slices into training, validation and test slices.
 
     Parameters
     ----------
     scans : sequence of ScanArrays
-        Slice n is the n-th of all of them, one scan after the other.
+        Slices are numbered through all scans, in this order.
     part_of : mapping of str to str
-        Part of each series: "train", "validation" or "test". Not looked at with the defect `split_by_slice`.
+        Part of each series: "train", "validation" or "test". Ignored with the defect `split_by_slice`.
+    params : TutorialUnetParams
+        `test_share`, and the defect `split_by_slice`.
+    seed : int
+        Seed of the random split with the defect `split_by_slice`.
 
     Returns
     -------
     dict of (n,) ndarray of int
-        Ascending numbers of slices under "train", "validation" and "test".
+        Slice numbers in ascending order, under "train", "validation" and "test".
 
     Raises
     ------
     ValueError
-        If a series has no part or one of another name, or the slices are too few to be dealt.
+        If a series has no part or an unknown one, or there are too few slices to split at random.
     """
     uids = [scan.seriesuid for scan in scans for _ in scan.z]
     if params.defects.split_by_slice:
@@ -152,13 +159,13 @@ def parts(
 
 
 def places(scans: Sequence[ScanArrays]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Series UID and z index of every slice, numbered as `parts` numbers them."""
+    """Series UID and z index of every slice, in the order of the slice numbers of `parts`."""
     uids = np.repeat([scan.seriesuid for scan in scans], [len(scan.z) for scan in scans])
     return uids, np.concatenate([scan.z for scan in scans])
 
 
 def slices_of(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, set[int]]:
-    """Which z indices, by series UID, some slices have; they are numbered as `parts` numbers them."""
+    """Collect the z indices of slices by series UID; `rows` are slice numbers of `parts`."""
     uids, indices = places(scans)
     found: dict[str, set[int]] = {}
     for uid, z in zip(uids[rows], indices[rows], strict=True):
@@ -167,7 +174,7 @@ def slices_of(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, 
 
 
 def _shuffled_others(prepared: PreparedScan, chosen: Sequence[NoduleSlice], seriesuid: str, seed: int) -> list[int]:
-    """Slices with lungs that were not chosen, in random order: no more of them are drawn than are needed."""
+    """Slices with lungs that are not nodule slices, in random order; the caller draws as many as it needs."""
     taken = {one.z for one in chosen}
     others = [z for z, found in enumerate(prepared.found) if found and z not in taken]
     random = np.random.default_rng([seed, zlib.crc32(seriesuid.encode())])
@@ -177,7 +184,9 @@ def _shuffled_others(prepared: PreparedScan, chosen: Sequence[NoduleSlice], seri
 def _dealt(count: int, test_share: float, seed: int) -> dict[str, NDArray[np.intp]]:
     held_out = int(test_share * count)
     if not held_out:
-        raise ValueError(f"{count} slices are too few to test on {test_share:g} of them; wanted {1 / test_share:.0f}")
+        raise ValueError(
+            f"{count} slices are too few for a test_share of {test_share:g}: at least {1 / test_share:.0f} are needed"
+        )
     order = np.random.default_rng(seed).permutation(count)
     test, validation, train = np.split(order, [held_out, 2 * held_out])
     return {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}

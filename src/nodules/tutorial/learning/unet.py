@@ -1,4 +1,4 @@
-"""The tutorial's trained network with the grey scale of the images that it learnt from."""
+"""The tutorial's trained U-Net: prediction, saving and loading, with the grey scale of its training images."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from nodules.models.runtime import devices
 from nodules.tutorial.learning.network import build, shape_of
 
 SETTINGS_FILE, WEIGHTS_FILE = "tutorial_unet.json", "tutorial_unet.weights.h5"
-BATCH_SIZE = 8  # slices in one call; bounds the memory
+BATCH_SIZE = 8  # slices per call; limits the memory needed
 
 
 @dataclass(frozen=True)
 class TutorialUnet:
-    """A network that answers prepared slices.
+    """A trained network that predicts nodule probability on prepared slices.
 
     Attributes
     ----------
     network : keras.Model
-        As `network.build` makes it.
+        A network from `network.build`.
     mean, deviation : float
-        Of all pixels of the training images.
+        Mean and standard deviation of all pixels of the training images.
     standardised_at_test : bool
-        Whether images are brought to mean 0 and deviation 1 by these before the network sees them, as they were in
-        training. False is the defect `test_images_not_standardised`.
+        Whether images are standardised with `mean` and `deviation` before prediction, as they were in training. False
+        is the defect `test_images_not_standardised`.
     """
 
     network: keras.Model
@@ -38,23 +38,22 @@ class TutorialUnet:
     standardised_at_test: bool = True
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Nodule probability of prepared slices.
+        """Predict the nodule probability of prepared slices.
 
         Parameters
         ----------
         images : (N, S, S) ndarray of float32
-            As `PreparedScan.image` makes them.
+            Images from `PreparedScan.image`.
 
         Returns
         -------
         (N, S, S) ndarray of float32
-            From 0 to 1.
+            Probabilities from 0 to 1.
 
         Raises
         ------
         ValueError
-            If the images are not of the network's size, or it answers what is no number, as one does whose training
-            diverged.
+            If the images do not have the network's size, or a prediction is not finite because the training diverged.
         """
         wanted = self.network.input_shape[1:3]
         if images.ndim != 3 or images.shape[1:] != wanted:
@@ -66,11 +65,11 @@ class TutorialUnet:
             answer = self.network.predict_on_batch(np.asarray(shown, dtype=np.float32))
             answers[start : start + BATCH_SIZE] = keras.ops.convert_to_numpy(answer)[..., 0]
         if not np.isfinite(answers).all():
-            raise ValueError("the network answers NaN: its training diverged; lower the learning rate and train again")
+            raise ValueError("the network predicts NaN: its training diverged; lower the learning rate and train again")
         return answers
 
     def save(self, folder: Path) -> None:
-        """Write weights and settings; the same network gives the same bytes."""
+        """Write weights and settings into a folder; equal networks give equal bytes."""
         folder.mkdir(parents=True, exist_ok=True)
         self.network.save_weights(folder / WEIGHTS_FILE)
         written = {
@@ -83,7 +82,7 @@ class TutorialUnet:
 
     @classmethod
     def load(cls, folder: Path) -> TutorialUnet:
-        """Read what `save` wrote.
+        """Read a network that `save` wrote.
 
         Raises
         ------
@@ -91,7 +90,7 @@ class TutorialUnet:
             If the folder holds no such network.
         """
         if not (folder / SETTINGS_FILE).is_file():
-            raise ValueError(f"{folder} holds no network of the tutorial: wanted {SETTINGS_FILE} in it, got none")
+            raise ValueError(f"{folder} holds no network of the tutorial: {SETTINGS_FILE} is missing; train one first")
         written = json.loads((folder / SETTINGS_FILE).read_text())
         devices.share_gpus()
         network = build(*(written.pop(name) for name in ("size_px", "filters", "depth", "normalisation")))
@@ -100,5 +99,5 @@ class TutorialUnet:
 
 
 def standardise(images: NDArray[np.float32], mean: float, deviation: float) -> NDArray[np.float32]:
-    """Images on the scale of which `mean` is 0 and `deviation` 1."""
+    """Subtract `mean` from images and divide them by `deviation`."""
     return (images - np.float32(mean)) / np.float32(deviation)

@@ -16,8 +16,7 @@ from nodules.scans.result import ReadingParams, judge
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking import stage as tracking
-from nodules.tutorial.judging import judged_slices as judged_store
-from nodules.tutorial.judging.judged_slices import judged_slices
+from nodules.tutorial.evaluation.evaluation_slices import evaluation_slices
 from nodules.tutorial.learning.settings import TutorialUnetParams
 from nodules.tutorial.learning.training_arrays import scan_arrays
 from nodules.tutorial.stages.section import TutorialSection
@@ -76,8 +75,8 @@ def cut_scan(
     arrays.save(folder / f"{file.stem}.npz")
     if may_test:
         (folder / "judged").mkdir()
-        judged = judged_slices(prepared, centres, diameters_mm, JUDGED_NODULE_FREE)
-        judged_store.save(judged, folder / "judged" / f"{file.stem}.npz")
+        judged = evaluation_slices(prepared, centres, diameters_mm, JUDGED_NODULE_FREE)
+        judged.save(folder / "judged" / f"{file.stem}.npz")
     counts = {"nodules": len(nodules), "slices": len(arrays.z), "slices_with_nodule": int(arrays.positive.sum())}
     return {"scan": file.stem, **counts, **judge(read, reading).as_row()}
 

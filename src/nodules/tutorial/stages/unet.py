@@ -16,8 +16,8 @@ from nodules.pictures.overlay import save_figure
 from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking import stage as tracking
-from nodules.tutorial.judging import answers as tutorial_judging
-from nodules.tutorial.judging.slice_finding import OperatingPoint, mean_soft_dice
+from nodules.tutorial.evaluation.predictions import draw_predictions, mean_scores, predict_slices, score_predictions
+from nodules.tutorial.evaluation.slice_detection import OperatingPoint, mean_soft_dice
 from nodules.tutorial.learning import training
 from nodules.tutorial.learning.training_arrays import ScanArrays, parts, places, slices_of
 from nodules.tutorial.stages.section import TutorialSection
@@ -59,13 +59,12 @@ def main(
         answers, asked = unet.predict(images[rows["test"]]), masks[rows["test"]]
         _save_answers(test_masks, scans, rows["test"], answers, asked)
         trained_on = slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
-        judged, shown = tutorial_judging.judge(
-            tutorial_judging.answered(slices / "judged", unet.predict, trained_on), point
-        )
+        predicted = predict_slices(slices / "judged", unet.predict, trained_on)
+        judged, shown = score_predictions(predicted, point)
         numbers = (
             {f"{part}_slices": float(len(chosen)) for part, chosen in rows.items()}
             | {"own_dice": mean_soft_dice(asked, answers)}
-            | tutorial_judging.summary(judged, section.steps.min_probability)
+            | mean_scores(judged, section.steps.min_probability)
         )
         stage.log_metrics(numbers)
         stage.log_headline({f"tutorial_{name}": numbers[name] for name in HEADLINE if name in numbers})
@@ -75,7 +74,7 @@ def main(
             table.to_csv(file, index=False)
             stage.log_file(file)
         stage.log_picture(training_curves(curves), "training_curves")
-        figure = tutorial_judging.overlay(shown, point)
+        figure = draw_predictions(shown, point)
         save_figure(figure, pictures)
         stage.log_picture(figure, pictures.stem)
 

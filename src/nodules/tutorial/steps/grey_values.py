@@ -1,4 +1,4 @@
-"""The grey values of a slice: as they are stored, and standardised."""
+"""Grey values of a slice: HU or 16-bit levels, and their standardisation."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ LEVELS = 2**16
 
 
 def grey_values(plane_hu: NDArray[Any], *, wrap_at_16_bit: bool = False) -> NDArray[np.float64]:
-    """The slice that the tutorial's steps start from.
+    """Convert a slice to the grey values that the tutorial's steps start from.
 
     Parameters
     ----------
     plane_hu : (Y, X) ndarray
-        HU.
+        The slice in HU.
     wrap_at_16_bit : bool
-        The defect `grey_values_wrap_at_16_bit`: (hu - 2 min) / (max - min) * 65,535, modulo 65,536. Values from
-        max + min upwards wrap where the minimum is negative.
+        Apply the defect `grey_values_wrap_at_16_bit`: (hu - 2 min) / (max - min) * 65,535, modulo 65,536. If the
+        minimum is negative, values from max + min upwards wrap around.
 
     Returns
     -------
     (Y, X) ndarray of float64
-        HU, or 0 to 65,535 with the defect.
+        HU, or levels from 0 to 65,535 with the defect.
     """
     plane = plane_hu.astype(np.float64)
     if not wrap_at_16_bit:
@@ -37,6 +37,6 @@ def grey_values(plane_hu: NDArray[Any], *, wrap_at_16_bit: bool = False) -> NDAr
 
 
 def standardise(plane: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean 0 and standard deviation 1; a slice of one value becomes 0."""
+    """Scale a slice to mean 0 and standard deviation 1; a slice with a single value becomes 0."""
     deviation = plane.std()
     return (plane - plane.mean()) / (deviation if np.ptp(plane) > 0 else 1.0)

@@ -1,4 +1,7 @@
-"""The tutorial's nine features of a patient's predicted masks, by the page's names and in its order."""
+"""The tutorial's nine features of a patient, measured on the regions of the predicted masks.
+
+Names and order are those of the tutorial's web page.
+"""
 
 from __future__ import annotations
 
@@ -21,36 +24,36 @@ NINE_FEATURES = (
     "numNodes",
     "numNodesperSlice",
 )
-"""With the page's spelling: area and eccentricity, diameter of the circle of the same area, centre weighted by area."""
+"""In the page's spelling: area, eccentricity, diameter of the circle of equal area, area-weighted centre, counts."""
 
 MAX_AREA_SHARE = 0.10
-"""Of the slice: a larger region is taken for background."""
+"""Regions larger than this share of the slice count as background."""
 
 _COLUMNS = ["nodule", "area", "eccentricity", "diameter", "row", "column", "pixels"]
 
 
 def nine_features(probability_zyx: NDArray[np.floating], pixel_mm: ArrayLike, params: TutorialParams) -> pd.Series:
-    """Measure the regions of all predicted slices of a patient.
+    """Measure the regions in all predicted slices of a patient.
 
     Parameters
     ----------
     probability_zyx : (Z, S, S) ndarray of float
-        The network's answers, slice above slice.
+        Predicted nodule probability of the slices, in the order of the scan.
     pixel_mm : float or (Z,) array of float
-        Side of a pixel of each answer, `RoiBox.pixel_mm`.
+        Pixel side of each prediction, see `RoiBox.pixel_mm`.
     params : TutorialParams
         `min_probability` and the defects.
 
     Returns
     -------
     Series
-        Of `NINE_FEATURES`; areas in mm2, diameters in mm, the centre in mm from the square's left (X) and upper (Y)
-        edge. All 0 without any region.
+        The `NINE_FEATURES`: areas in mm2, diameters in mm, the centre in mm from the left (X) and upper (Y) edge of the
+        square. All are 0 if there is no region.
 
     Raises
     ------
     ValueError
-        If the answers have not three axes, a value of them is not finite, or a pixel has no positive side.
+        If the predictions do not have three axes, a value is not finite, or a pixel side is not positive.
     """
     if probability_zyx.ndim != 3:
         raise ValueError(f"predicted masks must have three axes (z, y, x), got shape {probability_zyx.shape}")
@@ -73,7 +76,7 @@ def _in_regions(probability_zyx: NDArray[np.floating], params: TutorialParams) -
 
 
 def _sections(mask_zyx: NDArray[np.bool_], sides: NDArray[np.float64]) -> pd.DataFrame:
-    """One row for each connected part (8 neighbours) of each slice, with the number of its part in space (26)."""
+    """One row per 2-D component (8 neighbours) of each slice, with the label of its 3-D component (26 neighbours)."""
     rows = []
     for mask, nodules, side in zip(mask_zyx, label(mask_zyx), sides, strict=True):
         for region in regionprops(label(mask)):
@@ -94,7 +97,7 @@ def _sections(mask_zyx: NDArray[np.bool_], sides: NDArray[np.float64]) -> pd.Dat
 
 
 def _counted(sections: pd.DataFrame, defects: TutorialDefects) -> pd.DataFrame:
-    """All sections, or of each part in space the largest, the first of equally large ones."""
+    """Return all sections with the defect, else the largest section of each 3-D component (the first of equals)."""
     if defects.regions_counted_in_every_slice or sections.empty:
         return sections
     return sections.sort_values("area", ascending=False, kind="stable").drop_duplicates("nodule")

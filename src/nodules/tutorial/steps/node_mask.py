@@ -1,4 +1,4 @@
-"""The node mask of a slice: discs where the spheres of `annotations.csv` are cut."""
+"""Nodule mask of a slice (the tutorial's "node mask"): the discs in which it cuts the annotated spheres."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ def node_mask(
     Parameters
     ----------
     scan : Volume
-        Supplies the geometry.
+        The scan; only its geometry is used.
     wanted : NoduleSlice
-        The slice and its nodules.
+        The slice and the nodules to draw.
     centres_world_xyz, diameters_mm
-        One entry a nodule of the scan.
+        Centre and diameter of every nodule of the scan.
+    defects : TutorialDefects
+        `diameter_taken_for_radius`, `pixel_indices_truncated` and `direction_ignored` change the mask.
 
     Returns
     -------
     (Y, X) ndarray of bool
-        Pixel centres at most a radius from a nodule's centre; empty where the slice lies beside the nodule.
+        True where a pixel's centre lies within the radius of a nodule's centre; all False if the slice cuts no nodule.
     """
     grid = as_read(scan, direction_ignored=defects.direction_ignored)
     _, rows, columns = grid.shape_zyx
@@ -50,7 +52,7 @@ def node_mask(
 
 
 def _truncated(mask_yx: NDArray[np.bool_], grid: Volume) -> NDArray[np.bool_]:
-    """Put each pixel where the defect `pixel_indices_truncated` puts it: at most one pixel before its place."""
+    """Move each pixel as the defect `pixel_indices_truncated` does: by at most one pixel towards the first index."""
     _, y_mm, x_mm = grid.spacing_zyx_mm
     x_origin_mm, y_origin_mm, _ = grid.origin_xyz_mm
     rows, columns = np.nonzero(mask_yx)

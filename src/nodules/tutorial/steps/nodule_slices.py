@@ -1,4 +1,4 @@
-"""Which slices of a scan show its nodules: z - 1, z and z + 1 of the largest one, or of each."""
+"""Selection of nodule slices: z - 1, z and z + 1 through the largest nodule of a scan, or through each."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _UNTURNED = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class NoduleSlice:
-    """A slice and whose mask goes with it.
+    """A selected slice and the nodules that its mask shows.
 
     Attributes
     ----------
     z : int
         Index in the scan.
     nodules : tuple of int
-        Rows of the annotations to be drawn.
+        Rows of the annotations to draw.
     """
 
     z: int
@@ -36,30 +36,33 @@ def nodule_slices(
     diameters_mm: Sequence[float],
     params: TutorialParams,
 ) -> list[NoduleSlice]:
-    """Choose the slices of a scan that are trained on.
+    """Select the nodule slices of a scan.
 
     Parameters
     ----------
     scan : Volume
-        Supplies the geometry.
+        The scan; only its geometry is used.
     centres_world_xyz, diameters_mm
-        One entry a nodule, as in LUNA16's `annotations.csv`. Of equally large nodules the last is the largest.
+        Centre and diameter of every nodule, as in LUNA16's `annotations.csv`. Of equally large nodules, the last one
+        counts as the largest.
+    params : TutorialParams
+        `nodules` and the defects.
 
     Returns
     -------
     list of NoduleSlice
-        Ascending, each slice once; with the defect `other_nodules_are_background` in the order of the annotations, a
-        slice for each nodule that chooses it. Empty without nodules.
+        Each slice once, in ascending order; empty without nodules. With the defect `other_nodules_are_background`, one
+        entry for each nodule that selects a slice, in the order of the annotations.
 
     Raises
     ------
     ValueError
-        If the two lists are not equally long or a number in them is not finite.
+        If there are not as many diameters as centres, or one of their numbers is not finite.
     """
     if len(centres_world_xyz) != len(diameters_mm):
-        raise ValueError(f"wanted a diameter for each of {len(centres_world_xyz)} centres, got {len(diameters_mm)}")
+        raise ValueError(f"expected a diameter for each of {len(centres_world_xyz)} centres, got {len(diameters_mm)}")
     if not (np.isfinite(np.asarray(centres_world_xyz, dtype=float)).all() and np.isfinite(diameters_mm).all()):
-        raise ValueError("centres and diameters of nodules must be finite, got NaN or infinity")
+        raise ValueError("nodule centres and diameters must be finite, got NaN or infinity")
     chosen = list(range(len(diameters_mm)))
     if params.nodules == "largest" and chosen:
         chosen = [max(chosen, key=lambda nodule: (diameters_mm[nodule], nodule))]
@@ -74,12 +77,12 @@ def nodule_slices(
 
 
 def as_read(scan: Volume, *, direction_ignored: bool) -> Volume:
-    """The scan's grid, with the defect `direction_ignored` as if its axes were those of the world."""
+    """Return the scan; with the defect `direction_ignored`, as if its axes were the world axes."""
     return replace(scan, direction_xyz=_UNTURNED) if direction_ignored else scan
 
 
 def _around(grid: Volume, centre_world_xyz: Sequence[float], edge_repeated: bool) -> list[int]:
-    """The three slices about a nodule's centre, as far as the scan has them."""
+    """The three slices around a nodule's centre, as far as the scan has them."""
     middle, last = round(float(grid.world_to_voxel(centre_world_xyz)[0])), grid.shape_zyx[0] - 1
     wanted = [middle + step for step in NEIGHBOURS]
     return [min(max(z, 0), last) for z in wanted] if edge_repeated else [z for z in wanted if 0 <= z <= last]

@@ -1,4 +1,7 @@
-"""A scan as the tutorial's network sees it: which slices, in which square, on which grey scale; and the way back."""
+"""Preparation of a scan for the tutorial's network: lungs, crop, grey scale and resizing of every slice, and back.
+
+`PreparedScan.image` makes the network's input of a slice. `PreparedScan.restore` resamples a prediction to the slice.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,27 @@ from nodules.tutorial.steps.roi_box import RoiBox, square_around
 from nodules.tutorial.steps.settings import TutorialParams
 
 COMMON_SHARE = 0.05
-"""Of the slices with lungs: what is lung in fewer, gas of the bowel for one, does not widen the scan's square."""
+"""A pixel that is lung in a smaller share of the slices with lungs, such as bowel gas, does not widen the square."""
 
 
 @dataclass(frozen=True)
 class PreparedScan:
-    """All that is needed to make the network's images of a scan, slice by slice.
+    """A scan with everything needed to make the network's image of any of its slices.
 
     Attributes
     ----------
     scan : Volume
-        HU.
+        The scan in HU.
     params : TutorialParams
-        What it was prepared with.
+        The settings it was prepared with.
     lungs_zyx : (Z, Y, X) ndarray of bool
-        Found in each slice by itself.
+        Lung mask, found in each slice separately.
     found : tuple of bool
-        Whether a slice shows lungs at least 5 pixels long.
+        For each slice, whether it shows lungs at least 5 pixels long.
     boxes : tuple of RoiBox
-        Of each slice; the whole slice where there are no lungs to cut to.
+        Crop of each slice; the whole slice if there are no lungs.
     scales : tuple of GreyScale
-        Of each slice; mean and deviation 0 where there are no lungs to take them from.
+        Grey scale of each slice; mean and deviation are 0 if there are no lungs.
     """
 
     scan: Volume
@@ -48,12 +51,12 @@ class PreparedScan:
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """Indices of the slices that go on: all, or those with lungs if the others are dropped."""
+        """Indices of the slices that are used: all, or those with lungs if the defects drop the others."""
         dropped = self.params.defects.slices_without_lungs_dropped
         return tuple(z for z, found in enumerate(self.found) if found or not dropped)
 
     def renormalised(self, z: int) -> NDArray[np.float64]:
-        """The slice on its grey scale, everything outside the lungs background."""
+        """Return the slice (Y, X) on its grey scale, with everything outside the lungs set to background."""
         return renormalise(
             _grey(self.scan, z, self.params),
             self.lungs_zyx[z],
@@ -62,7 +65,7 @@ class PreparedScan:
         )
 
     def image(self, z: int) -> NDArray[np.float32]:
-        """The network's image of a slice: `size_px` x `size_px`."""
+        """Return the network's image of a slice, `size_px` x `size_px`."""
         beyond = -BACKGROUND_SD if self.scales[z].deviation else 0.0
         cut = self.boxes[z].crop(self.renormalised(z), outside=beyond)
         if self.params.defects.each_slice_its_own_grey_scale:
@@ -70,52 +73,52 @@ class PreparedScan:
         return resize_image(cut, self.params.size_px)
 
     def node_mask(self, z: int, node_mask_yx: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """A mask of the slice's own pixels, cut and resized as its image is."""
+        """Crop and resize a mask of the slice's own pixels as its image is."""
         return resize_mask(
             self.boxes[z].crop(node_mask_yx, outside=False),
             self.params.size_px,
             divided_by_255=self.params.defects.node_mask_divided_by_255,
         )
 
-    def restore(self, z: int, answer_yx: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network's answer to a slice on the slice's own pixels, 0 outside the square."""
+    def restore(self, z: int, prediction_yx: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Resample the network's prediction for a slice to the slice's own pixels; 0 outside the square."""
         _, rows, columns = self.scan.shape_zyx
-        return self.boxes[z].restore(answer_yx, (rows, columns))
+        return self.boxes[z].restore(prediction_yx, (rows, columns))
 
     def pixel_mm(self, z: int) -> float:
-        """Side of a pixel of the slice's image."""
+        """Pixel side of the slice's image in mm."""
         _, y_mm, x_mm = self.scan.spacing_zyx_mm
         return self.boxes[z].pixel_mm((y_mm, x_mm), self.params.size_px)
 
 
 def find_lungs(scan: Volume, params: TutorialParams) -> NDArray[np.bool_]:
-    """Lungs (Z, Y, X) bool, found in each slice by itself."""
+    """Segment the lungs of each slice separately; returns a mask (Z, Y, X)."""
     return np.stack([find_lung_steps(plane, params).lungs_yx for plane in scan.voxels_zyx])
 
 
 def prepare(scan: Volume, params: TutorialParams, lungs_zyx: NDArray[np.bool_] | None = None) -> PreparedScan:
-    """Find the lungs of every slice, and the square and grey scale of the scan.
+    """Segment the lungs of every slice, and find the crop and the grey scale of every slice.
 
     Parameters
     ----------
     scan : Volume
-        HU.
+        The scan in HU.
     params : TutorialParams
-        With the defects to be shown.
+        Settings of the steps, with their defects.
     lungs_zyx : (Z, Y, X) ndarray of bool, optional
-        What `find_lungs` has found before: that takes longer than all the rest, and many settings share it.
+        Result of an earlier `find_lungs`. That step takes longer than all others, and many settings share its result.
 
     Raises
     ------
     ValueError
-        If the lungs are not of the scan's shape.
+        If `lungs_zyx` is not bool or does not have the scan's shape.
     """
     defects = params.defects
     if lungs_zyx is None:
         lungs_zyx = find_lungs(scan, params)
     if lungs_zyx.shape != scan.shape_zyx or lungs_zyx.dtype != bool:
         raise ValueError(
-            f"lungs must be bool of the scan's shape {scan.shape_zyx}, got {lungs_zyx.dtype} of {lungs_zyx.shape}"
+            f"lungs_zyx must be bool and of the scan's shape {scan.shape_zyx}, got {lungs_zyx.dtype} {lungs_zyx.shape}"
         )
     squares = [square_around(lungs, down_right=defects.crop_down_right) for lungs in lungs_zyx]
     found = tuple(square is not None for square in squares)

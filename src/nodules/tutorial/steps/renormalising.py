@@ -1,4 +1,4 @@
-"""Grey values of the lungs alone: mean 0, deviation 1, and everything else a little darker than they."""
+"""Normalisation by the grey values of the lungs: mean 0 and standard deviation 1, with the background at -1.2."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 BACKGROUND_SD = 1.2
+"""The background lies this many standard deviations below the mean of the lungs."""
 
 
 @dataclass(frozen=True)
 class GreyScale:
-    """Mean and standard deviation of the grey values in lungs, and how many values they are of."""
+    """Mean, standard deviation and number of the grey values in the lungs."""
 
     mean: float
     deviation: float
@@ -21,12 +22,12 @@ class GreyScale:
 
 
 def scale_of(values: NDArray[np.float64]) -> GreyScale:
-    """Scale of some values, at least one."""
+    """Grey scale of values; there must be at least one."""
     return GreyScale(float(values.mean()), float(values.std()), int(values.size))
 
 
 def pooled(scales: Sequence[GreyScale]) -> GreyScale:
-    """Scale of all values of at least one part, as if they had been taken together."""
+    """Pool the grey scales of several parts (at least one) into that of all their values together."""
     counts = np.array([scale.count for scale in scales], dtype=float)
     means = np.array([scale.mean for scale in scales])
     mean = float(np.average(means, weights=counts))
@@ -37,23 +38,24 @@ def pooled(scales: Sequence[GreyScale]) -> GreyScale:
 def renormalise(
     grey_yx: NDArray[np.float64], lungs_yx: NDArray[np.bool_], scale: GreyScale, *, from_darkest: bool = False
 ) -> NDArray[np.float64]:
-    """Mask a slice and put it on the scale of the lungs.
+    """Mask a slice with its lungs and scale it by their mean and standard deviation.
 
     Parameters
     ----------
     grey_yx : (Y, X) ndarray of float64
-        HU, or 16-bit levels with that defect.
+        Grey values: HU, or 16-bit levels with the defect `grey_values_wrap_at_16_bit`.
     lungs_yx : (Y, X) ndarray of bool
-        What stays visible.
+        Lung mask; everything else becomes background.
     scale : GreyScale
-        Its mean goes to 0; lungs of one value are not divided.
+        Mean and deviation to scale by. A deviation of 0 is replaced by 1.
     from_darkest : bool
-        The defect `background_from_darkest_voxel`: what has the smallest value of the masked slice becomes background.
+        Apply the defect `background_from_darkest_voxel`: pixels with the smallest value of the masked slice become
+        background.
 
     Returns
     -------
     (Y, X) ndarray of float64
-        The background is -1.2.
+        The scaled slice, with a background of -1.2.
     """
     masked = grey_yx * lungs_yx
     background = masked == masked.min() if from_darkest else ~lungs_yx
@@ -62,5 +64,5 @@ def renormalise(
 
 
 def stretch_range(plane_yx: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The published code's last scaling of each cut slice: mean 0 and a range of 1."""
+    """Scale a cropped slice to mean 0 and range 1, the last scaling of the published code."""
     return (plane_yx - plane_yx.mean()) / (np.ptp(plane_yx) or 1.0)

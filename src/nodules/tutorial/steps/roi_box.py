@@ -1,4 +1,4 @@
-"""The square around the lungs: where it lies, what it cuts out, and the way back."""
+"""Square region of interest around the lungs: finding it, cropping a slice to it, and restoring a crop."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ MIN_SIDE_PX = 5
 
 @dataclass(frozen=True)
 class RoiBox:
-    """Half-open ranges of rows and columns; they may lie outside the slice.
+    """Bounding box in pixels of a slice; it may reach beyond the slice.
 
     Attributes
     ----------
-    top, left, bottom, right : int
-        First row and column, and the ones after the last.
+    top, left : int
+        First row and column.
+    bottom, right : int
+        Row and column after the last.
     """
 
     top: int
@@ -33,26 +35,26 @@ class RoiBox:
         return self.bottom - self.top, self.right - self.left
 
     def crop(self, plane_yx: NDArray[Any], outside: float) -> NDArray[Any]:
-        """Cut the box out of a slice; `outside` fills what lies beyond the slice."""
+        """Crop a slice to the box; pixels beyond the slice have the value `outside`."""
         cut = np.full(self.shape_yx, outside, dtype=plane_yx.dtype)
         here, there = self._overlap(plane_yx.shape)
         cut[here] = plane_yx[there]
         return cut
 
     def restore(self, image_yx: NDArray[Any], shape_yx: tuple[int, int]) -> NDArray[np.float32]:
-        """Put an image of the box, of any size, back to its place in a slice of 0."""
+        """Resize an image of the box, of any size, to the box and place it in a slice of zeros."""
         plane = np.zeros(shape_yx, dtype=np.float32)
         here, there = self._overlap(shape_yx)
         plane[there] = resize(image_yx, self.shape_yx)[here]
         return plane
 
     def pixel_mm(self, spacing_yx_mm: tuple[float, float], size_px: int) -> float:
-        """Side of a pixel of the box's image; of a stretched one the side of a square of its area."""
+        """Pixel side of the box's image in mm; if its pixels are not square, the side of a square of equal area."""
         height, width = self.shape_yx
         return float(np.sqrt(height * spacing_yx_mm[0] * width * spacing_yx_mm[1])) / size_px
 
     def _overlap(self, shape_yx: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """The part inside the slice, counted in the box and in the slice."""
+        """Index ranges of the part of the box inside the slice, in the box and in the slice."""
         here, there = [], []
         for start, stop, size in zip((self.top, self.left), (self.bottom, self.right), shape_yx, strict=True):
             low, high = min(max(start, 0), size), min(max(stop, 0), size)
@@ -62,15 +64,21 @@ class RoiBox:
 
 
 def square_around(lungs_yx: NDArray[np.bool_], *, down_right: bool = False) -> RoiBox | None:
-    """Square that holds the lungs, or None where they are less than 5 pixels long.
+    """Find the square around the lungs.
 
     Parameters
     ----------
     lungs_yx : (Y, X) ndarray of bool
-        Lungs of a slice, or of all slices of a scan laid over each other.
+        Lung mask of a slice, or the projection of all slices of a scan.
     down_right : bool
-        The defect `crop_down_right`: the square starts at the lungs' first row and column and ends at the slice's edge.
-        Otherwise it is centred on them, moved into the slice, and reaches beyond only where the slice is too short.
+        Apply the defect `crop_down_right`: the square starts at the first row and column of the lungs and is cut at the
+        slice's edge. Otherwise it is centred on the lungs and moved into the slice; it reaches beyond the slice only if
+        the slice is smaller than the square.
+
+    Returns
+    -------
+    RoiBox or None
+        None if the lungs are less than 5 pixels long.
     """
     if not lungs_yx.any():
         return None
@@ -89,7 +97,7 @@ def square_around(lungs_yx: NDArray[np.bool_], *, down_right: bool = False) -> R
 
 
 def square_about(centre_yx: tuple[float, float], side_px: int) -> RoiBox:
-    """Square of a given side about a point, for a close-up."""
+    """Square of a given side around a point, for a close-up."""
     top, left = (round(float(place) - (side_px - 1) / 2) for place in centre_yx)
     return RoiBox(top, left, top + side_px, left + side_px)
 

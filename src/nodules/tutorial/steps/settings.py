@@ -1,4 +1,4 @@
-"""What can be chosen in the tutorial's steps."""
+"""Settings of the tutorial's image-processing steps."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class TutorialParams:
 
     Attributes
     ----------
-    nodules : str
-        Whose slices are taken from a scan: those of the `largest` nodule, as on the page, or of `all`.
+    nodules : {"largest", "all"}
+        Nodules whose slices are selected: the `largest` of each scan, as in the tutorial, or `all`.
     size_px : int
         Side of the network's image. The tutorial's is 512.
     window_hu : tuple of 2 float
-        HU below and above are taken for these bounds in the network's image.
+        HU in the network's image are clipped to this window.
     max_lung_hu : float
-        The darker class of a slice is lung where its mean is at most this.
+        The darker cluster of a slice counts as lung if its mean is at most this.
     min_probability : float
-        Of a pixel that belongs to a region.
+        Lowest probability of a pixel in a predicted region.
     defects : TutorialDefects
-        None by default.
+        Defects of the published code; all off by default.
     """
 
     nodules: Literal["largest", "all"]
@@ -40,4 +40,4 @@ class TutorialParams:
     def __post_init__(self) -> None:
         low, high = self.window_hu
         if not low < high:
-            raise ValueError(f"window_hu must be two ascending values, got {self.window_hu}")
+            raise ValueError(f"window_hu must be two values in ascending order, got {self.window_hu}")

@@ -1,4 +1,4 @@
-"""The honest score of the tutorial's network: which slices count, and what their answers are worth."""
+"""Predictions of the tutorial's network on evaluation slices: which slices are scored, and their mean scores."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from nodules.tutorial.judging import answers as tutorial_judging
-from nodules.tutorial.judging import judged_slices as judged_store
-from nodules.tutorial.judging.judged_slices import JudgedSlices
-from nodules.tutorial.judging.slice_finding import OperatingPoint, mean_soft_dice
+from nodules.tutorial.evaluation.evaluation_slices import EvaluationSlices
+from nodules.tutorial.evaluation.predictions import (
+    COLUMNS,
+    draw_predictions,
+    mean_scores,
+    predict_slices,
+    score_predictions,
+)
+from nodules.tutorial.evaluation.slice_detection import OperatingPoint, mean_soft_dice
 
 SIDE = 40
 POINT = OperatingPoint(0.5, peak=0.5, min_mm2=0.0)
@@ -28,7 +33,7 @@ def store(folder: Path, uid: str, answers: list[NDArray[np.float32]], truths: li
     """A scan whose images are the answers that `same` gives to them, on a grid of the same size."""
     count = len(answers)
     folder.mkdir(exist_ok=True)
-    judged = JudgedSlices(
+    slices = EvaluationSlices(
         z=np.arange(count) + 10,
         images=np.asarray(answers, dtype=np.float32).reshape(-1, SIDE, SIDE),
         seen=np.ones(count, dtype=bool),
@@ -39,7 +44,7 @@ def store(folder: Path, uid: str, answers: list[NDArray[np.float32]], truths: li
         diameters_mm=np.array([8.0]),
         pixel_yx_mm=np.array([1.0, 1.0]),
     )
-    judged_store.save(judged, folder / f"{uid}.npz")
+    slices.save(folder / f"{uid}.npz")
 
 
 def same(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -57,12 +62,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_scores_worked_out_by_hand(folder: Path) -> None:
-    rows, shown = tutorial_judging.judge(tutorial_judging.answered(folder, same, {}), POINT)
+    rows, shown = score_predictions(predict_slices(folder, same, {}), POINT)
     assert rows["seriesuid"].tolist() == ["1.1", "1.1", "1.1", "1.2"]
     assert rows["z"].tolist() == [10, 11, 12, 10]
     assert rows["dice"].tolist()[:3] == [2 * 16 / (16 + 64), 0.0, 0.0]
     assert np.isnan(rows["dice"][3])
-    numbers = tutorial_judging.summary(rows, 0.5)
+    numbers = mean_scores(rows, 0.5)
     assert numbers == {
         "nodule_slices": 3.0,
         "nodule_free_slices": 1.0,
@@ -77,20 +82,20 @@ def test_scores_worked_out_by_hand(folder: Path) -> None:
 
 
 def test_slices_that_trained_do_not_judge(folder: Path) -> None:
-    rows, _ = tutorial_judging.judge(tutorial_judging.answered(folder, same, {"1.1": {10, 12}, "1.2": {11}}), POINT)
+    rows, _ = score_predictions(predict_slices(folder, same, {"1.1": {10, 12}, "1.2": {11}}), POINT)
     assert list(zip(rows["seriesuid"], rows["z"], strict=True)) == [("1.1", 11), ("1.2", 10)]
 
 
 def test_nothing_to_judge_gives_no_means_and_an_empty_picture(tmp_path: Path) -> None:
-    rows, shown = tutorial_judging.judge(tutorial_judging.answered(tmp_path, same, {}), POINT)
-    assert list(rows.columns) == tutorial_judging.COLUMNS
-    assert tutorial_judging.summary(rows, 0.5) == {"nodule_slices": 0.0, "nodule_free_slices": 0.0}
-    assert not tutorial_judging.overlay(shown, POINT).axes
+    rows, shown = score_predictions(predict_slices(tmp_path, same, {}), POINT)
+    assert list(rows.columns) == COLUMNS
+    assert mean_scores(rows, 0.5) == {"nodule_slices": 0.0, "nodule_free_slices": 0.0}
+    assert not draw_predictions(shown, POINT).axes
 
 
 def test_the_picture_has_a_panel_for_each_scan_with_a_nodule(folder: Path) -> None:
-    _, shown = tutorial_judging.judge(tutorial_judging.answered(folder, same, {}), POINT)
-    (panel,) = tutorial_judging.overlay(shown, POINT).axes
+    _, shown = score_predictions(predict_slices(folder, same, {}), POINT)
+    (panel,) = draw_predictions(shown, POINT).axes
     assert "8 mm nodule" in panel.get_title()
 
 
@@ -113,6 +118,6 @@ def test_a_blank_answer_to_masks_of_1_of_255_beats_a_perfect_one() -> None:
 
 
 def test_test_slices_table_is_readable_csv(folder: Path, tmp_path: Path) -> None:
-    rows, _ = tutorial_judging.judge(tutorial_judging.answered(folder, same, {}), POINT)
+    rows, _ = score_predictions(predict_slices(folder, same, {}), POINT)
     rows.to_csv(tmp_path / "rows.csv", index=False)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "rows.csv", dtype={"seriesuid": str}), rows, check_dtype=False)

@@ -1,14 +1,16 @@
-"""Which slices judge a recipe, and that defects change what the network sees of them but not the truth."""
+"""Evaluation slices: selection, ground truth and files; defects change the images but not the ground truth."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.tutorial.judging.judged_slices import JudgedSlices, judged_slices
+from nodules.scans.result import ScanError
+from nodules.tutorial.evaluation.evaluation_slices import EvaluationSlices, evaluation_slices
 from nodules.tutorial.steps.defects import TutorialDefects
 from nodules.tutorial.steps.prepared_scan import prepare
 from support.tutorial_slices import LUNG_CENTRES_YX, chest, chest_slice, tutorial_params
@@ -29,9 +31,9 @@ def scan() -> Volume:
     return chest(chest_slice(scale=0.0), *(chest_slice(seed=seed) for seed in range(1, 9)))
 
 
-def judged(scan: Volume, params=RIGHT, nodule_free: int = 0, diameters_mm=(9.0, 6.0)) -> JudgedSlices:
+def judged(scan: Volume, params=RIGHT, nodule_free: int = 0, diameters_mm=(9.0, 6.0)) -> EvaluationSlices:
     centres = [world(3, FIRST), world(3, SECOND)]
-    return judged_slices(prepare(scan, params), centres, list(diameters_mm), nodule_free)
+    return evaluation_slices(prepare(scan, params), centres, list(diameters_mm), nodule_free)
 
 
 def test_the_truth_is_as_wide_as_annotated_and_has_all_nodules(scan: Volume) -> None:
@@ -76,7 +78,7 @@ def test_answers_come_back_to_the_nodule(scan: Volume) -> None:
     slices = judged(scan)
     truth, _ = slices.truth(1)
     answer = prepared.node_mask(3, truth > 0)
-    restored = slices.restored(1, answer)
+    restored = slices.restore(1, answer)
     assert restored.shape == truth.shape
     overlap = np.count_nonzero((restored >= 0.5) & (truth > 0))
     assert 2 * overlap / (np.count_nonzero(restored >= 0.5) + np.count_nonzero(truth)) > 0.8
@@ -89,18 +91,18 @@ def test_a_dropped_slice_is_judged_as_unanswered() -> None:
         (RIGHT, True),
         (replace(RIGHT, defects=TutorialDefects(slices_without_lungs_dropped=True)), False),
     ):
-        slices = judged_slices(prepare(scan, params), [world(2, FIRST)], [9.0], 3)
+        slices = evaluation_slices(prepare(scan, params), [world(2, FIRST)], [9.0], 3)
         assert slices.z.tolist() == [1, 2, 3]
         assert slices.seen.tolist() == [seen] * 3
-        assert slices.restored(0, np.ones((64, 64), np.float32)).any() == seen
+        assert slices.restore(0, np.ones((64, 64), np.float32)).any() == seen
 
 
 def test_a_scan_without_nodules_or_anything_to_judge(scan: Volume) -> None:
     prepared = prepare(scan, RIGHT)
-    free = judged_slices(prepared, [], [], 2)
+    free = evaluation_slices(prepared, [], [], 2)
     assert free.z.tolist() == [2, 6]
     assert not free.nodules.any()
-    nothing = judged_slices(prepared, [], [], 0)
+    nothing = evaluation_slices(prepared, [], [], 0)
     assert nothing.images.shape == (0, 64, 64)
     assert nothing.lungs.shape == nothing.hu.shape == (0, 256, 256)
 
@@ -108,6 +110,46 @@ def test_a_scan_without_nodules_or_anything_to_judge(scan: Volume) -> None:
 def test_bad_annotations_are_refused(scan: Volume) -> None:
     prepared = prepare(scan, RIGHT)
     with pytest.raises(ValueError, match="a diameter for each"):
-        judged_slices(prepared, [world(3, FIRST)], [], 0)
+        evaluation_slices(prepared, [world(3, FIRST)], [], 0)
     with pytest.raises(ValueError, match="finite"):
-        judged_slices(prepared, [(np.nan, 0.0, 0.0)], [5.0], 0)
+        evaluation_slices(prepared, [(np.nan, 0.0, 0.0)], [5.0], 0)
+
+
+def some_slices(count: int) -> EvaluationSlices:
+    random = np.random.default_rng(0)
+    return EvaluationSlices(
+        z=np.arange(count),
+        images=random.random((count, 8, 8), dtype=np.float32),
+        seen=np.ones(count, dtype=bool),
+        boxes=np.tile([0, 1, 8, 9], (count, 1)),
+        hu=random.integers(-1000, 400, (count, 10, 12)).astype(np.int16),
+        nodules=random.integers(0, 3, (count, 10, 12)).astype(np.uint16),
+        lungs=random.random((count, 10, 12)) > 0.5,
+        diameters_mm=np.array([5.0, 7.0]),
+        pixel_yx_mm=np.array([0.7, 0.7]),
+    )
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_what_is_saved_comes_back(tmp_path: Path, count: int) -> None:
+    slices = some_slices(count)
+    slices.save(tmp_path / "1.2.3.npz")
+    back = EvaluationSlices.load(tmp_path / "1.2.3.npz")
+    for field in fields(EvaluationSlices):
+        before, after = getattr(slices, field.name), getattr(back, field.name)
+        assert before.dtype == after.dtype
+        np.testing.assert_array_equal(before, after)
+    assert [path.name for path in tmp_path.iterdir()] == ["1.2.3.npz"]
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "1.2.3.npz"
+    with pytest.raises(ScanError, match=r"1\.2\.3\.npz: no readable evaluation slices"):
+        EvaluationSlices.load(file)
+    some_slices(2).save(file)
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ScanError, match="run the stage that writes it again"):
+        EvaluationSlices.load(file)
+    np.savez(file, other=np.zeros(3))
+    with pytest.raises(ScanError, match="no readable evaluation slices"):
+        EvaluationSlices.load(file)

@@ -1,4 +1,7 @@
-"""The slices by which a recipe is judged: the same ones whatever its defects, with the truth on their own pixels."""
+"""Evaluation slices of the tutorial's U-Net: selection, storage and ground truth, the same for every set of defects.
+
+The slices and their ground truth come from the steps without defects. Only the network's images differ by recipe.
+"""
 
 from __future__ import annotations
 
@@ -17,33 +20,34 @@ from nodules.tutorial.steps.nodule_slices import nodule_slices
 from nodules.tutorial.steps.prepared_scan import PreparedScan
 from nodules.tutorial.steps.roi_box import RoiBox
 
-NONE = TutorialDefects()
+NO_DEFECTS = TutorialDefects()
 
 
 @dataclass(frozen=True)
-class JudgedSlices:
-    """Some slices of a scan as a recipe's network sees them, and what is true of them.
+class EvaluationSlices:
+    """Evaluation slices of one scan: the network's images and the ground truth.
 
     Attributes
     ----------
     z : (M,) ndarray of int
-        Ascending index in the scan.
+        Slice indices in the scan, ascending.
     images : (M, S, S) ndarray of float32
-        The recipe's images.
+        The network's images, prepared by the recipe; zeros where `seen` is False.
     seen : (M,) ndarray of bool
-        False where the recipe drops the slice, and so answers nothing.
+        False where the recipe drops the slice, so the network makes no prediction for it.
     boxes : (M, 4) ndarray of int
         `RoiBox` of each image: top, left, bottom, right.
     hu : (M, Y, X) ndarray of int16
-        The slices.
+        The slices in HU.
     nodules : (M, Y, X) ndarray of uint16
-        k where the k-th nodule of the scan is cut (from 1), as wide as it is annotated; 0 elsewhere.
+        Nodule labels: k inside the k-th nodule of the scan (counted from 1), 0 elsewhere. Each nodule is a sphere of
+        its annotated diameter.
     lungs : (M, Y, X) ndarray of bool
-        As the steps without defects find them.
+        Lung masks from the steps without defects.
     diameters_mm : (N,) ndarray of float
-        Of all nodules of the scan.
+        Diameters of all nodules of the scan.
     pixel_yx_mm : (2,) ndarray of float
-        Sides of the slices' pixels.
+        Pixel height and width of the slices.
     """
 
     z: NDArray[np.int64]
@@ -56,17 +60,20 @@ class JudgedSlices:
     diameters_mm: NDArray[np.float64]
     pixel_yx_mm: NDArray[np.float64]
 
-    def restored(self, row: int, answer_yx: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network's answer to one image on the slice's own pixels; 0 outside its box and where nothing was seen."""
+    def restore(self, row: int, prediction_yx: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Resample the prediction for one image to the pixels of its slice (Y, X).
+
+        Pixels outside the box are 0. If the recipe dropped the slice, all pixels are 0.
+        """
         rows, columns = self.hu.shape[1:]
         if not self.seen[row]:
             return np.zeros((rows, columns), dtype=np.float32)
-        return RoiBox(*map(int, self.boxes[row])).restore(answer_yx, (rows, columns))
+        return RoiBox(*map(int, self.boxes[row])).restore(prediction_yx, (rows, columns))
 
     def truth(self, row: int) -> tuple[NDArray[np.uint16], float]:
-        """Nodules of one slice, its widest as 1 and others from 2 upwards, and the diameter of the widest in mm.
+        """Return the nodule labels (Y, X) of one slice and the diameter of its largest nodule in mm.
 
-        The diameter is NaN in a slice without nodules.
+        The largest nodule has label 1, the others 2 and up. Without a nodule the diameter is NaN.
         """
         labels = self.nodules[row]
         cut = np.unique(labels[labels > 0])
@@ -77,35 +84,53 @@ class JudgedSlices:
         numbered[by_width] = np.arange(1, len(by_width) + 1)
         return numbered[labels], float(self.diameters_mm[by_width[0] - 1])
 
+    def save(self, path: Path) -> None:
+        """Write a compressed `.npz`; the file appears only once it is complete."""
+        array_file.save(self, path)
 
-def judged_slices(
+    @classmethod
+    def load(cls, path: Path) -> EvaluationSlices:
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        ScanError
+            If the file is missing, damaged or holds other arrays.
+        """
+        return cls(**array_file.load(cls, path, "evaluation slices", "run the stage that writes it again"))
+
+
+def evaluation_slices(
     prepared: PreparedScan,
     centres_world_xyz: Sequence[Sequence[float]],
     diameters_mm: Sequence[float],
     nodule_free: int,
-) -> JudgedSlices:
-    """Choose slices as the steps without defects choose them, and show them as the prepared scan does.
+) -> EvaluationSlices:
+    """Select the evaluation slices of a scan.
+
+    The steps without defects select the slices, find the lungs and draw the nodules. The network's images come from
+    `prepared`, with the recipe's defects.
 
     Parameters
     ----------
     prepared : PreparedScan
-        With the recipe's defects.
+        The scan, prepared with the recipe's defects.
     centres_world_xyz, diameters_mm
-        One entry a nodule of the scan.
+        Centre and diameter of every nodule of the scan.
     nodule_free : int
-        So many slices without a nodule are tried, evenly spread over the scan; those with lungs are taken.
+        Number of candidate slices without a nodule, evenly spaced over the scan; those that show lungs are selected.
 
     Returns
     -------
-    JudgedSlices
-        Of the slices that the steps choose those that cut a nodule, and the nodule-free ones.
+    EvaluationSlices
+        The training slices that cut a nodule (see `nodule_slices`), and the nodule-free slices.
 
     Raises
     ------
     ValueError
-        As `nodule_slices`.
+        If there are not as many diameters as centres, or one of their numbers is not finite.
     """
-    scan, right = prepared.scan, replace(prepared.params, defects=NONE)
+    scan, right = prepared.scan, replace(prepared.params, defects=NO_DEFECTS)
     chosen = [one.z for one in nodule_slices(scan, centres_world_xyz, diameters_mm, right)]
     nodules_zyx = draw_nodules(scan, centres_world_xyz, diameters_mm)
     crossed = [crossed_slices(scan, *one) for one in zip(centres_world_xyz, diameters_mm, strict=True)]
@@ -117,7 +142,7 @@ def judged_slices(
     kept = set(prepared.kept)
     images = [prepared.image(z) if z in kept else np.zeros((side, side), np.float32) for z in shown]
     boxes = [[box.top, box.left, box.bottom, box.right] for box in (prepared.boxes[z] for z in shown)]
-    return JudgedSlices(
+    return EvaluationSlices(
         z=np.asarray(shown, dtype=np.int64),
         images=np.asarray(images, dtype=np.float32).reshape(-1, side, side),
         seen=np.asarray([z in kept for z in shown], dtype=bool),
@@ -131,22 +156,6 @@ def judged_slices(
 
 
 def _spread(indices: NDArray[np.int64], count: int) -> list[int]:
-    """At most `count` of the indices at equal steps, the ends left out."""
+    """Select at most `count` indices at equal steps, without the two ends."""
     count = min(count, len(indices))
     return [int(indices[int((step + 0.5) * len(indices) / count)]) for step in range(count)]
-
-
-def save(judged: JudgedSlices, path: Path) -> None:
-    """Write to a compressed `.npz` that appears whole or not at all."""
-    array_file.save(judged, path)
-
-
-def load(path: Path) -> JudgedSlices:
-    """Read what `save` wrote.
-
-    Raises
-    ------
-    ScanError
-        If the file is missing, damaged or of another kind.
-    """
-    return JudgedSlices(**array_file.load(JudgedSlices, path, "slices to judge", "run its stage again"))

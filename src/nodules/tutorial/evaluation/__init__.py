@@ -1,0 +1,1 @@
+"""Evaluation of the tutorial's U-Net: evaluation slices, predictions, and slice-level detection and Dice scores."""
