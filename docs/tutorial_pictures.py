@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from drawing import panels
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from drawing import panels
 from nodules.imaging.geometry.volume import Volume
 from nodules.tutorial.steps.defects import TutorialDefects
 from nodules.tutorial.steps.lung_steps import find_lung_steps

@@ -1,4 +1,4 @@
-"""Volume files on the grid of the phantom, and what is changed in them to make them odd or break them."""
+"""Volume files on the grid of the phantom, and changes that make them unusual or damage them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nodules.imaging.geometry.volume import Volume
 from nodules.scans.volume_files.writer import write_volume
-from support.odd_inputs import HU_ZYX, ORIGIN_XYZ_MM, SCAN, SPACING_ZYX_MM
+from support.damaged_scans.cases import HU_ZYX, ORIGIN_XYZ_MM, SCAN, SPACING_ZYX_MM
 
 Write = Callable[[Path], Path]
 Edit = Callable[[bytes], bytes]

@@ -1,4 +1,4 @@
-"""The tutorial's steps written a second time: slow, from their definitions, with nothing of the package."""
+"""A second, slow implementation of the tutorial's steps, written from their definitions without the package."""
 
 from __future__ import annotations
 

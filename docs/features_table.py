@@ -1,19 +1,20 @@
-"""The features as a table for people: `python -m nodules.imaging.features.feature_table > docs/features.md`."""
+"""Writes the table of features: `python docs/features_table.py` renews docs/features.md."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from nodules.imaging.features.row import FEATURES, RANKS, Feature
 
+PAGE = Path(__file__).with_name("features.md")
 HEAD = f"""# Features
 
 One row a patient. Every value is finite: a patient without nodules has the values given for their absence, and
 `has_candidate` is 0. Regions are the parts of the nodules in single slices. `nodule1_` to `nodule{RANKS}_` are the
 nodules that most probably are cancers, the first one first: probability of being a nodule times the risk by its look.
 
-This table is written by `python -m nodules.imaging.features.feature_table`; the definitions are the docstrings.
+`python docs/features_table.py` writes this table from the docstrings of the features.
 
 | name | unit | definition | source |
 | --- | --- | --- | --- |
@@ -40,4 +41,4 @@ def _row(names: str, entry: Feature) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(table())
+    PAGE.write_text(table(), encoding="utf-8")

@@ -16,7 +16,7 @@ from nodules.imaging.lungs.segment import dilate_mm, find_lungs
 from nodules.scans.read import read_scan
 from nodules.scans.tables.luna import read_annotations
 from nodules.scans.volume_files.reader import read_mask
-from support.shipped import LUNG_MASK, READING
+from support.default_params import LUNG_MASK, READING
 
 REAL_DATA = Path(os.environ.get("NODULES_REAL_DATA", ""))
 pytestmark = pytest.mark.skipif(

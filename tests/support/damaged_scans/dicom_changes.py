@@ -1,4 +1,4 @@
-"""Changes to a written DICOM series, each of which makes it odd or breaks it."""
+"""Changes to a written DICOM series that make it unusual or damage it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pydicom
 from numpy.typing import ArrayLike, NDArray
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, SecondaryCaptureImageStorage, XRayRadiationDoseSRStorage
 
+from support.damaged_scans.cases import HU_ZYX, ORIGIN_XYZ_MM, SPACING_ZYX_MM
 from support.dicom_files import INTERCEPT, SERIES_UID, change, recompress, write_series
-from support.odd_inputs import HU_ZYX, ORIGIN_XYZ_MM, SPACING_ZYX_MM
 
 Change = Callable[[list[Path]], object]
 Write = Callable[[Path], Path]

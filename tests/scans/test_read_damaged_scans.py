@@ -1,4 +1,4 @@
-"""The table of odd and damaged scans: each is read or refused as it must be, and leaves no file behind."""
+"""Unusual and damaged scans: each is read or refused as its case says, and no file is left behind."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 
 from nodules.scans.read import read_scan, read_scan_bytes
 from nodules.scans.result import Reading, ScanError, judge
+from support.damaged_scans.archives import archive_rows
+from support.damaged_scans.cases import PARAMS, Case, Read, ReadField, Refused, linear_hu
+from support.damaged_scans.dicom import dicom_rows
+from support.damaged_scans.volume_files import volume_file_rows
 from support.dicom_files import PATIENT_NAME
-from support.odd_archives import archive_rows
-from support.odd_dicom import dicom_rows
-from support.odd_inputs import PARAMS, Odd, Read, ReadField, Refused, linear_hu
-from support.odd_volume_files import volume_file_rows
 
 ROWS = [*dicom_rows(), *archive_rows(), *volume_file_rows()]
 
@@ -53,7 +53,7 @@ def test_odd_input(row, tmp_path, private_folder):
     assert listing(tmp_path) == before
 
 
-def read(row: Odd, given: Path) -> Reading:
+def read(row: Case, given: Path) -> Reading:
     if row.is_sent:
         return read_scan_bytes(given.read_bytes(), PARAMS)
     return read_scan(given, PARAMS, row.series_uid)

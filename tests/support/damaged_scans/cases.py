@@ -1,4 +1,4 @@
-"""Named damaged and odd scans, each with the outcome that it must have: what a row of the table is made of."""
+"""Unusual and damaged scans: how a test case is described, and the phantom that all of them store."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class Odd:
-    """One row: how to write the input into a folder, and what must come of it.
+class Case:
+    """How to write the input into a folder, and the outcome that it must have.
 
     Attributes
     ----------

@@ -27,8 +27,8 @@ from nodules.scans.phantom.cohort import patient_id
 from nodules.scans.phantom.nodule_shapes import Body, paint_nodules, shape_nodule
 from nodules.scans.phantom.nodules import Nodule
 from nodules.scans.phantom.patient import PhantomParams, Truth, draw_truth, stream
-from nodules.scans.phantom.reference_chest import ReferenceChest, build_chest
 from nodules.scans.phantom.scanner import Scanner, draw_scanner
+from reference_chest import ReferenceChest, build_chest
 
 PIXEL_MM = 1.0  # in-plane, as scans are resampled for the network
 MARGIN_MM = 8.0

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from support.damaged_scans.cases import HU_ZYX, ORIGIN_XYZ_MM, SPACING_ZYX_MM, linear_hu
+from support.damaged_scans.dicom_changes import Write
 from support.dicom_files import AXIAL, change, write_series
-from support.dicom_quirks import Write
-from support.odd_inputs import HU_ZYX, ORIGIN_XYZ_MM, SPACING_ZYX_MM, linear_hu
 
 
 def linear_at(depths_mm: NDArray[np.float64]) -> Write:

@@ -1,4 +1,4 @@
-"""The settings that the project is shipped with, for tests of what they do on scans."""
+"""The default settings of `params.yaml`, for tests of what they do on scans."""
 
 from __future__ import annotations
 

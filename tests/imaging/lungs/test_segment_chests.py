@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungSegmentation, find_lungs
 from support import phantoms
-from support.shipped import LUNG_MASK
+from support.default_params import LUNG_MASK
 
 Mask = NDArray[np.bool_]
 Places = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]

@@ -1,4 +1,4 @@
-"""Odd, damaged and hostile zips, each with the outcome that it must have."""
+"""Unusual, damaged and hostile zips, each with the outcome that it must have."""
 
 from __future__ import annotations
 
@@ -9,44 +9,46 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from support.damaged_scans.cases import HU_ZYX, ORIGIN_XYZ_MM, SPACING_ZYX_MM, Case, Read, Refused
 from support.dicom_files import write_series, zip_folder
-from support.odd_inputs import HU_ZYX, ORIGIN_XYZ_MM, SPACING_ZYX_MM, Odd, Read, Refused
 
 LOCAL, CENTRAL = b"PK\3\4", b"PK\1\2"
 
 
-def archive_rows() -> list[Odd]:
+def archive_rows() -> list[Case]:
     """All rows about zips, from a path and as bytes."""
     empty = b"PK\5\6" + bytes(18)
     neither = "it is neither, or it is damaged"
     return [
-        Odd("zip", _zip(), Read()),
-        Odd("zip_sent", _zip(), Read(), is_sent=True),
-        Odd("zip_with_password", _zip(_encrypt), Refused("the zip is encrypted")),
-        Odd("zip_with_password_sent", _zip(_encrypt), Refused("the zip is encrypted"), is_sent=True),
-        Odd("zip_with_names_above_its_folder", _members("../../IM{}"), Read()),
-        Odd("zip_with_absolute_names", _members("/etc/IM{}"), Read()),
-        Odd("zip_with_names_of_another_system", _members("C:\\scan\\..\\IM{}"), Read()),
-        Odd("zip_with_folders_of_a_mac", _members("IM{}", more={"__MACOSX/._IM0": bytes(90)}), Read()),
-        Odd("zip_with_a_zip_in_it", _nested, Refused("no CT slice found.*1 x archive inside the zip")),
-        Odd("zip_that_claims_8_gigabytes", _zip(_claim(2**32 - 2, 2)), Refused("over the limit")),
-        Odd("zip_that_claims_400_megabytes", _zip(_claim(2**28 + 2**27, 1)), Refused("only a zip bomb|over the")),
-        Odd("zip_bomb", _bomb, Refused("as only a zip bomb does")),
-        Odd("zip_bomb_sent", _bomb, Refused("as only a zip bomb does"), is_sent=True),
-        Odd("zip_with_larger_members_than_it_claims", _zip(_claim(100, 6)), Refused("damaged|no CT slice found|lacks")),
-        Odd("zip_by_another_method", _zip(_set_method(97)), Refused("packed by method 97")),
-        Odd("zip_by_bzip2", _members("IM{}", method=zipfile.ZIP_BZIP2), Refused("packed by method 12")),
-        Odd("zip_cut_short", _zip(lambda data: data[: len(data) * 2 // 3]), Refused(neither)),
-        Odd("zip_cut_short_sent", _zip(lambda data: data[: len(data) * 2 // 3]), Refused(neither), is_sent=True),
-        Odd("zip_with_a_damaged_member", _zip(_spoil_first_member), Refused(r"0000\.dcm (is damaged|cannot)")),
-        Odd("zip_with_one_name_for_all", _members("IM"), Refused("twice|same name")),
-        Odd("zip_of_zero_bytes", _zip(lambda data: b""), Refused(neither)),
-        Odd("zip_of_zero_bytes_sent", _zip(lambda data: b""), Refused("unknown kind of data"), is_sent=True),
-        Odd("zip_without_members", _zip(lambda data: empty), Refused(r"no CT slice found \(it is empty\)")),
-        Odd("text_named_zip", _zip(lambda data: b"no zip at all"), Refused(neither)),
-        Odd("zip_behind_a_program", _zip(lambda data: b"#!/bin/sh\nexit 1\n" + data), Read()),
-        Odd("zip_whose_directory_lies_far_away", _zip(_move_directory), Refused(f"{neither}|is damaged")),
-        Odd("zip_with_a_link_to_a_file_outside", _with_link, Read(left_out={"not DICOM": 1})),
+        Case("zip", _zip(), Read()),
+        Case("zip_sent", _zip(), Read(), is_sent=True),
+        Case("zip_with_password", _zip(_encrypt), Refused("the zip is encrypted")),
+        Case("zip_with_password_sent", _zip(_encrypt), Refused("the zip is encrypted"), is_sent=True),
+        Case("zip_with_names_above_its_folder", _members("../../IM{}"), Read()),
+        Case("zip_with_absolute_names", _members("/etc/IM{}"), Read()),
+        Case("zip_with_names_of_another_system", _members("C:\\scan\\..\\IM{}"), Read()),
+        Case("zip_with_folders_of_a_mac", _members("IM{}", more={"__MACOSX/._IM0": bytes(90)}), Read()),
+        Case("zip_with_a_zip_in_it", _nested, Refused("no CT slice found.*1 x archive inside the zip")),
+        Case("zip_that_claims_8_gigabytes", _zip(_claim(2**32 - 2, 2)), Refused("over the limit")),
+        Case("zip_that_claims_400_megabytes", _zip(_claim(2**28 + 2**27, 1)), Refused("only a zip bomb|over the")),
+        Case("zip_bomb", _bomb, Refused("as only a zip bomb does")),
+        Case("zip_bomb_sent", _bomb, Refused("as only a zip bomb does"), is_sent=True),
+        Case(
+            "zip_with_larger_members_than_it_claims", _zip(_claim(100, 6)), Refused("damaged|no CT slice found|lacks")
+        ),
+        Case("zip_by_another_method", _zip(_set_method(97)), Refused("packed by method 97")),
+        Case("zip_by_bzip2", _members("IM{}", method=zipfile.ZIP_BZIP2), Refused("packed by method 12")),
+        Case("zip_cut_short", _zip(lambda data: data[: len(data) * 2 // 3]), Refused(neither)),
+        Case("zip_cut_short_sent", _zip(lambda data: data[: len(data) * 2 // 3]), Refused(neither), is_sent=True),
+        Case("zip_with_a_damaged_member", _zip(_spoil_first_member), Refused(r"0000\.dcm (is damaged|cannot)")),
+        Case("zip_with_one_name_for_all", _members("IM"), Refused("twice|same name")),
+        Case("zip_of_zero_bytes", _zip(lambda data: b""), Refused(neither)),
+        Case("zip_of_zero_bytes_sent", _zip(lambda data: b""), Refused("unknown kind of data"), is_sent=True),
+        Case("zip_without_members", _zip(lambda data: empty), Refused(r"no CT slice found \(it is empty\)")),
+        Case("text_named_zip", _zip(lambda data: b"no zip at all"), Refused(neither)),
+        Case("zip_behind_a_program", _zip(lambda data: b"#!/bin/sh\nexit 1\n" + data), Read()),
+        Case("zip_whose_directory_lies_far_away", _zip(_move_directory), Refused(f"{neither}|is damaged")),
+        Case("zip_with_a_link_to_a_file_outside", _with_link, Read(left_out={"not DICOM": 1})),
     ]
 
 

@@ -8,10 +8,10 @@ import pytest
 from nodules.imaging.candidates.outline import CANDIDATE_COLUMNS
 from nodules.imaging.features.row import FEATURES
 from nodules.scans.phantom import cohort
-from nodules.scans.phantom.nodule_tables import patient_findings, patient_tables
 from nodules.scans.phantom.nodules import LOBES, Nodule
 from nodules.scans.phantom.patient import Truth, draw_truth
-from nodules.scans.phantom.reference_chest import ReferenceChest, build_chest
+from phantom_features import patient_findings, patient_tables
+from reference_chest import ReferenceChest, build_chest
 from support.small_cohort import SMALL
 
 FINE = dataclasses.replace(SMALL, grid_px=288, pixel_spacing_mm=(0.75, 0.9), slice_thickness_mm=(1.0, 1.0))
