@@ -1,8 +1,8 @@
-"""What a perfect detector would find in patients of whom no image is made: the same draws, the same features.
+"""Features of synthetic patients without their scans: what a perfect detector would measure.
 
-Each nodule is painted alone into a small block of lung, blurred and made noisy as its patient's scanner would; the
-outline is where the block before noise is more than half nodule. Candidates and regions are then measured by the
-functions that measure real scans. Only the place in the chest is drawn, in the nodule's lobe of one reference chest.
+Each nodule is rendered alone in a small block of lung, with the blur and noise of the patient's scanner. Its outline is
+where the block before noise is more than half nodule. The functions that measure real scans then measure candidates and
+regions. Only the position in the chest is drawn at random, in the nodule's lobe of one reference chest.
 """
 
 from __future__ import annotations

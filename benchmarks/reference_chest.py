@@ -1,4 +1,4 @@
-"""Where the lobes lie in one chest: places for nodules of patients of whom no image is made."""
+"""The lobes of one synthetic chest: positions for nodules of patients whose scans are not rendered."""
 
 from __future__ import annotations
 

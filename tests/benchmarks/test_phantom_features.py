@@ -1,4 +1,4 @@
-"""Tables of patients without images: what they must share with the imaged cohort, and what they must not know."""
+"""Features without scans: the draws of the rendered cohort, and nothing of its risks or labels."""
 
 import dataclasses
 
