@@ -18,7 +18,9 @@ from scipy import ndimage
 from nodules.imaging.candidates.outline import CANDIDATE_COLUMNS, Candidates, SegmentationSettings, find_candidates
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams
-from nodules.imaging.features.row import REGION_COLUMNS, Findings, find_regions, measure
+from nodules.imaging.features.cross_sections import REGION_COLUMNS, find_regions
+from nodules.imaging.features.definition import Findings
+from nodules.imaging.features.measure import measure
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.sides import LEFT, RIGHT
 from nodules.scans.phantom.anatomy.build import Build, draw_build

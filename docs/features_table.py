@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from nodules.imaging.features.row import FEATURES, RANKS, Feature
+from nodules.imaging.features.definition import RANKS, Feature
+from nodules.imaging.features.measure import FEATURES
 
 PAGE = Path(__file__).with_name("features.md")
 HEAD = f"""# Features

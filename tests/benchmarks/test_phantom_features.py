@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nodules.imaging.candidates.outline import CANDIDATE_COLUMNS
-from nodules.imaging.features.row import FEATURES
+from nodules.imaging.features.measure import FEATURES
 from nodules.scans.phantom import cohort
 from nodules.scans.phantom.nodules import LOBES, Nodule
 from nodules.scans.phantom.patient import Truth, draw_truth

@@ -1,7 +1,8 @@
 """The committed table of features is the one the code gives."""
 
 from features_table import PAGE, table
-from nodules.imaging.features.row import FEATURES, RANKS
+from nodules.imaging.features.definition import RANKS
+from nodules.imaging.features.measure import FEATURES
 
 
 def test_committed_page_is_current() -> None:

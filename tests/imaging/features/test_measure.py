@@ -6,8 +6,7 @@ import pytest
 from nodules.imaging.candidates.outline import SegmentationSettings, find_candidates
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams
-from nodules.imaging.features.measure import measure_patient
-from nodules.imaging.features.row import FEATURES
+from nodules.imaging.features.measure import FEATURES, measure_patient
 from nodules.imaging.geometry.volume import Volume
 
 SHAPE = (6, 12, 16)

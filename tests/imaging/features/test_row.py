@@ -1,13 +1,18 @@
 """Every feature of one patient worked out by hand, and patients with nothing to measure."""
 
+import importlib
+import pkgutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from nodules.imaging import features
 from nodules.imaging.candidates.outline import CANDIDATE_COLUMNS, Candidates
-from nodules.imaging.features import registry as feature_registry
-from nodules.imaging.features import row as features
-from nodules.imaging.features.row import FEATURES, RANKS, REGION_COLUMNS, Findings, find_regions, measure
+from nodules.imaging.features import measure as measuring
+from nodules.imaging.features.cross_sections import REGION_COLUMNS, find_regions
+from nodules.imaging.features.definition import RANKS, Feature, Findings, feature, ranked_feature
+from nodules.imaging.features.measure import COLUMNS, FEATURES, by_name, measure
 from nodules.imaging.geometry.volume import Volume
 
 LUNGS = {"volume_right_l": 2.5, "volume_left_l": 2.25, "mean_hu": -830.0, "emphysema_share": 0.125, "lungs_found": 1.0}
@@ -131,6 +136,24 @@ def nothing_found(lungs, slice_count: int = 40) -> Findings:
     return Findings(no_candidates, pd.DataFrame([], columns=REGION_COLUMNS, dtype=float), slice_count, lungs)
 
 
+def test_columns_keep_their_order():
+    """The trained classifiers and their scores depend on the order of the columns."""
+    of_nodules = [f"nodule{rank}_{name}" for name in OF_RANKS for rank in range(1, RANKS + 1)]
+    assert [column.name for column in COLUMNS] == list(FEATURES) == [*OF_PATIENT, *of_nodules]
+
+
+def test_every_feature_that_is_defined_has_a_column():
+    defined = set()
+    for found in pkgutil.iter_modules(features.__path__):
+        module = importlib.import_module(f"nodules.imaging.features.{found.name}")
+        for value in vars(module).values():
+            if value is not COLUMNS:
+                defined |= {
+                    part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, Feature)
+                }
+    assert defined == set(COLUMNS)
+
+
 def test_every_feature_is_checked_here():
     assert set(FEATURES) == set(BY_HAND)
     assert list(FEATURES)[: len(OF_PATIENT)] == list(OF_PATIENT)
@@ -204,15 +227,8 @@ def test_every_feature_has_a_definition_a_unit_and_a_source():
         assert entry.source, name
 
 
-@pytest.fixture
-def empty_register(monkeypatch):
-    register = {}
-    monkeypatch.setattr(feature_registry, "FEATURES", register)
-    return register
-
-
-def test_new_feature_is_one_function(empty_register):
-    @feature_registry.feature
+def test_new_feature_is_one_function(monkeypatch):
+    @feature
     def slices(findings: Findings) -> float:
         """Number of slices.
 
@@ -221,14 +237,15 @@ def test_new_feature_is_one_function(empty_register):
         """
         return findings.slice_count
 
+    monkeypatch.setattr(measuring, "FEATURES", by_name([slices]))
     assert measure(nothing_found(LUNGS)) == {"slices": 40.0}
     assert slices(nothing_found(LUNGS)) == 40
-    assert empty_register["slices"].definition == "Number of slices."
-    assert "slices" not in features.FEATURES
+    assert slices.definition == "Number of slices."
+    assert "slices" not in FEATURES
 
 
-def test_new_feature_of_every_nodule_is_one_function(empty_register):
-    @feature_registry.ranked_feature(absent=-1.0)
+def test_new_feature_of_every_nodule_is_one_function(monkeypatch):
+    @ranked_feature(absent=-1.0)
     def brightness(nodule) -> float:
         """Mean HU above air.
 
@@ -237,12 +254,14 @@ def test_new_feature_of_every_nodule_is_one_function(empty_register):
         """
         return nodule["mean_hu"] + 1000
 
-    assert list(empty_register) == [f"nodule{rank}_brightness" for rank in range(1, RANKS + 1)]
+    new = by_name(brightness)
+    monkeypatch.setattr(measuring, "FEATURES", new)
+    assert list(new) == [f"nodule{rank}_brightness" for rank in range(1, RANKS + 1)]
     assert list(measure(Findings(CANDIDATES, REGIONS, 40, LUNGS)).values()) == [1035.0, 950.0, 600.0, -1.0, -1.0]
-    assert empty_register["nodule2_brightness"].definition == "Mean HU above air. -1 if there are fewer nodules."
+    assert new["nodule2_brightness"].definition == "Mean HU above air. -1 if there are fewer nodules."
 
 
-def test_a_name_taken_and_a_feature_without_source_are_refused(empty_register):
+def test_a_name_taken_and_a_feature_without_source_are_refused():
     def slices(findings: Findings) -> float:
         """Number of slices.
 
@@ -251,11 +270,11 @@ def test_a_name_taken_and_a_feature_without_source_are_refused(empty_register):
         return findings.slice_count
 
     with pytest.raises(ValueError, match="docstring of feature 'slices' must have a definition"):
-        feature_registry.feature(slices)
+        feature(slices)
     slices.__doc__ += "Source: none"
-    feature_registry.feature(slices)
+    column = feature(slices)
     with pytest.raises(ValueError, match="name must be new, got 'slices'"):
-        feature_registry.feature(slices)
+        by_name([*COLUMNS, column, column])
 
 
 def grid(shape=(4, 14, 20)) -> Volume:

@@ -1,8 +1,8 @@
-"""What a feature is made from, and the register of all of them.
+"""How a feature is defined, and the findings from which it is measured.
 
-A new feature is one function with the decorator `feature`: its name is the column. A feature of every ranked nodule is
-one function with the decorator `ranked_feature`: it becomes nodule1_<name> to nodule5_<name>. The docstring is the
-documentation: the definition, then a line `Unit:` and a line `Source:`.
+A feature is one function with the decorator `feature`; its name is the column. A feature of each ranked nodule is one
+function with the decorator `ranked_feature`; its columns are nodule1_<name> to nodule5_<name>. The docstring is the
+documentation: the definition, then a line `Unit:` and a line `Source:`. `measure.COLUMNS` lists all features.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Findings:
     candidates : DataFrame
         `Candidates.table`.
     regions : DataFrame
-        `regions.find_regions`.
+        `cross_sections.find_regions`.
     slice_count : int
         Slices of the region that was segmented.
     lungs : mapping of str to float
-        `lung_mask.lung_measures`.
+        `lungs.segment.lung_measures`.
     """
 
     candidates: pd.DataFrame
@@ -51,7 +51,7 @@ class Findings:
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """Candidates with `malignancy.RISK_COLUMNS`, the one that most probably is a cancer first.
+        """Candidates with `brock.RISK_COLUMNS`, the one that most probably is a cancer first.
 
         A model sees five nodules at most, and a scan may have dozens of candidates, most of them vessels or scars. What
         counts for the patient is the nodule that is one and is malignant; its probability and its risk by what it looks
@@ -78,48 +78,61 @@ class Feature:
     ----------
     name : str
         Of the column.
-    unit : str
-        Of its values; "1" for shares, counts and probabilities.
     definition : str
         One or more sentences.
+    unit : str
+        Of its values; "1" for shares, counts and probabilities.
     source : str
         Where the definition comes from.
     measure : callable
-        From the findings to the value, which is always finite.
+        Takes `Findings` and returns the value, which is always finite. Calling the feature does the same.
     """
 
     name: str
-    unit: str
     definition: str
+    unit: str
     source: str
     measure: Callable[[Findings], float]
 
-
-FEATURES: dict[str, Feature] = {}
-
-
-def feature(function: Callable[[Findings], float]) -> Callable[[Findings], float]:
-    """Register a feature of the patient under its function's name."""
-    _register(function.__name__, function, function)
-    return function
+    def __call__(self, findings: Findings) -> float:
+        """Value for one patient."""
+        return self.measure(findings)
 
 
-def ranked_feature(
-    absent: float,
-) -> Callable[[Callable[[RankedNodule], float]], Callable[[RankedNodule], float]]:
-    """Register a feature of each of the first `RANKS` nodules; a patient with fewer has `absent` in its place."""
+def feature(function: Callable[[Findings], float]) -> Feature:
+    """Make a feature of the patient from the function that measures it; the function's name is the column.
 
-    def register(function: Callable[[RankedNodule], float]) -> Callable[[RankedNodule], float]:
-        for rank in range(1, RANKS + 1):
-            _register(f"nodule{rank}_{function.__name__}", _of_rank(function, rank, absent), function, absent)
-        return function
-
-    return register
+    Raises
+    ------
+    ValueError
+        If the docstring lacks the definition, the unit or the source.
+    """
+    return Feature(function.__name__, *_documentation(function), function)
 
 
-def measure(findings: Findings) -> dict[str, float]:
-    """All features of one patient, by name, in the order of their definition."""
-    return {name: float(entry.measure(findings)) for name, entry in FEATURES.items()}
+def ranked_feature(absent: float) -> Callable[[Callable[[RankedNodule], float]], tuple[Feature, ...]]:
+    """Make a feature of each of the first `RANKS` nodules from the function that measures one nodule.
+
+    Parameters
+    ----------
+    absent : float
+        Value for a rank that the patient has no nodule for.
+
+    Returns
+    -------
+    callable
+        Decorator. It returns the `RANKS` features in the order of the ranks, and raises as `feature` does.
+    """
+
+    def of_all_ranks(function: Callable[[RankedNodule], float]) -> tuple[Feature, ...]:
+        definition, unit, source = _documentation(function)
+        definition += f" {absent:g} if there are fewer nodules."
+        return tuple(
+            Feature(f"nodule{rank}_{function.__name__}", definition, unit, source, _of_rank(function, rank, absent))
+            for rank in range(1, RANKS + 1)
+        )
+
+    return of_all_ranks
 
 
 def _of_rank(function: Callable[[RankedNodule], float], rank: int, absent: float) -> Callable[[Findings], float]:
@@ -129,18 +142,7 @@ def _of_rank(function: Callable[[RankedNodule], float], rank: int, absent: float
     return of_rank
 
 
-def _register(
-    name: str, function: Callable[[Findings], float], documented: Callable[..., float], absent: float | None = None
-) -> None:
-    if name in FEATURES:
-        raise ValueError(f"a feature's name must be new, got {name!r} a second time")
-    definition, unit, source = _documentation(name, documented)
-    if absent is not None:
-        definition += f" {absent:g} if there are fewer nodules."
-    FEATURES[name] = Feature(name, unit, definition, source, function)
-
-
-def _documentation(name: str, function: Callable[..., float]) -> tuple[str, str, str]:
+def _documentation(function: Callable[..., float]) -> tuple[str, str, str]:
     """Definition, unit and source from a docstring."""
     paragraphs: dict[str, str] = {"Definition": ""}
     section = "Definition"
@@ -151,6 +153,7 @@ def _documentation(name: str, function: Callable[..., float]) -> tuple[str, str,
         paragraphs[section] = f"{paragraphs.get(section, '')} {line.strip()}".strip()
     found = tuple(paragraphs.get(part, "").rstrip() for part in ("Definition", "Unit", "Source"))
     if not all(found):
+        name = function.__name__
         raise ValueError(
             f"the docstring of feature {name!r} must have a definition, 'Unit: ' and 'Source: ', got {found}"
         )
