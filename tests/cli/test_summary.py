@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from nodules.cli import closing_table
-from nodules.cli.main import main
+from nodules.cli.summary import lines
 from nodules.tracking import registry as tracked_results
 from nodules.tracking import stage as tracking
 from nodules.tracking.registry import RegisteredModel
+from support.command_line import nodules
 
 UNET = {
     "scans": 18,
@@ -57,7 +56,7 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 def summary() -> list[str]:
-    result = CliRunner().invoke(main, ["summary"])
+    result = nodules("summary")
     assert result.exit_code == 0, result.output
     assert all(len(line) < 80 for line in result.stdout.splitlines())
     return [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -143,4 +142,10 @@ def test_silent_tracker_is_told_in_its_place(project, monkeypatch):
 def test_a_long_path_stays_in_one_piece(project, monkeypatch):
     report = project / "mlruns" / ("run" * 20) / "report.html"
     monkeypatch.setattr(tracked_results, "newest_file", lambda *_: report)
-    assert any("mlruns/" + "run" * 20 + "/report.html" in line for line in closing_table.lines())
+    assert any("mlruns/" + "run" * 20 + "/report.html" in line for line in lines())
+
+
+def test_summary_outside_the_project_is_refused(here):
+    result = nodules("summary")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: {here} holds no dvc.yaml; run `nodules summary` in the project's folder\n"

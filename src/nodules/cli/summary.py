@@ -1,4 +1,4 @@
-"""The command `nodules summary`: the key numbers of the last run, and where to look next."""
+"""The command `nodules summary`: the key numbers of the last run, and what to open next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nodules.pictures.cancer_page import MODEL_WORDS
+import click
+
 from nodules.tracking import registry as tracked_results
 from nodules.tracking import stage as tracking
 
@@ -26,10 +27,18 @@ NEXT = {
 WIDTH, LABEL = 79, 36  # characters; a narrow terminal has 80
 
 
-def lines(project: Path = Path()) -> Iterator[str]:
-    """Tell what `models/metrics` says, which model is registered, and which files and commands come next.
+@click.command()
+def summary() -> None:
+    """Key numbers of the last run, the registered model, and what to open next; to be run in the project's folder."""
+    if not Path("dvc.yaml").is_file():
+        raise click.ClickException(f"{Path.cwd()} holds no dvc.yaml; run `nodules summary` in the project's folder")
+    click.echo("\n".join(lines()))
 
-    A file that is missing, cannot be read or lacks a number is named in its place; nothing here ends in an error.
+
+def lines(project: Path = Path()) -> Iterator[str]:
+    """List the key numbers of `models/metrics`, the registered model, and the files and commands to go on with.
+
+    Where a file is missing, cannot be read or lacks a number, the line says so; nothing here raises an error.
 
     Parameters
     ----------
@@ -48,7 +57,7 @@ def lines(project: Path = Path()) -> Iterator[str]:
 
 
 def _read(file: Path) -> dict[str, Any] | str:
-    """Numbers of a metrics file, or what is wrong with it."""
+    """Return the numbers of a metrics file, or a message about what is wrong with it."""
     if not file.is_file():
         return f"{file} is missing: `make repro` writes it"
     try:
@@ -68,6 +77,8 @@ def _of_unet(numbers: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_classifier(numbers: Mapping[str, Any]) -> Iterator[str]:
+    from nodules.pictures.cancer_page import MODEL_WORDS
+
     validated = numbers.get("validated") or {}
     yield (
         f"Cancer: {_count(numbers, 'patients')} patients, {_count(numbers, 'positives')} with cancer, "
@@ -105,7 +116,7 @@ def _pages(project: Path) -> Iterator[tuple[str, str]]:
 
 
 def _row(name: str, words: str) -> list[str]:
-    """A name and what belongs to it; long words go on below themselves."""
+    """A name and its value; a long value continues on indented lines."""
     return textwrap.wrap(
         words,
         WIDTH,
@@ -117,7 +128,7 @@ def _row(name: str, words: str) -> list[str]:
 
 
 def _with_words(place: str, words: str) -> str:
-    """A path or command stays in one piece, to be copied; words that do not fit beside it stand below."""
+    """A path or command in one piece, to be copied; its description goes below if it does not fit beside it."""
     gap = " " * max(LABEL - 2 - len(place), 2)
     beside = f"  {place}{gap}{words}"
     return beside if len(beside) <= WIDTH else f"  {place}\n{' ' * LABEL}{words}"
