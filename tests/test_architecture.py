@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.code_graph import imports, modules
+from support.code_graph import PROJECT, SOURCE, imports, modules
 
 FLOORS = {
     "imaging": 0,
@@ -59,6 +59,21 @@ SHORT_MODULES = {
     "nodules.tutorial.steps.node_mask": "one module per step of the tutorial",
 }
 """Modules that are short although only one other imports them, each with its reason."""
+
+TESTS = PROJECT / "tests"
+TEST_FILES = [file for file in sorted(TESTS.rglob("test_*.py")) if file.parent != TESTS]
+LONGEST_TEST = 600
+OF_SEVERAL_MODULES = {
+    "models/test_keras_settings.py",
+    "serving/test_formats_diagnosed_alike.py",
+    "serving/test_served_model.py",
+    "stages/shared/test_trial_place.py",
+    "stages/test_bad_input.py",
+    "stages/test_pipeline.py",
+    "tutorial/stages/test_stages.py",
+    "tutorial/steps/test_agreement.py",
+}
+"""Files whose tests concern all modules of a folder, or what they do together."""
 
 
 def floor(module: str) -> str:
@@ -136,6 +151,16 @@ def test_a_folder_holds_few_modules() -> None:
 def test_what_is_run_holds_no_cached_function(module: str) -> None:
     """A worker process finds such a function by its module, and does not find that of the running program."""
     assert "lru_cache" not in modules()[module].read_text()
+
+
+@pytest.mark.parametrize("file", TEST_FILES, ids=lambda file: str(file.relative_to(TESTS)))
+def test_tests_mirror_the_package(file: Path) -> None:
+    """A test file stands where its module does, and its name starts with the name of the module."""
+    folder = file.parent.relative_to(TESTS)
+    home = PROJECT / folder if folder.parts[0] in ("benchmarks", "docs") else SOURCE / "nodules" / folder
+    tested = [module.stem for module in home.glob("*.py") if f"{file.stem}_".startswith(f"test_{module.stem}_")]
+    assert tested or str(file.relative_to(TESTS)) in OF_SEVERAL_MODULES
+    assert len(file.read_text().splitlines()) <= LONGEST_TEST
 
 
 def test_no_module_is_a_lumber_room() -> None:
