@@ -22,8 +22,8 @@ from nodules.models.cancer import nested_validation
 from nodules.models.cancer.classifier import predict
 from nodules.models.cancer.params import LEARNED, ClassifierParams
 from nodules.scans.phantom.cohort import PhantomParams
-from nodules.scans.phantom.nodule_tables import patient_tables
 from nodules.stages.shared.patients import Patients
+from phantom_features import patient_tables
 
 JUDGES, JUDGES_SEED, TREES = 500, 99, 100
 Cohort = tuple[pd.DataFrame, pd.Series]

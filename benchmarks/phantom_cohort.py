@@ -14,7 +14,7 @@ import pandas as pd
 
 from nodules import params
 from nodules.scans.phantom.cohort import PhantomParams
-from nodules.scans.phantom.nodule_tables import patient_tables
+from phantom_features import patient_tables
 
 
 def main() -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tutorial_pictures
-from drawing import outline, panels, save, show
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
+import tutorial_pictures
+from drawing import outline, panels, save, show
 from nodules import params
 from nodules.imaging.candidates.outline import SegmentationSettings
 from nodules.imaging.candidates.proposals import CandidateParams, unet_scorer

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from drawing import panels
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from drawing import panels
 from nodules.imaging.geometry.volume import Volume
 from nodules.tutorial.steps.defects import TutorialDefects
 from nodules.tutorial.steps.lung_steps import find_lung_steps
 from nodules.tutorial.steps.prepared_scan import prepare
 from nodules.tutorial.steps.settings import TutorialParams
-from nodules.tutorial.steps.steps import slice_steps
 
 AS_MEANT = TutorialParams(
     nodules="largest", size_px=256, window_hu=(-1000.0, 400.0), max_lung_hu=-400.0, min_probability=0.5
@@ -61,7 +60,7 @@ def network_images(scan: Volume, z: int, node_mask_yx: NDArray[np.bool_]) -> Fig
         ("the repository's last code", REPOSITORY),
     )
     for panel, (title, defects) in zip(made, ways, strict=True):
-        steps = slice_steps(prepare(scan, replace(AS_MEANT, defects=defects)), z, node_mask_yx)
-        panel.imshow(steps.image_yx, cmap="gray")
-        panel.set_title(f"{title}\nmask up to {steps.target_yx.max():.4g}", fontsize=9)
+        prepared = prepare(scan, replace(AS_MEANT, defects=defects))
+        panel.imshow(prepared.image(z), cmap="gray")
+        panel.set_title(f"{title}\nmask up to {prepared.node_mask(z, node_mask_yx).max():.4g}", fontsize=9)
     return figure

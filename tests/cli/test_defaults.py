@@ -7,25 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from ruamel.yaml import YAML
 
 from nodules.cli import defaults
-from nodules.cli.main import main
 from nodules.scans.volume_files.reader import read_mask
 from nodules.scans.volume_files.writer import write_volume
 from support.code_graph import PROJECT, modules, reachable
+from support.command_line import nodules
 from support.phantoms import simple_chest
 
 SHIPPED = PROJECT / "params.yaml"
 OF_PACKAGE = "parameters: the package's defaults, as the current folder holds no params.yaml\n"
 OF_FOLDER = "parameters: params.yaml of the current folder\n"
-
-
-def nodules(*words: str | Path) -> Result:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert "Traceback" not in result.output
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +28,6 @@ def scan(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("scan") / "chest.mha"
     write_volume(simple_chest()[0], file)
     return file
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch) -> Path:
-    """An empty folder, which is the current one."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def write_params(file: Path, max_thickness_mm: float) -> Path:
@@ -156,9 +141,3 @@ def test_without_a_model_predict_says_where_it_looked_and_what_to_do(scan, check
     assert "--model" in result.stderr
     assert "make repro" in result.stderr
     assert not list(here.iterdir())
-
-
-def test_summary_outside_the_project_is_refused(here):
-    result = nodules("summary")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: {here} holds no dvc.yaml; run `nodules summary` in the project's folder\n"

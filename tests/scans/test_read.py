@@ -11,8 +11,8 @@ from nodules.imaging.geometry.volume import Volume
 from nodules.scans.read import read_scan, read_scan_bytes
 from nodules.scans.result import ScanError
 from nodules.scans.volume_files.writer import write_volume
+from support.default_params import READING
 from support.dicom_files import write_series, zip_folder
-from support.shipped import READING
 
 HU_ZYX = np.random.default_rng(5).integers(-900, 900, (3, 4, 5)).astype(np.int16)
 SCAN = Volume(HU_ZYX, (2.5, 0.6, 0.8), (-120.5, 33.25, -301.0))

@@ -1,4 +1,4 @@
-"""The command `nodules classify`: the classifier stages on any table of features, and on a holdout if there is one."""
+"""What `nodules classify` does with a table: validate, choose and fit classifiers, and evaluate them on a holdout."""
 
 from __future__ import annotations
 
@@ -29,10 +29,22 @@ from nodules.stages.shared.patients import Patients
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking import stage as tracking
 
+OUT_OF_FOLD, HOLDOUT, SUBMISSION, PAGE = "out_of_fold.csv", "holdout.csv", "submission.csv", "report.html"
+
 
 @dataclass(frozen=True)
 class Holdout:
-    """Patients that no model has seen, and what all models, fitted to all others, say about them."""
+    """Predictions for patients that no model has seen, by models fitted to all others.
+
+    Attributes
+    ----------
+    predictions : DataFrame
+        id, label, and a column of probabilities for each model.
+    judged : DataFrame
+        Metrics of each model with their intervals, as `bootstrap.judge` returns them.
+    unmeasured : int
+        Patients of the holdout without features.
+    """
 
     predictions: pd.DataFrame
     judged: pd.DataFrame
@@ -40,7 +52,7 @@ class Holdout:
 
 
 def unseen_by(unseen: Patients, seen: Patients, file: Path) -> Patients:
-    """Return `unseen`, or raise ScanError if a patient of it is among those that are `seen`."""
+    """Return `unseen`, or raise ScanError if one of its patients is also in `seen`."""
     both = unseen.labels.index.intersection(seen.labels.index)
     if len(both):
         raise ScanError(
@@ -49,17 +61,16 @@ def unseen_by(unseen: Patients, seen: Patients, file: Path) -> Patients:
     return unseen
 
 
-def judge_holdout(unseen: Patients, fitted: FittedModels, seed: int) -> Holdout:
-    """Ask every model, fitted to all labelled patients, about the holdout."""
-    chances = {name: classifier.predict(one, unseen.features) for name, one in fitted.classifiers.items()}
-    predicted: dict[str, Predicted] = {name: Predicted(chance.to_numpy()[:, None]) for name, chance in chances.items()}
+def evaluate_holdout(unseen: Patients, fitted: FittedModels, seed: int) -> Holdout:
+    """Evaluate every model, fitted to all labelled patients, on the holdout."""
+    probabilities = {name: classifier.predict(one, unseen.features) for name, one in fitted.classifiers.items()}
+    predicted: dict[str, Predicted] = {
+        name: Predicted(column.to_numpy()[:, None]) for name, column in probabilities.items()
+    }
     own = predicted[fitted.chosen].probabilities
     predicted[fitted.chosen] = Predicted(own, np.full_like(own, fitted.threshold))
-    table = pd.DataFrame({"label": unseen.labels} | chances).rename_axis("id").reset_index()
+    table = pd.DataFrame({"label": unseen.labels} | probabilities).rename_axis("id").reset_index()
     return Holdout(table, judge(unseen.labels.to_numpy(), predicted, seed=seed), unseen.unmeasured)
-
-
-OUT_OF_FOLD, HOLDOUT, SUBMISSION, PAGE = "out_of_fold.csv", "holdout.csv", "submission.csv", "report.html"
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ class Settings:
     classifier : ClassifierParams
         Section `classifier`.
     search : XGBoostSearch or None
-        Section `tune_classifier` with the trials asked for; None leaves XGBoost as `classifier` has it.
+        Section `tune_classifier` with the given number of trials; None keeps XGBoost's settings of `classifier`.
     seed : int
         `run.seed`.
     """
@@ -82,36 +93,35 @@ class Settings:
 
     @classmethod
     def load(cls, file: Path, trials: int) -> Settings:
-        """Read the sections; `trials` of 0 is no search."""
+        """Read the sections; 0 trials mean no search."""
         search = replace(params.load("tune_classifier", XGBoostSearch, file), trials=trials) if trials else None
         return cls(params.load("classifier", ClassifierParams, file), search, params.load("run", RunParams, file).seed)
 
 
 def classify(features: Path, labels: Path, holdout: Path | None, settings: Settings, output: Path) -> dict[str, Any]:
-    """Validate, choose, fit and judge; write tables, pictures and the model into `output`, and log all to the tracker.
+    """Validate, choose, fit and evaluate; write tables, pictures and the model to `output`, and log all to MLflow.
 
     Parameters
     ----------
     features, labels : Path
-        As `read_features` and `read_labels` want them.
+        Tables for `read_features` and `read_labels`.
     holdout : Path or None
-        Labels of patients that take no part in any choice; they are looked at once, after everything is fitted.
+        Labels of patients on whom nothing is fitted or chosen; they are evaluated once, after all models are fitted.
     output : Path
         Folder; its files are replaced.
 
     Returns
     -------
     dict
-        JSON-serialisable: `chosen` model, its `threshold`, figures of merit of all models under `validation` (and
-        `holdout`), each with its 95 % interval as `_low` and `_high`, where the files are, and which run of MLflow
-        holds them.
+        JSON-serialisable: the `chosen` model, its `threshold`, metrics of all models under `validation` (and
+        `holdout`), each with its 95 % interval as `_low` and `_high`, the paths of the files, and the MLflow run.
 
     Raises
     ------
     ScanError
-        If a table is not as wanted, no patient has a label, or a holdout patient is among `labels` as well.
+        If a table is malformed, no patient has a label, or a holdout patient is among `labels` as well.
     ValueError
-        If a class has fewer than two patients, or a patient is there twice under two ids.
+        If a class has fewer than two patients, or a patient appears twice under two ids.
     """
     measured = read_features(features)
     patients = Patients.join(measured, labels, features)
@@ -124,7 +134,7 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
         fitted = nested_validation.fit_models(
             patients.features, patients.labels, settings.classifier, settings.seed, tune=tune, jobs=job_count()
         )
-        judged = judge_holdout(unseen, fitted, settings.seed) if unseen else None
+        judged = evaluate_holdout(unseen, fitted, settings.seed) if unseen else None
         importance = classifier_validation.importance(patients, validated, fitted, settings.seed)
         answer = _answer(patients, validated, judged, fitted)
         model = fitted.classifiers[fitted.chosen]
@@ -135,7 +145,7 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
 
 
 def summary(answer: dict[str, Any]) -> Iterator[str]:
-    """The answer for a person: how good each model is, line by line."""
+    """The answer as text: the metrics of each model, line by line."""
     yield (
         f"{answer['patients']} patients, {answer['positives']} with cancer, {answer['features']} features; "
         f"log-loss of the prior {answer['prior_log_loss']:.4f}"
@@ -200,8 +210,10 @@ def _write(
         holdout.predictions.to_csv(output / HOLDOUT, index=False)
         tables.append(HOLDOUT)
     if len(patients.unlabelled):
-        chances = classifier.predict(model, patients.unlabelled)
-        pd.DataFrame({"id": chances.index, "cancer": chances.to_numpy()}).to_csv(output / SUBMISSION, index=False)
+        probability = classifier.predict(model, patients.unlabelled)
+        pd.DataFrame({"id": probability.index, "cancer": probability.to_numpy()}).to_csv(
+            output / SUBMISSION, index=False
+        )
         tables.append(SUBMISSION)
     return {name: str(output / name) for name in (*tables, "model", PAGE)}
 

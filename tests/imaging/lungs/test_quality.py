@@ -13,7 +13,7 @@ from nodules.imaging.lungs import segment as lung_mask
 from nodules.imaging.lungs.quality import SEVERITY, LungQuality, assess_lungs
 from nodules.imaging.lungs.segment import RETRY_HU, LungMaskParams, find_lungs, segment_lungs
 from support import phantoms
-from support.shipped import LUNG_MASK
+from support.default_params import LUNG_MASK
 
 SHAPE_ZYX, SPACING_ZYX_MM = (50, 40, 60), (4.0, 6.0, 5.0)  # 0.12 ml a voxel
 RIGHT_BOX = (slice(5, 45), slice(8, 30), slice(6, 24))  # 40 x 22 x 18 voxels: 1.9008 l

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import dilate_mm, lung_measures, segment_lungs
 from support import phantoms
-from support.shipped import LUNG_MASK
+from support.default_params import LUNG_MASK
 
 GRIDS = [((40, 100, 120), (5.0, 2.7, 2.4)), ((60, 160, 150), (3.4, 1.7, 1.9)), ((130, 110, 115), (1.6, 2.5, 2.45))]
 

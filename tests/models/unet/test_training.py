@@ -1,4 +1,4 @@
-"""Training that is killed and resumed, that stalls, and that gets worse."""
+"""Training that is interrupted, stalls or diverges, and the averages of batch normalisation."""
 
 import functools
 import shutil
@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from nodules.models.runtime.epochs import learning_rate
+from nodules.models.unet import network as unet
 from nodules.models.unet import training
+from nodules.models.unet import training as averaging
 from nodules.models.unet.loss import PooledDice
 from nodules.models.unet.network import UNetParams
 from nodules.models.unet.sampling import PatchSampler, SliceSet
-from nodules.models.unet.training import train
+from nodules.models.unet.training import settle_averages, train
 from support.small_training import SAMPLING, TRAINING
 
 PARAMS = replace(
@@ -257,3 +259,36 @@ def test_best_epoch_is_kept_not_the_last(tmp_path, monkeypatch, mined, best):
         np.testing.assert_array_equal(ours, theirs)
         assert (ours != last).any(), "otherwise this test cannot tell the best epoch from the last"
     assert not network.compiled
+
+
+def batches(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    random = np.random.default_rng(1)
+    images = [random.normal(number, 1 + number, (2, 4, 6, 3)).astype(np.float32) for number in range(count)]
+    return [(image, np.zeros((2, 4, 6, 1), np.float32)) for image in images]
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_statistics_are_the_mean_over_the_first_batches(monkeypatch, count):
+    monkeypatch.setattr(averaging, "STATISTICS_BATCHES", 3)
+    image = keras.Input((None, None, 3))
+    norm = keras.layers.BatchNormalization(momentum=0.9)
+    model = keras.Model(image, norm(image))
+    norm.moving_mean.assign(np.full(3, 77.0))
+    shown = batches(count)
+    settle_averages(model, shown)
+    used = [images for images, _ in shown[:3]]
+    mean = np.mean([images.mean(axis=(0, 1, 2)) for images in used], axis=0)
+    variance = np.mean([images.var(axis=(0, 1, 2)) for images in used], axis=0)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_mean), mean, rtol=1e-4)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_variance), variance, rtol=1e-4)
+    assert norm.momentum == 0.9
+
+
+def test_network_without_normalisation_is_left_alone():
+    model = unet.build(
+        unet.UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=3
+    )
+    before = model.get_weights()
+    settle_averages(model, batches(2))
+    for ours, theirs in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -19,8 +19,8 @@ from nodules.scans.tables.luna import read_annotations
 from nodules.tutorial.steps.lung_steps import dilate, erode, find_lung_steps, middle, two_means
 from nodules.tutorial.steps.nine_features import nine_features
 from nodules.tutorial.steps.prepared_scan import PreparedScan, prepare
-from support import slow_tutorial
-from support.shipped import READING
+from support import tutorial_by_definition
+from support.default_params import READING
 from support.tutorial_slices import chest, chest_slice, tutorial_params
 
 REAL_DATA = os.environ.get("NODULES_REAL_DATA", "")
@@ -61,20 +61,20 @@ def check_slice(scan: Volume, z: int, node_yx: NDArray[np.bool_], prepared: Prep
     assert slow.lungs.any()
     voxels = np.clip(scan.voxels_zyx, -1000, 400).astype(float)
     inside = [value for plane, other in zip(voxels, slow_zyx, strict=True) for value in plane[other.lungs].tolist()]
-    expected = slow_tutorial.renormalised(scan.voxels_zyx[z], slow.lungs, inside)
+    expected = tutorial_by_definition.renormalised(scan.voxels_zyx[z], slow.lungs, inside)
     np.testing.assert_allclose(prepared.renormalised(z), expected, atol=1e-9)
     union = np.logical_or.reduce([other.lungs for other in slow_zyx])
-    top, left, side = slow_tutorial.centred_square(union)
+    top, left, side = tutorial_by_definition.centred_square(union)
     box = prepared.boxes[z]
     assert (box.top, box.left, box.shape_yx) == (top, left, (side, side))
     cut = (slice(top, top + side), slice(left, left + side))
-    np.testing.assert_allclose(prepared.image(z), slow_tutorial.enlarge(expected[cut], 512), atol=1e-5)
-    np.testing.assert_array_equal(prepared.node_mask(z, node_yx), slow_tutorial.nearest(node_yx[cut], 512))
+    np.testing.assert_allclose(prepared.image(z), tutorial_by_definition.enlarge(expected[cut], 512), atol=1e-5)
+    np.testing.assert_array_equal(prepared.node_mask(z, node_yx), tutorial_by_definition.nearest(node_yx[cut], 512))
 
 
 def test_all_steps_on_a_phantom() -> None:
     scan, node = phantom()
-    slow = [slow_tutorial.lungs(plane) for plane in scan.voxels_zyx]
+    slow = [tutorial_by_definition.lungs(plane) for plane in scan.voxels_zyx]
     check_slice(scan, 1, node, prepare(scan, PARAMS), slow)
 
 
@@ -84,7 +84,7 @@ def test_all_steps_on_real_slices(number: int) -> None:
     scan, node = real_slices()[number]
     assert scan.shape_zyx == (1, 512, 512)
     assert node.any()
-    check_slice(scan, 0, node, prepare(scan, PARAMS), [slow_tutorial.lungs(scan.voxels_zyx[0])])
+    check_slice(scan, 0, node, prepare(scan, PARAMS), [tutorial_by_definition.lungs(scan.voxels_zyx[0])])
 
 
 class TestTwoMeans:
@@ -95,7 +95,7 @@ class TestTwoMeans:
         random = np.random.default_rng(3)
         for spread in (0.1, 1.0, 3.0):
             values = np.concatenate([random.normal(0, 1, 300), random.normal(5, spread, 60)])
-            assert two_means(values) == pytest.approx(slow_tutorial.two_means_by_all_cuts(values))
+            assert two_means(values) == pytest.approx(tutorial_by_definition.two_means_by_all_cuts(values))
 
     def test_many_starts_of_the_usual_clustering_find_no_better_one(self) -> None:
         scan, _ = phantom()
@@ -117,9 +117,11 @@ class TestFootprints:
     @pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
     def test_against_loops_up_to_the_edges(self, share: float) -> None:
         mask = np.random.default_rng(1).random((37, 45)) < share
-        np.testing.assert_array_equal(erode(mask), slow_tutorial.erode_by_loops(mask))
-        np.testing.assert_array_equal(dilate(mask), slow_tutorial.dilate_by_loops(mask))
-        np.testing.assert_array_equal(dilate(mask, mirrored=True), slow_tutorial.dilate_by_loops(mask, mirrored=True))
+        np.testing.assert_array_equal(erode(mask), tutorial_by_definition.erode_by_loops(mask))
+        np.testing.assert_array_equal(dilate(mask), tutorial_by_definition.dilate_by_loops(mask))
+        np.testing.assert_array_equal(
+            dilate(mask, mirrored=True), tutorial_by_definition.dilate_by_loops(mask, mirrored=True)
+        )
 
     def test_how_far_they_reach(self) -> None:
         point, square = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
@@ -138,9 +140,9 @@ class TestNineFeatures:
         random = np.random.default_rng(8)
         blurred = ndimage.gaussian_filter(random.normal(size=(6, 48, 48)), 1.6)
         masks = blurred > np.quantile(blurred, 0.94)
-        assert len(slow_tutorial.flood(masks)) > 8
+        assert len(tutorial_by_definition.flood(masks)) > 8
         found = nine_features(masks * 0.8, 0.7, PARAMS)
-        np.testing.assert_allclose(found, slow_tutorial.nine_features(masks, 0.7), atol=1e-6)
+        np.testing.assert_allclose(found, tutorial_by_definition.nine_features(masks, 0.7), atol=1e-6)
 
     @needs_real_slices
     def test_real_slices(self) -> None:
@@ -149,12 +151,12 @@ class TestNineFeatures:
         masks = images > 1.0
         found = nine_features(masks.astype(np.float32), 2.1, PARAMS)
         assert found["numNodes"] > 100
-        np.testing.assert_allclose(found, slow_tutorial.nine_features(masks, 2.1), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(found, tutorial_by_definition.nine_features(masks, 2.1), rtol=1e-6, atol=1e-6)
 
 
 def test_footprints_lean_as_published_with_the_defect() -> None:
     scan, _ = phantom()
     params = tutorial_params(masks_shifted_by_even_footprints=True)
-    expected = slow_tutorial.lungs(scan.voxels_zyx[0], mirrored=False).lungs
+    expected = tutorial_by_definition.lungs(scan.voxels_zyx[0], mirrored=False).lungs
     assert expected.any()
     np.testing.assert_array_equal(find_lung_steps(scan.voxels_zyx[0], params).lungs_yx, expected)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
 from nodules.imaging.candidates.outline import Candidates
-from nodules.imaging.features.registry import Findings, feature
+from nodules.imaging.features.definition import Findings, feature
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.position import LungFrame
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodules.imaging.features.registry import RankedNodule, ranked_feature
+from nodules.imaging.features.definition import RankedNodule, ranked_feature
 from nodules.imaging.lungs.sides import LEFT, RIGHT
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nodules.imaging.features.brock import noisy_or
-from nodules.imaging.features.registry import Findings, feature
+from nodules.imaging.features.definition import Findings, feature
 
 
 @feature

@@ -1,4 +1,4 @@
 """Image-processing steps of Booz Allen Hamilton's tutorial for the Data Science Bowl 2017, as pure functions.
 
-`lung_steps`, `prepared_scan` and `steps` put them together; `defects` names the mistakes of the published code.
+`lung_steps` and `prepared_scan` combine them; `defects` names the mistakes of the published code.
 """

@@ -1,0 +1,16 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+SCAN = click.argument("scan", type=PATH)
+SERIES = click.option(
+    "--series", "series_uid", help="UID of the DICOM series to read; default: the one with most slices."
+)
+PARAMS = click.option(
+    "--params", "params_file", type=PATH, help="Parameter file; default params.yaml in this folder, else the package's."
+)
