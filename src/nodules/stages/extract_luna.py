@@ -37,7 +37,6 @@ def main(luna_root: Path, subset: int, output: Path) -> None:
             functools.partial(extract_scan, reading=reading, extract=extract, context=context, seed=run.seed),
             items,
             stage=f"extract_luna-{subset}",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )

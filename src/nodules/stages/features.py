@@ -32,7 +32,6 @@ def main(maps: Path, rescorer: Path, tuned: Path, output: Path) -> None:
             functools.partial(measure_folder, rescorer=rescorer, settings=settings, candidates=candidates),
             items,
             stage="features",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )

@@ -30,7 +30,6 @@ def main(luna_root: Path, subset: int, output: Path) -> None:
             functools.partial(segment_file, reading=reading, lung_mask=lung_mask),
             files,
             stage=f"lung_masks-{subset}",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )

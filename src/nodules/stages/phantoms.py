@@ -23,7 +23,6 @@ def main(layout: Layout, output: Path) -> None:
             functools.partial(write_patient, layout=layout, settings=settings),
             {f"{index:05d}": index for index in range(count)},
             stage=f"phantoms-{layout}",
-            settings=None,
             output=output,
             max_failures=0,
         )

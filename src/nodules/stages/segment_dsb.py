@@ -29,7 +29,6 @@ def main(dsb_root: Path, segmenter: Path, output: Path, labels: Path) -> None:
             functools.partial(segment_scan_file, segmenter=segmenter, reading=reading, lung_mask=lung_mask),
             items,
             stage="segment_dsb",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )

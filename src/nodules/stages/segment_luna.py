@@ -34,7 +34,6 @@ def main(luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Pat
             functools.partial(segment_scan_file, segmenter=segmenter, reading=reading, lung_mask=lung_mask),
             items,
             stage="segment_luna",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )

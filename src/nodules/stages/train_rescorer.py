@@ -51,7 +51,6 @@ def main(luna_root: Path, split: Path, maps: Path, output: Path, metrics: Path) 
             prepare,
             _items(scans, luna_root, maps, settings.listed_negatives),
             stage="train_rescorer-cubes",
-            settings=None,
             output=work / "cubes",
             max_failures=run.max_failures,
         )

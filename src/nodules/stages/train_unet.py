@@ -89,7 +89,6 @@ def _prepare(
         prepare,
         items,
         stage="train_unet-slices",
-        settings=None,
         output=output,
         max_failures=run.max_failures,
     )

@@ -28,7 +28,6 @@ def main(recipe: str, dsb_root: Path, unet: Path, output: Path) -> None:
             functools.partial(answer_patient, unet=unet, reading=reading, steps=steps),
             patient_folders(dsb_root),
             stage=f"tutorial_dsb-{recipe}",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )

@@ -49,7 +49,6 @@ def main(recipe: str, luna_root: Path, split: Path, output: Path) -> None:
             functools.partial(cut_scan, reading=reading, steps=section.steps, unet=section.unet, seed=run.seed),
             items,
             stage=f"tutorial_slices-{recipe}",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
