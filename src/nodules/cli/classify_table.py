@@ -23,8 +23,10 @@ from nodules.pictures.cancer_page import MODEL_WORDS, Part
 from nodules.pictures.overlay import save_figure
 from nodules.scans.result import ScanError
 from nodules.scans.tables.features import read_features
-from nodules.stages.shared import classifier_charts, classifier_report, classifier_validation
-from nodules.stages.shared.classifier_validation import CHOSEN, Validated
+from nodules.stages.shared import cancer_report as classifier_charts
+from nodules.stages.shared import cancer_report as classifier_report
+from nodules.stages.shared import cancer_validation as classifier_validation
+from nodules.stages.shared.cancer_validation import CHOSEN, Validated
 from nodules.stages.shared.patients import Patients
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking import stage as tracking
