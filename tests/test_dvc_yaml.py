@@ -16,14 +16,21 @@ from ruamel.yaml import YAML
 
 from support.code_graph import PROJECT, modules, reachable
 
-# Tracking writes runs and progress a bar, never outputs: a change there must not make a night's segmentation stale.
-UNDECLARED = {name for name in modules() if name.startswith(("nodules.tracking", "nodules.progress"))}
+# These write runs and progress bars and read the command line. They never change an output, so a change there must not
+# make a night's segmentation stale.
+UNDECLARED = {
+    name
+    for name in modules()
+    if name.startswith(("nodules.tracking", "nodules.progress", "nodules.stages.shared.command"))
+}
 
 # The stage `package` puts this module and all that it needs into the model, without loading it.
 PACKAGED = "nodules.serving.scoring_model"
 
 # The scans stand behind the lungs made from them; the root as a whole would drag in subsets that nobody asked for.
 BEHIND_ANOTHER = {("segment_luna", "${dataset.luna_root}")}
+
+LONGEST = 450
 
 STAGES: dict[str, Any] = YAML(typ="safe").load((PROJECT / "dvc.yaml").read_text())["stages"]
 
@@ -39,11 +46,58 @@ def files(stage: str, kind: str) -> set[str]:
     return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_code_is_declared_exactly(stage: str) -> None:
+def loaded(stage: str) -> set[str]:
+    """The files of the modules that a stage loads, directly or not."""
     code = reachable(module_of(stage)) | (reachable(PACKAGED) if stage == "package" else set())
-    needed = {str(modules()[name].relative_to(PROJECT)) for name in code - UNDECLARED}
-    assert {dep for dep in files(stage, "deps") if dep.startswith("src/")} == needed
+    return {str(modules()[name].relative_to(PROJECT)) for name in code - UNDECLARED}
+
+
+def declared_code(stage: str) -> set[str]:
+    return {dep for dep in files(stage, "deps") if dep.startswith("src/")}
+
+
+def covers(declared: str, file: str) -> bool:
+    return file == declared or file.startswith(f"{declared}/")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_whatever_a_stage_loads_is_declared(stage: str) -> None:
+    declared = declared_code(stage)
+    assert not sorted(file for file in loaded(stage) if not any(covers(one, file) for one in declared))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_whatever_code_is_declared_is_loaded(stage: str) -> None:
+    needed = loaded(stage)
+    assert not sorted(one for one in declared_code(stage) if not any(covers(one, file) for file in needed))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_code_is_declared_twice(stage: str) -> None:
+    declared = declared_code(stage)
+    assert not [(outer, inner) for outer in declared for inner in declared - {outer} if covers(outer, inner)]
+    assert len(STAGES[stage]["deps"]) == len(files(stage, "deps"))
+
+
+def test_stages_that_read_no_scan_do_not_depend_on_its_readers() -> None:
+    for stage in ("phantoms", "split", "train_unet", "tune_segmentation", "evaluate_unet", "features"):
+        assert not [one for one in declared_code(stage) if covers(one, "src/nodules/scans/dicom/reader.py")], stage
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_options_of_the_command_are_the_parameters_of_main(stage: str) -> None:
+    (main,) = (node for node in ast.walk(ast.parse(modules()[module_of(stage)].read_text())) if is_main(node))
+    assert not main.args.args
+    wanted = [f"--{argument.arg.replace('_', '-')}" for argument in main.args.kwonlyargs]
+    assert STAGES[stage]["cmd"].split()[3::2] == wanted
+
+
+def is_main(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == "main"
+
+
+def test_dvc_yaml_fits_on_a_few_screens() -> None:
+    assert len((PROJECT / "dvc.yaml").read_text().splitlines()) <= LONGEST
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -54,6 +54,10 @@ def multiply(path: Path, folder: Path, factor: int = 10) -> dict:
     return {"value": value, "half": np.float32(value / 2)}
 
 
+def multiply_by(path: Path, folder: Path, *, settings: Settings, model: object = None) -> dict:
+    return multiply(path, folder, settings.factor)
+
+
 def kill_self(path: Path, folder: Path) -> dict:
     if path.stem == "s2":
         time.sleep(0.5)
@@ -72,7 +76,6 @@ def report_limits(path: Path, folder: Path) -> dict:
 def run(scans, function=multiply, **changes):
     arguments = {
         "stage": "measure",
-        "settings": Settings(10),
         "output": Path("data/out"),
         "max_failures": 0,
         "n_jobs": 1,
@@ -178,8 +181,8 @@ def test_resume_gives_the_same_output_as_one_go(scans):
 
 
 def test_changed_settings_do_not_reuse(scans):
-    stop_half_way(scans)
-    run(scans, settings=Settings(11))
+    stop_half_way(scans, function=partial(multiply_by, settings=Settings(10)))
+    run(scans, function=partial(multiply_by, settings=Settings(11)))
     assert len(calls()) == 4
 
 
@@ -192,9 +195,10 @@ def test_changed_bound_argument_does_not_reuse(scans):
 def test_changed_file_named_by_the_settings_does_not_reuse(scans):
     model = Path("model.keras")
     model.write_text("old")
-    stop_half_way(scans, settings={"model": model})
+    function = partial(multiply_by, settings=Settings(10), model={"file": model})
+    stop_half_way(scans, function=function)
     model.write_text("retrained")
-    run(scans, settings={"model": model})
+    run(scans, function=function)
     assert len(calls()) == 4
 
 
@@ -266,7 +270,7 @@ def process(path, folder):
 
 if __name__ == "__main__":
     scans = {path.stem: path for path in Path("in").iterdir()}
-    map_scans(process, scans, stage="s", settings={}, output=Path("out"), max_failures=0, n_jobs=1)
+    map_scans(process, scans, stage="s", output=Path("out"), max_failures=0, n_jobs=1)
 """
 
 

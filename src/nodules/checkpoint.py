@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from hashlib import md5
@@ -25,21 +25,23 @@ class WaitingScans:
     scan_folders: Mapping[str, Path]
 
     @classmethod
-    def for_stage(cls, stage: str, decides_result: Any, output: Path, items: Mapping[str, Any]) -> WaitingScans:
+    def for_stage(
+        cls, stage: str, function: Callable[..., Any], output: Path, items: Mapping[str, Any]
+    ) -> WaitingScans:
         """Name the folders after all that decides the result.
 
         Parameters
         ----------
         stage : str
             Folder under ``.work`` of the project (DVC_ROOT, or the current folder).
-        decides_result : Any
-            Settings and function; the package's source is added here.
+        function : callable
+            What processes a scan, with its bound arguments; the package's source is added here.
         output : Path
             Where the scans will go, so that two stages with the same settings never share a folder.
         items : mapping
             Scan id to the scan's own input.
         """
-        folder = work_folder(stage, (decides_result, str(output.resolve())))
+        folder = work_folder(stage, (function, str(output.resolve())))
         return cls(folder, {key: folder / f"{key}@{identity(item)}" for key, item in items.items()})
 
     @property

@@ -68,7 +68,6 @@ def map_scans(
     items: Mapping[str, Any],
     *,
     stage: str,
-    settings: Any,
     output: Path,
     max_failures: int,
     n_jobs: int | None = None,
@@ -76,20 +75,19 @@ def map_scans(
     """Process every scan once and gather files, a manifest and the failures in one folder.
 
     A finished scan waits in ``.work/<stage>/<hash>/`` until all are done, so that a run killed at any moment continues
-    where it was. The hash covers the settings, the function with its bound arguments, the package's source, the output
-    path and size and time of every file that these name; each scan's own input files count for that scan.
+    where it was. The hash covers the function with its bound arguments, the package's source, the output path, and size
+    and time of every file that the arguments name; each scan's own input files count for that scan.
 
     Parameters
     ----------
     function : callable
         ``function(item, folder)`` writes the files of one scan into `folder`, private and empty, and returns one
-        small JSON-serialisable row. It must be importable (module level or `functools.partial`).
+        small JSON-serialisable row. It must be importable (module level or `functools.partial`). Bind everything else
+        that decides the result with `functools.partial`; paths among these arguments are watched like inputs.
     items : mapping
         Scan id to what the function needs: paths or small values, no arrays.
     stage : str
         Name for progress and for the folder of finished scans.
-    settings : Any
-        Everything else that decides the result; paths inside it are watched like inputs.
     output : Path
         Folder to make. One left by an earlier call is replaced, any other that holds files is refused. Beside the
         files of the scans it gets ``manifest.csv`` (column ``scan``, then those of the rows) and ``failures.csv``.
@@ -115,7 +113,7 @@ def map_scans(
         If there are no items, or a scan id cannot be a file name, or two scans wrote the same file.
     """
     _check(items, stage, output)
-    waiting = WaitingScans.for_stage(stage, (settings, function), output, items)
+    waiting = WaitingScans.for_stage(stage, function, output, items)
     waiting.clear_unfinished()
     failures = _run(function, items, stage, waiting, n_jobs)
     _stop_on_failures(stage, failures, len(items), max_failures, waiting.folder)

@@ -35,7 +35,7 @@ def _set_params(phantoms: list[str], subsets: list[int]) -> None:
 
 
 def test_findings_are_written_and_said(project, capsys, caplog):
-    check_dataset.main("luna16", REPORT)
+    check_dataset.main(layout="luna16", output=REPORT)
     found = json.loads(REPORT.read_text())
     assert (found["layout"], found["scans"], found["nodules"], found["subset0"]) == ("luna16", 1, 1, 1)
     (warning,) = found["warnings"]
@@ -47,7 +47,7 @@ def test_findings_are_written_and_said(project, capsys, caplog):
 
 
 def test_labels_are_looked_at(project, caplog):
-    check_dataset.main("dsb", REPORT)
+    check_dataset.main(layout="dsb", output=REPORT)
     found = json.loads(REPORT.read_text())
     assert (found["patients"], found["labels"], found["patients_with_label"]) == (1, 1, 1)
     assert found["warnings"] == ["stage1_labels.csv repeats 1 line (3): dropped"]
@@ -59,18 +59,18 @@ def test_what_cannot_be_used_ends_with_file_and_parameter(project, layout, key):
     (project / "luna" / "annotations.csv").unlink()
     (project / "dsb" / "stage1_labels.csv").unlink()
     with pytest.raises(SystemExit, match=rf"\.csv: no such file(.|\n)*dataset\.{key} in params\.yaml"):
-        check_dataset.main(layout, REPORT)
+        check_dataset.main(layout=layout, output=REPORT)
     assert not REPORT.exists()
 
 
 def test_subset_that_is_not_there_is_named(project):
     _set_params([], [0, 4])
     with pytest.raises(SystemExit, match=r"subset4 does not exist; unpack subset4\.zip there"):
-        check_dataset.main("luna16", REPORT)
+        check_dataset.main(layout="luna16", output=REPORT)
 
 
 def test_phantoms_are_not_looked_at(project):
     """They are made by another stage, perhaps later."""
     _set_params(["luna16"], [7])
-    check_dataset.main("luna16", REPORT)
+    check_dataset.main(layout="luna16", output=REPORT)
     assert json.loads(REPORT.read_text()) == {"layout": "luna16", "made_by": "the stage phantoms"}

@@ -11,16 +11,16 @@ from scipy import ndimage
 
 from nodules.imaging.candidates.proposals import CandidateParams, propose
 from nodules.imaging.network_input.cube import CubeParams, cut_cubes
-from nodules.models.false_positive_reduction import score_fusion as fusion
+from nodules.models.false_positive_reduction import score_fusion
 from nodules.models.false_positive_reduction.rescorer import Rescorer
 from nodules.models.false_positive_reduction.sampling import VariationParams
 from nodules.models.false_positive_reduction.training import RescorerParams
 from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside
 from nodules.scans.result import ReadingParams
-from nodules.scans.stores import segmentations as segmentation_store
+from nodules.scans.stores import segmentations
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
 from nodules.stages import train_rescorer
-from nodules.stages.shared.scoring import load_rescorer
+from nodules.stages.shared.cached_rescorer import load_rescorer
 
 LUNA = "data/phantoms/luna16"
 STILL = VariationParams(0.0, (1.0, 1.0), 0.0, 0.0)
@@ -51,8 +51,8 @@ def test_test_scans_stay_out_and_only_training_scans_are_shown_more(tiny_pipelin
     parts = split.set_index("seriesuid")["part"]
     assert set(found) == set(parts.index[parts != "test"])
     annotated = read_annotations(tiny_pipeline.path(f"{LUNA}/annotations.csv"))
-    for uid, (maps, nodules, excluded, file, listed) in found.items():
-        assert maps.name == uid
+    for uid, (stored, nodules, excluded, file, listed) in found.items():
+        assert stored.name == uid
         assert nodules == annotated.get(uid, [])
         assert excluded == []  # phantoms have no such table
         assert len(listed) == (5 if parts[uid] == "train" else 0)
@@ -60,7 +60,7 @@ def test_test_scans_stay_out_and_only_training_scans_are_shown_more(tiny_pipelin
         assert file is None or file.is_file()
 
 
-def test_table_of_candidates_and_maps_may_be_missing(tiny_copy, split):
+def test_table_of_candidates_and_segmentations_may_be_missing(tiny_copy, split):
     tiny_copy.path(f"{LUNA}/candidates.csv").unlink()
     found = items(tiny_copy, split)
     assert all(listed == [] for *_, listed in found.values())
@@ -69,17 +69,11 @@ def test_table_of_candidates_and_maps_may_be_missing(tiny_copy, split):
     assert set(items(tiny_copy, split)) == set(found) - {gone}
 
 
-@pytest.mark.parametrize(("at_most", "rows"), [(3, [0, 5, 10]), (1, [0]), (0, []), (99, list(range(11)))])
-def test_places_are_taken_from_the_whole_table(at_most, rows):
-    places = np.arange(33.0).reshape(11, 3)
-    assert train_rescorer._spread(places, at_most) == places[rows].tolist()
-
-
 def test_cubes_of_a_validation_scan_are_those_of_its_scoring(tiny_pipeline, split, tmp_path):
     uid = split["seriesuid"][split["part"] == "validation"].iloc[0]
     item, cube = items(tiny_pipeline, split)[uid], tiny_pipeline.params("rescorer", RescorerParams).cube
     row = prepare(tiny_pipeline, item, tmp_path, cube)
-    stored = segmentation_store.load(item[0])
+    stored = segmentations.load(item[0])
     table = propose(stored, tiny_pipeline.params("candidates", CandidateParams)).table
     centres = table[["x_mm", "y_mm", "z_mm"]].to_numpy()
     cubes = CubeSet.load(tmp_path / uid)
@@ -88,7 +82,7 @@ def test_cubes_of_a_validation_scan_are_those_of_its_scoring(tiny_pipeline, spli
     assert row["proposals"] == len(table) == len(pd.read_csv(tmp_path / uid / "proposals.csv"))
     assert row["nodules"] == len(item[1])
     rescorer = Rescorer.load(tiny_pipeline.path("models/rescorer"))
-    evidence = fusion.evidence(rescorer.log_odds(cubes.hu), table)
+    evidence = score_fusion.evidence(rescorer.log_odds(cubes.hu), table)
     np.testing.assert_allclose(rescorer.combine.probability(evidence), rescorer(stored, table), atol=1e-7)
 
 
@@ -96,7 +90,7 @@ def test_training_cubes_are_whole_where_the_network_saw_nothing(tiny_pipeline, s
     """A missed nodule: the stored segmentation has air there, the scan has tissue."""
     uid = split["seriesuid"][split["part"] == "train"].iloc[0]
     maps, _, _, file, _ = items(tiny_pipeline, split)[uid]
-    stored = segmentation_store.load(maps)
+    stored = segmentations.load(maps)
     unseen = (stored.scan.voxels_zyx == -1000) & (stored.lungs_zyx > 0)
     depth_mm = ndimage.distance_transform_edt(np.pad(unseen, 1), sampling=stored.scan.spacing_zyx_mm)
     z, y, x = np.array(np.unravel_index(depth_mm.argmax(), depth_mm.shape)) - 1

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from nodules.stages.shared.luna_part import LunaPart
+from nodules.stages.shared.split_part import SplitPart
 from support.tiny_project import TinyProject
 
 
 def test_trials_are_judged_anew_once_findings_are_excluded(
     tiny_copy: TinyProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged, evaluate = [], LunaPart.evaluate
+    judged, evaluate = [], SplitPart.evaluate
 
     def counted(part, *arguments):
         judged.append(part)
         return evaluate(part, *arguments)
 
-    monkeypatch.setattr(LunaPart, "evaluate", counted)
+    monkeypatch.setattr(SplitPart, "evaluate", counted)
 
     def trials() -> int:
         judged.clear()

@@ -23,8 +23,8 @@ from nodules.pictures.cancer_page import MODEL_WORDS, Part
 from nodules.pictures.overlay import save_figure
 from nodules.scans.result import ScanError
 from nodules.scans.tables.features import read_features
-from nodules.stages.shared import classifier_charts, classifier_report, classifier_validation
-from nodules.stages.shared.classifier_validation import CHOSEN, Validated
+from nodules.stages.shared import cancer_report, cancer_validation
+from nodules.stages.shared.cancer_validation import CHOSEN, Validated
 from nodules.stages.shared.patients import Patients
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking import stage as tracking
@@ -130,12 +130,12 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
     with tracking.stage_run("classify", settings, inputs) as stage:
         stage.log_params({"features_table": features.name, "labels_table": labels.name})
         tune = xgboost_tuner(settings.search) if settings.search else None
-        validated = classifier_validation.validate(patients, settings.classifier, settings.seed, tune)
+        validated = cancer_validation.validate(patients, settings.classifier, settings.seed, tune)
         fitted = nested_validation.fit_models(
             patients.features, patients.labels, settings.classifier, settings.seed, tune=tune, jobs=job_count()
         )
         judged = evaluate_holdout(unseen, fitted, settings.seed) if unseen else None
-        importance = classifier_validation.importance(patients, validated, fitted, settings.seed)
+        importance = cancer_validation.importance(patients, validated, fitted, settings.seed)
         answer = _answer(patients, validated, judged, fitted)
         model = fitted.classifiers[fitted.chosen]
         written = _write(output, patients, validated, judged, model, importance)
@@ -182,7 +182,7 @@ def _answer(
 ) -> dict[str, Any]:
     answer: dict[str, Any] = {"chosen": fitted.chosen, "threshold": fitted.threshold}
     answer["inner_log_loss"] = dict(fitted.inner_log_loss)
-    answer |= classifier_validation.counts(patients) | classifier_validation.limits(patients)
+    answer |= cancer_validation.counts(patients) | cancer_validation.limits(patients)
     answer |= {"validation": by_model(validated.judged), "holdout": None}
     if holdout is not None:
         labels = holdout.predictions["label"]
@@ -203,7 +203,7 @@ def _write(
     model: Classifier,
     importance: pd.DataFrame,
 ) -> dict[str, str]:
-    classifier_charts.write_tables(validated, importance, output)
+    cancer_report.write_tables(validated, importance, output)
     classifier_files.save(model, output / "model")
     tables = [OUT_OF_FOLD]
     if holdout is not None:
@@ -230,18 +230,18 @@ def _log(
 ) -> None:
     figures = by_model(validated.judged)
     seen = by_model(holdout.judged) if holdout else {}
-    for name, table in classifier_validation.tutorial_tables(validated).items():
+    for name, table in cancer_validation.tutorial_tables(validated).items():
         metrics = figures[name] | ({"holdout": seen[name]} if name in seen else {})
-        own = classifier_validation.own_settings(name, settings.classifier)
+        own = cancer_validation.own_settings(name, settings.classifier)
         stage.child(name, {"model": name, **own}, metrics, texts={"classification_report.txt": table})
     stage.log_metrics({"validation": figures[CHOSEN], "holdout": seen.get(model.name, {})})
-    stage.log_metrics(classifier_validation.limits(patients))
-    pictures = classifier_charts.pictures(validated, importance)
+    stage.log_metrics(cancer_validation.limits(patients))
+    pictures = cancer_report.pictures(validated, importance)
     for name, (_, figure) in pictures.items():
         save_figure(figure, output / f"{name}.png")
         stage.log_picture(figure, name)
     parts = [Part("On the holdout", holdout.judged, model.name)] if holdout else []
-    page = classifier_report.write_page(patients, validated, settings.classifier, model.name, pictures, parts)
+    page = cancer_report.write_page(patients, validated, settings.classifier, model.name, pictures, parts)
     (output / PAGE).write_text(page, encoding="utf-8")
     stage.log_file(output, "tables")
     stage.log_text(page, PAGE)

@@ -1,1 +1,1 @@
-"""Floor 3: one thin module per DVC stage."""
+"""Floor 5: one thin module per DVC stage, and in `shared` what several stages use."""

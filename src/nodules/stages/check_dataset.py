@@ -1,4 +1,4 @@
-"""DVC stage: say at once, and clearly, if a data set is not where params.yaml points, and what is odd about it."""
+"""Check that a data set lies where params.yaml points, and report what is unusual about it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path
 from nodules import params
 from nodules.scans.result import ScanError
 from nodules.scans.tables.surveys import Findings, survey_dsb, survey_luna
+from nodules.stages.shared import command
 from nodules.stages.shared.settings import DatasetParams, Layout
 
 logger = logging.getLogger(__name__)
 
 
-def main(layout: Layout, report: Path) -> None:
-    """Write and say what was found, or end with the reason why it cannot be used."""
+def main(*, layout: Layout, output: Path) -> None:
+    """Survey a data set and write what was found as JSON; if it cannot be used, end with the reason."""
     dataset = params.load("dataset", DatasetParams)
-    report.parent.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
     if layout in dataset.phantoms:
-        _write({"layout": layout, "made_by": "the stage phantoms"}, report)
+        _write({"layout": layout, "made_by": "the stage phantoms"}, output)
         return
     key = "luna_root" if layout == "luna16" else "dsb_root"
     root = Path(getattr(dataset, key))
@@ -30,7 +31,7 @@ def main(layout: Layout, report: Path) -> None:
         sys.exit(f"{error}\nThe folder is set as dataset.{key} in params.yaml (and conf/dataset/).")
     _say(findings, root)
     counts = {"notes": list(findings.notes), "warnings": list(findings.warnings), **findings.counts}
-    _write({"layout": layout, **counts}, report)
+    _write({"layout": layout, **counts}, output)
 
 
 def _say(findings: Findings, root: Path) -> None:
@@ -40,9 +41,9 @@ def _say(findings: Findings, root: Path) -> None:
         logger.warning("%s: %s", root, warning)
 
 
-def _write(found: dict[str, object], report: Path) -> None:
-    report.write_text(json.dumps(found, indent=2) + "\n")
+def _write(found: dict[str, object], output: Path) -> None:
+    output.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))  # type: ignore[arg-type]
+    command.run(main)

@@ -1,10 +1,9 @@
-"""DVC stage: the slices and nodule masks of one LUNA16 subset."""
+"""Extract slices and nodule masks from the scans of one LUNA16 subset."""
 
 from __future__ import annotations
 
 import functools
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,17 +12,18 @@ from nodules import parallel, params
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams, judge
-from nodules.scans.stores import slices as slice_store
+from nodules.scans.stores import slices
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations, series_files, series_without_file
+from nodules.stages.shared import command
 from nodules.stages.shared.settings import DatasetParams, RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 logger = logging.getLogger(__name__)
 
 
-def main(luna_root: Path, subset: int, output: Path) -> None:
-    """Write one .npz a scan."""
+def main(*, luna_root: Path, subset: int, output: Path) -> None:
+    """Write one .npz file per scan: slices through its nodules and slices without any, with their masks."""
     run = params.load("run", RunParams)
     reading = params.load("reading", ReadingParams)
     extract, context = params.load("extract", ExtractParams), params.load("context", ContextParams)
@@ -32,12 +32,11 @@ def main(luna_root: Path, subset: int, output: Path) -> None:
     files = series_files(luna_root, subset)
     _warn_of_lost_series(luna_root, annotations)
     items = {uid: (file, annotations.get(uid, [])) for uid, file in files.items()}
-    with tracking.stage_run(f"extract_luna@{subset}", settings, [luna_root / f"subset{subset}"]) as stage:
+    with stage_run(f"extract_luna@{subset}", settings, [luna_root / f"subset{subset}"]) as stage:
         rows = parallel.map_scans(
             functools.partial(extract_scan, reading=reading, extract=extract, context=context, seed=run.seed),
             items,
             stage=f"extract_luna-{subset}",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
@@ -53,12 +52,12 @@ def extract_scan(
     context: ContextParams,
     seed: int,
 ) -> dict[str, Any]:
-    """Extract one scan."""
+    """Extract and save the slices of one scan."""
     file, nodules = item
     read = read_scan(file, reading)
-    slices = extract_slices(file.stem, read.volume, nodules, extract, context, seed)
-    slice_store.save(slices, folder / f"{file.stem}.npz")
-    counts = {"nodules": len(nodules), "slices": len(slices.target_indices)}
+    extracted = extract_slices(file.stem, read.volume, nodules, extract, context, seed)
+    slices.save(extracted, folder / f"{file.stem}.npz")
+    counts = {"nodules": len(nodules), "slices": len(extracted.target_indices)}
     return {"scan": file.stem, **counts, **judge(read, reading).as_row()}
 
 
@@ -77,4 +76,4 @@ def _warn_of_lost_series(luna_root: Path, annotations: dict[str, list[NoduleAnno
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    command.run(main)

@@ -1,10 +1,9 @@
-"""DVC stage: one row of features for each Data Science Bowl patient."""
+"""Measure the features of every Data Science Bowl patient."""
 
 from __future__ import annotations
 
 import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,26 @@ import pandas as pd
 from nodules import parallel, params
 from nodules.imaging.candidates.outline import CandidateParams, SegmentationSettings
 from nodules.imaging.features.measure import measure_patient
-from nodules.scans.stores import segmentations as segmentation_store
-from nodules.stages.shared.scoring import load_rescorer
+from nodules.scans.stores import segmentations
+from nodules.stages.shared import command
+from nodules.stages.shared.cached_rescorer import load_rescorer
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 
-def main(maps: Path, rescorer: Path, tuned: Path, output: Path) -> None:
-    """Write features.csv and candidates.csv."""
+def main(*, segmentations: Path, rescorer: Path, tuned: Path, output: Path) -> None:
+    """Write features.csv, one row per patient, and candidates.csv, one row per candidate."""
     run, candidates = params.load("run", RunParams), params.load("candidates", CandidateParams)
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
-    manifest = pd.read_csv(maps / "manifest.csv", dtype={"scan": str}).set_index("scan")
-    items = {patient: (maps / patient, row.to_dict()) for patient, row in manifest.iterrows()}
-    with tracking.stage_run(
-        "features", {"tuned": settings, "candidates": candidates}, [maps, rescorer, tuned]
+    manifest = pd.read_csv(segmentations / "manifest.csv", dtype={"scan": str}).set_index("scan")
+    items = {patient: (segmentations / patient, row.to_dict()) for patient, row in manifest.iterrows()}
+    with stage_run(
+        "features", {"tuned": settings, "candidates": candidates}, [segmentations, rescorer, tuned]
     ) as stage:
         rows = parallel.map_scans(
             functools.partial(measure_folder, rescorer=rescorer, settings=settings, candidates=candidates),
             items,
             stage="features",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
@@ -60,13 +59,13 @@ def measure_folder(
     settings: SegmentationSettings,
     candidates: CandidateParams,
 ) -> dict[str, Any]:
-    """Measure one patient."""
-    maps, lungs = item
+    """Measure one patient from its folder of segmentations."""
+    stored, lungs = item
     scorer = load_rescorer(rescorer)
-    found, measured = measure_patient(segmentation_store.load(maps), lungs, settings, candidates, scorer)
-    found.table.to_csv(folder / f"{maps.name}.csv", index=False)
-    return {"scan": maps.name, **measured}
+    found, measured = measure_patient(segmentations.load(stored), lungs, settings, candidates, scorer)
+    found.table.to_csv(folder / f"{stored.name}.csv", index=False)
+    return {"scan": stored.name, **measured}
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    command.run(main)

@@ -1,9 +1,8 @@
-"""DVC stage: the lungs of one LUNA16 subset."""
+"""Segment the lungs in the scans of one LUNA16 subset."""
 
 from __future__ import annotations
 
 import functools
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,22 @@ from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams, judge
 from nodules.scans.tables.luna import series_files
 from nodules.scans.volume_files.writer import write_volume
+from nodules.stages.shared import command
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 
-def main(luna_root: Path, subset: int, output: Path) -> None:
-    """Write one label map a scan, on the scan's own grid."""
+def main(*, luna_root: Path, subset: int, output: Path) -> None:
+    """Write one label map per scan (1 right lung, 2 left lung), on the scan's own grid."""
     run = params.load("run", RunParams)
     reading, lung_mask = params.load("reading", ReadingParams), params.load("lung_mask", LungMaskParams)
     settings = {"reading": reading, "lung_mask": lung_mask}
     files = series_files(luna_root, subset)
-    with tracking.stage_run(f"lung_masks@{subset}", settings, [luna_root / f"subset{subset}"]) as stage:
+    with stage_run(f"lung_masks@{subset}", settings, [luna_root / f"subset{subset}"]) as stage:
         rows = parallel.map_scans(
             functools.partial(segment_file, reading=reading, lung_mask=lung_mask),
             files,
             stage=f"lung_masks-{subset}",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
@@ -45,7 +44,7 @@ def main(luna_root: Path, subset: int, output: Path) -> None:
 
 
 def segment_file(file: Path, folder: Path, *, reading: ReadingParams, lung_mask: LungMaskParams) -> dict[str, Any]:
-    """Segment one scan."""
+    """Segment the lungs of one scan and write the label map."""
     read = read_scan(file, reading)
     lungs = find_lungs(read.volume, lung_mask)
     write_volume(read.volume.with_voxels(lungs.labels_zyx), folder / f"{file.stem}.mha")
@@ -54,4 +53,4 @@ def segment_file(file: Path, folder: Path, *, reading: ReadingParams, lung_mask:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    command.run(main)

@@ -1,4 +1,4 @@
-"""DVC stage: the whole chain as one model folder, registered where runs are tracked, as champion or as challenger."""
+"""Package the whole chain as one MLflow model, and register it as champion or challenger."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.models.diagnosis import DiagnosisSettings
 from nodules.scans.result import ReadingParams
 from nodules.serving.packaging import package
-from nodules.tracking import stage as tracking
+from nodules.stages.shared import command
+from nodules.tracking.stage import StageRun, stage_run
 
 PREDICTIONS = "judged_on.csv"  # what a later model is compared with
 
 
 def main(
+    *,
     segmenter: Path,
     rescorer: Path,
     tuned: Path,
     classifier: Path,
-    metrics: Path,
+    classifier_metrics: Path,
     out_of_fold: Path,
     output: Path,
 ) -> None:
-    """Write the model, decide whether it may take the champion's place, and register it."""
+    """Write the model, decide whether it replaces the champion, and register it."""
     settings = DiagnosisSettings(
         reading=params.load("reading", ReadingParams),
         lung_mask=params.load("lung_mask", LungMaskParams),
         segmentation=SegmentationSettings(**json.loads(tuned.read_text())),
         candidates=params.load("candidates", CandidateParams),
     )
-    numbers = json.loads(metrics.read_text())
+    numbers = json.loads(classifier_metrics.read_text())
     predictions = pd.read_csv(out_of_fold, dtype={"id": str}).rename(columns={"chosen": "probability"})
-    with tracking.stage_run("package", settings, [segmenter, rescorer, tuned, classifier]) as stage:
+    with stage_run("package", settings, [segmenter, rescorer, tuned, classifier]) as stage:
         package(segmenter, rescorer, classifier, settings, output)
         decision = _decide(stage, numbers["validated"], predictions)
         stage.log_text(predictions[["id", "repeat", "label", "probability"]].to_csv(index=False), PREDICTIONS)
@@ -52,7 +54,7 @@ def main(
         sys.stdout.write(f"version {version} is {decision.alias}: {decision.reason}\n")
 
 
-def _decide(stage: tracking.StageRun, validated: dict[str, float], predictions: pd.DataFrame) -> Decision:
+def _decide(stage: StageRun, validated: dict[str, float], predictions: pd.DataFrame) -> Decision:
     skill = Skill(*(validated.get(name, float("nan")) for name in ("skill", "skill_low", "skill_high")))
     left = stage.registered_text("champion", PREDICTIONS)
     if left is None:
@@ -63,4 +65,4 @@ def _decide(stage: tracking.StageRun, validated: dict[str, float], predictions: 
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    command.run(main)

@@ -1,29 +1,28 @@
-"""DVC stage: synthetic chests in the file layout of LUNA16 or of the Data Science Bowl."""
+"""Make synthetic chest CTs (phantoms) in the file layout of LUNA16 or of the Data Science Bowl."""
 
 from __future__ import annotations
 
 import functools
-import sys
 from pathlib import Path
 from typing import Any
 
 from nodules import parallel, params
 from nodules.scans.phantom import cohort
 from nodules.scans.phantom.patient import PhantomParams
+from nodules.stages.shared import command
 from nodules.stages.shared.settings import Layout
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 
-def main(layout: Layout, output: Path) -> None:
-    """Write scans and tables."""
+def main(*, layout: Layout, output: Path) -> None:
+    """Write the scans and tables of a synthetic data set to a folder."""
     settings = params.load("phantoms", PhantomParams)
     count = settings.luna_scans if layout == "luna16" else settings.dsb_patients
-    with tracking.stage_run(f"phantoms@{layout}", settings) as stage:
+    with stage_run(f"phantoms@{layout}", settings) as stage:
         rows = parallel.map_scans(
             functools.partial(write_patient, layout=layout, settings=settings),
             {f"{index:05d}": index for index in range(count)},
             stage=f"phantoms-{layout}",
-            settings=None,
             output=output,
             max_failures=0,
         )
@@ -43,4 +42,4 @@ def write_patient(index: int, folder: Path, *, layout: Layout, settings: Phantom
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))  # type: ignore[arg-type]
+    command.run(main)

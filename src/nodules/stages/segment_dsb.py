@@ -1,9 +1,8 @@
-"""DVC stage: run every slice of every Data Science Bowl patient through the U-Net."""
+"""Segment every Data Science Bowl scan with the trained U-Net."""
 
 from __future__ import annotations
 
 import functools
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -12,24 +11,22 @@ from nodules import parallel, params
 from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.scans.result import ReadingParams
 from nodules.scans.tables.dsb import patient_folders, read_all_labels, read_truth
+from nodules.stages.shared import command
 from nodules.stages.shared.segment_scan import segment_scan_file
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 
-def main(dsb_root: Path, segmenter: Path, output: Path, labels: Path) -> None:
-    """Write one folder of maps a patient, and the labels of the patients."""
+def main(*, dsb_root: Path, segmenter: Path, output: Path, labels: Path) -> None:
+    """Write one folder per patient (probability map, lungs, HU near any answer) and the table of labels."""
     run, lung_mask = params.load("run", RunParams), params.load("lung_mask", LungMaskParams)
     reading = params.load("reading", ReadingParams)
     items = {patient: (patient, folder, None) for patient, folder in patient_folders(dsb_root).items()}
-    with tracking.stage_run(
-        "segment_dsb", {"reading": reading, "lung_mask": lung_mask}, [dsb_root, segmenter]
-    ) as stage:
+    with stage_run("segment_dsb", {"reading": reading, "lung_mask": lung_mask}, [dsb_root, segmenter]) as stage:
         rows = parallel.map_scans(
             functools.partial(segment_scan_file, segmenter=segmenter, reading=reading, lung_mask=lung_mask),
             items,
             stage="segment_dsb",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
@@ -41,11 +38,11 @@ def main(dsb_root: Path, segmenter: Path, output: Path, labels: Path) -> None:
                 "patients_with_warnings": float(sum(row["verdict"] != "ok" for row in rows)),
             }
         )
-    _known(dsb_root).to_csv(labels)
+    _labels(dsb_root).to_csv(labels)
 
 
-def _known(dsb_root: Path) -> pd.DataFrame:
-    """Labels by patient id, and for phantoms the probability by which they were drawn."""
+def _labels(dsb_root: Path) -> pd.DataFrame:
+    """Labels by patient id, and for phantoms the true probabilities that they were drawn with."""
     known = read_all_labels(dsb_root).to_frame()
     truth = dsb_root / "truth.csv"
     if truth.exists():
@@ -54,4 +51,4 @@ def _known(dsb_root: Path) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    command.run(main)

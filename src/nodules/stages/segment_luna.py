@@ -1,9 +1,8 @@
-"""DVC stage: run every slice of every LUNA16 scan through the U-Net: those that train, too, teach the rescorer."""
+"""Segment every LUNA16 scan with the trained U-Net; false-positive reduction needs the training scans as well."""
 
 from __future__ import annotations
 
 import functools
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,13 +10,14 @@ import pandas as pd
 from nodules import parallel, params
 from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.scans.result import ReadingParams
+from nodules.stages.shared import command
 from nodules.stages.shared.segment_scan import segment_scan_file
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 
-def main(luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Path) -> None:
-    """Write one folder of maps a scan."""
+def main(*, luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Path) -> None:
+    """Write one folder per scan: the U-Net's probability map, the lungs and the HU near any answer."""
     run, lung_mask = params.load("run", RunParams), params.load("lung_mask", LungMaskParams)
     reading = params.load("reading", ReadingParams)
     scans = pd.read_csv(split, dtype={"seriesuid": str})
@@ -29,12 +29,11 @@ def main(luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Pat
         )
         for row in scans.itertuples()
     }
-    with tracking.stage_run("segment_luna", reading, [lungs, split, segmenter]) as stage:
+    with stage_run("segment_luna", reading, [lungs, split, segmenter]) as stage:
         rows = parallel.map_scans(
             functools.partial(segment_scan_file, segmenter=segmenter, reading=reading, lung_mask=lung_mask),
             items,
             stage="segment_luna",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
@@ -42,4 +41,4 @@ def main(luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Pat
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    command.run(main)

@@ -1,20 +1,20 @@
-"""DVC stage: which LUNA16 patient trains, validates, tests."""
+"""Assign each LUNA16 patient to training, validation or test."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 from nodules import params
 from nodules.scans.stores.split import SplitParams, split_patients
+from nodules.stages.shared import command
 from nodules.stages.shared.settings import DatasetParams, RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 
-def main(slices: Path, lungs: Path, table: Path) -> None:
-    """Split the scans that have both slices and lungs.
+def main(*, slices: Path, lungs: Path, output: Path) -> None:
+    """Split the scans that have both slices and lungs, and write the part of each to a table.
 
     LUNA16 does not say which series belong to one person, so each series counts as one patient.
     """
@@ -22,10 +22,10 @@ def main(slices: Path, lungs: Path, table: Path) -> None:
     subsets = params.load("dataset", DatasetParams).subsets
     # The subsets come from the parameters, not from what lies in the folder: it may hold those of an earlier run.
     scans = pd.concat([_scans(slices / f"subset{subset}", lungs / f"subset{subset}", subset) for subset in subsets])
-    with tracking.stage_run("split", settings, [slices, lungs]) as stage:
+    with stage_run("split", settings, [slices, lungs]) as stage:
         rows = split_patients(scans, settings, run.seed)
-        table.parent.mkdir(parents=True, exist_ok=True)
-        rows.to_csv(table, index=False)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        rows.to_csv(output, index=False)
         for part, group in rows.groupby("part"):
             stage.log_metrics({f"{part}_scans": float(len(group)), f"{part}_nodules": float(group["nodules"].sum())})
 
@@ -40,4 +40,4 @@ def _scans(slices: Path, lungs: Path, subset: int) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    command.run(main)

@@ -1,9 +1,8 @@
-"""DVC stage: nested validation of all classifiers, and the one that the patients themselves choose, fitted to them."""
+"""Validate all cancer classifiers by nested cross-validation, and fit the best one to all patients."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,50 +11,49 @@ import pandas as pd
 
 from nodules import params
 from nodules.evaluation.bootstrap import by_model
-from nodules.models.cancer import files as classifier_files
-from nodules.models.cancer import nested_validation
-from nodules.models.cancer.nested_validation import FittedModels
+from nodules.models.cancer import files
+from nodules.models.cancer.nested_validation import FittedModels, fit_models
 from nodules.models.cancer.params import MODEL_NAMES, ClassifierParams, XGBoostParams
 from nodules.models.cancer.xgboost_search import XGBoostSearch, xgboost_tuner
 from nodules.parallel import job_count
-from nodules.stages.shared import classifier_charts, classifier_report, classifier_validation
-from nodules.stages.shared.classifier_validation import CHOSEN, Validated
+from nodules.stages.shared import cancer_report, cancer_validation, command
+from nodules.stages.shared.cancer_validation import CHOSEN, Validated
 from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.patients import Patients
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import StageRun, stage_run
 
 REPORTED = ("log_loss", "skill", "auc", "brier", "ece", "f1", "precision", "recall")
 WITH_INTERVALS = ("random_forest", "xgboost", "prior")
 HEADLINE = ("log_loss", "skill", "skill_low", "auc", "ece", "f1")
 
 
-def main(features: Path, labels: Path, tuned: Path, output: Path, metrics: Path, plots: Path) -> None:
-    """Judge all models by patients outside the fold, and fit the chosen one to all of them.
+def main(*, features: Path, labels: Path, tuned: Path, output: Path, metrics: Path, plots: Path) -> None:
+    """Write the classifier fitted to all patients, and the metrics and plots of the nested validation.
 
-    The settings in `tuned` have seen every patient, so only the final model takes them; inside the folds the search
-    begins anew.
+    The settings in `tuned` were chosen on all patients, so only the final model takes them. Inside the folds the search
+    starts from scratch.
     """
     run, settings = params.load("run", RunParams), params.load("classifier", ClassifierParams)
     search = params.load("tune_classifier", XGBoostSearch)
     patients = Patients.load(features, labels)
-    with tracking.stage_run("train_classifier", settings, [features, labels, tuned]) as stage:
-        validated = classifier_validation.validate(patients, settings, run.seed, tune=xgboost_tuner(search))
+    with stage_run("train_classifier", settings, [features, labels, tuned]) as stage:
+        validated = cancer_validation.validate(patients, settings, run.seed, tune=xgboost_tuner(search))
         final = replace(settings, xgboost=XGBoostParams(**json.loads(tuned.read_text())))
-        fitted = nested_validation.fit_models(patients.features, patients.labels, final, run.seed, jobs=job_count())
-        importance = classifier_validation.importance(patients, validated, fitted, run.seed)
+        fitted = fit_models(patients.features, patients.labels, final, run.seed, jobs=job_count())
+        importance = cancer_validation.importance(patients, validated, fitted, run.seed)
         write_metrics(metrics, _summary(patients, validated, fitted))
-        classifier_charts.write_tables(validated, importance, plots)
+        cancer_report.write_tables(validated, importance, plots)
         _log(stage, patients, validated, settings, fitted.chosen, importance)
         stage.log_file(plots / "out_of_fold.csv")
-        classifier_files.save(fitted.classifiers[fitted.chosen], output)
+        files.save(fitted.classifiers[fitted.chosen], output)
 
 
 def _summary(patients: Patients, validated: Validated, fitted: FittedModels) -> dict[str, Any]:
-    """What `dvc metrics` shows: the model chosen in each fold in full, the others in short."""
+    """What `dvc metrics` shows: all metrics of the model chosen in each fold, a few of the others."""
     figures = by_model(validated.judged)
     models = {name: _short(figures[name], intervals=name in WITH_INTERVALS) for name in MODEL_NAMES}
-    limits, counts = classifier_validation.limits(patients), classifier_validation.counts(patients)
+    limits, counts = cancer_validation.limits(patients), cancer_validation.counts(patients)
     return {
         "chosen": fitted.chosen,
         "threshold": fitted.threshold,
@@ -74,7 +72,7 @@ def _short(figures: dict[str, float], intervals: bool) -> dict[str, float]:
 
 
 def _log(
-    stage: tracking.StageRun,
+    stage: StageRun,
     patients: Patients,
     validated: Validated,
     settings: ClassifierParams,
@@ -82,18 +80,18 @@ def _log(
     importance: pd.DataFrame,
 ) -> None:
     figures = by_model(validated.judged)
-    for name, table in classifier_validation.tutorial_tables(validated).items():
-        own = classifier_validation.own_settings(name, settings)
+    for name, table in cancer_validation.tutorial_tables(validated).items():
+        own = cancer_validation.own_settings(name, settings)
         texts = {"classification_report.txt": table}
         stage.child(name, {"model": name, "folds": settings.folds, **own}, figures[name], texts=texts)
     stage.log_headline({f"classifier_{key}": figures[CHOSEN][key] for key in HEADLINE if key in figures[CHOSEN]})
-    stage.log_metrics(classifier_validation.limits(patients) | {"validated": figures[CHOSEN]})
+    stage.log_metrics(cancer_validation.limits(patients) | {"validated": figures[CHOSEN]})
     stage.log_table(validated.judged, "models")
-    pictures = classifier_charts.pictures(validated, importance)
+    pictures = cancer_report.pictures(validated, importance)
     for name, (_, figure) in pictures.items():
         stage.log_picture(figure, name)
-    stage.log_text(classifier_report.write_page(patients, validated, settings, chosen, pictures), "report.html")
+    stage.log_text(cancer_report.write_page(patients, validated, settings, chosen, pictures), "report.html")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    command.run(main)

@@ -1,10 +1,9 @@
-"""DVC stage: train the U-Net on the patients of the part `train`, choose its best epoch on `validation`."""
+"""Train the U-Net and keep the epoch with the lowest validation loss; an interrupted training resumes."""
 
 from __future__ import annotations
 
 import functools
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,16 @@ from nodules.models.unet.sampling import PatchSampler, SliceSet
 from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
 from nodules.models.unet.training_slices import slice_set
 from nodules.pictures.detection_charts import training_curves
-from nodules.scans.stores import slices as slice_store
+from nodules.scans.stores import slices
 from nodules.scans.volume_files.reader import read_mask
+from nodules.stages.shared import command
 from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 
-def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, history: Path) -> None:
-    """Write the segmenter, the numbers of its best epoch and the curves."""
+def main(*, slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, curves: Path) -> None:
+    """Write the trained segmenter, the metrics of its best epoch and the training curves."""
     run, settings = params.load("run", RunParams), params.load("unet", training.TrainingParams)
     roi, context = params.load("lung_roi", LungRoiParams), params.load("context", ContextParams)
     asking = params.load("segmenter", SegmenterParams)
@@ -36,7 +36,7 @@ def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, hi
     start_from = weights_to_start_from(earlier, settings.network, context) if earlier else None
     work = work_folder("train_unet", (settings, roi, context, run.seed, slices, lungs, split, earlier))
     used = {"unet": settings, "lung_roi": roi, "context": context, "segmenter": asking}
-    with tracking.stage_run("train_unet", used, [slices, lungs, split]) as stage:
+    with stage_run("train_unet", used, [slices, lungs, split]) as stage:
         sets = _prepare(
             scans[scans["part"] != "test"],
             slices,
@@ -54,7 +54,7 @@ def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, hi
             for part in ("train", "validation")
         ]
         with progress.epochs("train_unet", settings.epochs, stage.log_epoch) as log_epoch:
-            network, curves = training.train(
+            network, history = training.train(
                 samplers[0],
                 samplers[1],
                 context.slices,
@@ -65,19 +65,19 @@ def main(slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, hi
                 log_epoch=log_epoch,
             )
         Segmenter([network], SegmenterSettings(settings.network, roi, context, asking)).save(output)
-        best = curves.iloc[training.best_epoch(curves["val_loss"].tolist(), settings.mining_epochs) - 1].to_dict()
-        stage.log_picture(training_curves(curves), "training_curves")
+        best = history.iloc[training.best_epoch(history["val_loss"].tolist(), settings.mining_epochs) - 1].to_dict()
+        stage.log_picture(training_curves(history), "training_curves")
         stage.log_headline({"unet_val_dice": best["val_dice"]})
         write_metrics(metrics, best)
-        history.parent.mkdir(parents=True, exist_ok=True)
-        curves.to_csv(history, index=False)
+        curves.parent.mkdir(parents=True, exist_ok=True)
+        history.to_csv(curves, index=False)
     shutil.rmtree(work)
 
 
 def _prepare(
     scans: pd.DataFrame, slices: Path, lungs: Path, prepare: parallel.ProcessScan, run: RunParams, output: Path
 ) -> dict[str, SliceSet]:
-    """Bring all scans to the network's grid, once, in memory-mapped files."""
+    """Resample all scans to the network's grid once, into memory-mapped files."""
     items = {
         row.seriesuid: (
             slices / f"subset{row.subset}" / f"{row.seriesuid}.npz",
@@ -89,7 +89,6 @@ def _prepare(
         prepare,
         items,
         stage="train_unet-slices",
-        settings=None,
         output=output,
         max_failures=run.max_failures,
     )
@@ -99,13 +98,13 @@ def _prepare(
 def prepare_scan(
     item: tuple[Path, Path], folder: Path, *, roi: LungRoiParams, context: ContextParams
 ) -> dict[str, Any]:
-    """Write the slices of one scan as the network sees them."""
+    """Write the slices of one scan on the network's grid."""
     stored, lungs = item
-    prepared = slice_set(slice_store.load(stored), read_mask(lungs), roi, context)
+    prepared = slice_set(slices.load(stored), read_mask(lungs), roi, context)
     (folder / stored.stem).mkdir()
     prepared.save(folder / stored.stem)
     return {"scan": stored.stem, "slices": len(prepared.hu), "sections": len(prepared.centres)}
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    command.run(main)

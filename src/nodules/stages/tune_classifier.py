@@ -1,9 +1,8 @@
-"""DVC stage: Optuna chooses XGBoost's settings for the final model by the log-loss of patients outside the fold."""
+"""Search XGBoost's hyperparameters with Optuna by the log-loss of held-out patients."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,22 +13,23 @@ from nodules.models.cancer.xgboost_search import XGBoostSearch, best_xgboost, se
 from nodules.models.search.charts import trial_table
 from nodules.models.search.fingerprint import fingerprint_of
 from nodules.parallel import job_count
+from nodules.stages.shared import command
 from nodules.stages.shared.patients import Patients
 from nodules.stages.shared.settings import RunParams
 from nodules.stages.shared.study import log_study, trial_place
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 
-def main(features: Path, labels: Path, tuned: Path, plot: Path) -> None:
-    """Write the best settings, and all trials for a plot.
+def main(*, features: Path, labels: Path, output: Path, trials: Path) -> None:
+    """Write the best settings and a table of all trials.
 
-    They have seen every patient: `train_classifier` searches anew in each fold to judge them.
+    The settings are chosen on all patients. To validate the choice, `train_classifier` repeats the search in each fold.
     """
     run, settings = params.load("run", RunParams), params.load("classifier", ClassifierParams)
     search = params.load("tune_classifier", XGBoostSearch)
     patients = Patients.load(features, labels)
     ranges = replace(search, trials=1, time_budget_s=None)  # a longer search of the same ranges goes on with these
-    with tracking.stage_run("tune_classifier", search, [features, labels]) as stage:
+    with stage_run("tune_classifier", search, [features, labels]) as stage:
         study = search_xgboost(
             patients.features,
             patients.labels,
@@ -42,10 +42,10 @@ def main(features: Path, labels: Path, tuned: Path, plot: Path) -> None:
         )
         log_study(stage, study, "log_loss")
         stage.log_metrics(study.best_params)
-        tuned.write_text(json.dumps(asdict(best_xgboost(study, settings.xgboost)), indent=2) + "\n")
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        trial_table(study).to_csv(plot, index=False)
+        output.write_text(json.dumps(asdict(best_xgboost(study, settings.xgboost)), indent=2) + "\n")
+        trials.parent.mkdir(parents=True, exist_ok=True)
+        trial_table(study).to_csv(trials, index=False)
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    command.run(main)

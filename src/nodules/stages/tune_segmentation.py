@@ -1,9 +1,8 @@
-"""DVC stage: Optuna chooses outline, dilation of the lungs and lowest probability on the validation patients."""
+"""Search the segmentation's threshold, lung dilation and lowest probability with Optuna on the validation patients."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nodules import params
 from nodules.checkpoint import source_md5
-from nodules.evaluation import nodules as nodule_finding
+from nodules.evaluation.nodules import tuning_score
 from nodules.imaging.candidates.outline import SegmentationSettings
 from nodules.imaging.candidates.proposals import CandidateParams
 from nodules.models.search.charts import trial_table
@@ -19,10 +18,12 @@ from nodules.models.search.fingerprint import fingerprint_of
 from nodules.models.search.study import run_study
 from nodules.models.unet.outline_search import SegmentationSearch, suggest_segmentation
 from nodules.scans.tables.submission import excluded_table
-from nodules.stages.shared.luna_part import LunaPart, by_rescorer
+from nodules.stages.shared import command
+from nodules.stages.shared.cached_rescorer import rescorer_scorer
 from nodules.stages.shared.settings import RunParams
+from nodules.stages.shared.split_part import SplitPart
 from nodules.stages.shared.study import log_study, trial_place
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 
 if TYPE_CHECKING:
     import optuna
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 FIRST_TRIAL = {"threshold": 0.5, "dilation_mm": 2.0, "min_probability": 0.5}
 
 
-def main(luna_root: Path, split: Path, maps: Path, rescorer: Path, tuned: Path, plot: Path) -> None:
-    """Write the best settings, and all trials for a plot."""
+def main(*, luna_root: Path, split: Path, segmentations: Path, rescorer: Path, output: Path, trials: Path) -> None:
+    """Write the best settings and a table of all trials."""
     run, search = params.load("run", RunParams), params.load("tune_segmentation", SegmentationSearch)
     candidates = params.load("candidates", CandidateParams)
-    validation = LunaPart.load("validation", luna_root, split, maps)
-    place = trial_place("tune_segmentation", [maps, split, rescorer])
+    validation = SplitPart.load("validation", luna_root, split, segmentations)
+    place = trial_place("tune_segmentation", [segmentations, split, rescorer])
     ranges = replace(search, trials=1, time_budget_s=None)  # a longer search of the same ranges goes on with these
     tables = filter(None, (luna_root / "annotations.csv", excluded_table(luna_root)))
-    inputs = [*tables, split, rescorer, *validation.maps.values()]
-    with tracking.stage_run("tune_segmentation", search, [split, maps, rescorer]) as stage:
-        validation = validation.scored(candidates, by_rescorer(rescorer))
+    inputs = [*tables, split, rescorer, *validation.segmentations.values()]
+    with stage_run("tune_segmentation", search, [split, segmentations, rescorer]) as stage:
+        validation = validation.scored(candidates, rescorer_scorer(rescorer))
         study = run_study(
             _objective(validation, search, candidates),
             name="tune_segmentation",
@@ -55,21 +56,21 @@ def main(luna_root: Path, split: Path, maps: Path, rescorer: Path, tuned: Path, 
         )
         log_study(stage, study, "score")
         stage.log_metrics(study.best_params)
-        tuned.write_text(json.dumps(study.best_params, indent=2) + "\n")
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        trial_table(study).to_csv(plot, index=False)
+        output.write_text(json.dumps(study.best_params, indent=2) + "\n")
+        trials.parent.mkdir(parents=True, exist_ok=True)
+        trial_table(study).to_csv(trials, index=False)
 
 
 def _objective(
-    validation: LunaPart, search: SegmentationSearch, candidates: CandidateParams
+    validation: SplitPart, search: SegmentationSearch, candidates: CandidateParams
 ) -> Callable[[optuna.Trial], float]:
     def objective(trial: optuna.Trial) -> float:
         settings = SegmentationSettings(**suggest_segmentation(trial, search))
         (results,) = validation.evaluate([settings], candidates)
-        return nodule_finding.tuning_score(results, search.allowed_false_positives)
+        return tuning_score(results, search.allowed_false_positives)
 
     return objective
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    command.run(main)

@@ -73,6 +73,29 @@ def test_patients_are_judged_by_the_others_alone():
         np.testing.assert_allclose(judged[own], fusion.fit(rows[~own], is_nodule[~own]).probability(rows[own]))
 
 
+def test_fit_and_judge_names_what_each_area_is_of():
+    rows, is_nodule = example()
+    patients = [f"p{number % 3}" for number in range(len(rows))]
+    table = pd.DataFrame(
+        {
+            "mean_probability": 1 / (1 + np.exp(-rows[:, 1])),
+            "max_probability": 1 / (1 + np.exp(-rows[:, 2])),
+            "diameter_mm": np.exp(rows[:, 3]),
+        }
+    )
+    evidence = fusion.evidence(rows[:, 0], table)
+    combine, areas = fusion.fit_and_judge(rows[:, 0], table, is_nodule, patients)
+    assert combine == fusion.fit(evidence, is_nodule)
+    assert areas == {
+        "auc_before": fusion.auc(is_nodule, table["mean_probability"]),
+        "auc_network": fusion.auc(is_nodule, rows[:, 0]),
+        "auc_after": fusion.auc(is_nodule, fusion.out_of_fold(evidence, is_nodule, patients)),
+    }
+    assert areas["auc_before"] < areas["auc_network"]
+    assert list(combine.by_name().values()) == [*combine.weights, combine.intercept]
+    assert list(combine.by_name()) == ["network", "mean_probability", "max_probability", "diameter", "intercept"]
+
+
 def test_without_other_patients_nothing_is_fitted():
     rows, is_nodule = example()
     single = fusion.out_of_fold(rows, is_nodule, ["p"] * len(rows))

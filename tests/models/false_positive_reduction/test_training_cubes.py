@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside, spared, training_set
+from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside, spared, spread_evenly, training_set
 from nodules.scans.tables.luna import NoduleAnnotation
 
 NODULES = [NoduleAnnotation("1.2", (10.0, 20.0, 30.0), 6.0), NoduleAnnotation("1.2", (-5.0, 0.0, 4.0), 10.0)]
@@ -32,6 +32,12 @@ def test_places_in_an_excluded_finding_that_is_no_nodule_are_spared():
     assert spared([WITHIN, BESIDE], NODULES, []).tolist() == [False, False]
     assert spared([WITHIN, BESIDE], [], around).tolist() == [True, True]
     assert spared([], NODULES, around).shape == (0,)
+
+
+@pytest.mark.parametrize(("at_most", "rows"), [(3, [0, 5, 10]), (1, [0]), (0, []), (99, list(range(11)))])
+def test_places_are_taken_from_the_whole_table(at_most, rows):
+    places = np.arange(33.0).reshape(11, 3)
+    assert spread_evenly(places, at_most).tolist() == places[rows].tolist()
 
 
 def test_roles_of_the_places():

@@ -7,7 +7,7 @@ import numpy as np
 from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.models.unet.segmenter import Segmenter
 from nodules.scans.result import ReadingParams
-from nodules.scans.stores import segmentations as segmentation_store
+from nodules.scans.stores import segmentations
 from nodules.stages.shared.segment_scan import segment_scan_file
 
 
@@ -24,7 +24,7 @@ def test_new_network_under_an_old_name_is_used(tiny_pipeline, tmp_path):
     def largest(name: str) -> float:
         folder = tmp_path / name
         segment_scan_file(("patient", patient, None), folder, segmenter=network, **settings)
-        return float(segmentation_store.load(folder / "patient").probability_zyx.max())
+        return float(segmentations.load(folder / "patient").probability_zyx.max())
 
     assert largest("before") > 0
     silent = Segmenter.load(network)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Gt, Interval
@@ -44,8 +44,6 @@ class LungMaskParams:
 
     Attributes
     ----------
-    method : str
-        Only "threshold_3d" exists.
     threshold_hu : float
         Air and lung lie below this value, soft tissue above it.
     working_spacing_mm : float
@@ -62,7 +60,6 @@ class LungMaskParams:
         Airways that grow larger than this have leaked into a lung.
     """
 
-    method: Literal["threshold_3d"]
     threshold_hu: Annotated[float, Interval(gt=-1000, lt=0)]
     working_spacing_mm: Annotated[float, Gt(0)]
     closing_mm: Annotated[float, Ge(0)]

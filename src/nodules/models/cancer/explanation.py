@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -9,13 +10,17 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
 from xgboost import DMatrix
 
-from nodules.models.cancer.classifier import Classifier, used_values
+from nodules.models.cancer.calibration import Calibration
+from nodules.models.cancer.classifier import Classifier, fit_settled, used_values
 from nodules.models.cancer.cross_fitting import log_loss
 from nodules.models.cancer.estimators import BoostedTrees, Estimator, Forest
+from nodules.models.cancer.params import ClassifierParams, ModelName
 from nodules.models.cancer.penalised_logistic import PenalisedLogistic
 from nodules.models.cancer.table import labelled_table
 
 BASE = "base"
+SHUFFLES = 5
+"""Of each feature in each fold, for `held_out_importance`."""
 _NOTHING = 1e-9
 
 Array = NDArray[np.float64]
@@ -92,6 +97,67 @@ def permutation_importance(
         rows.append((classifier.features[column], float(rises.mean()), float(rises.std())))
     found = pd.DataFrame(rows, columns=["feature", "log_loss_increase", "standard_deviation"])
     return found.sort_values("log_loss_increase", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def held_out_importance(
+    name: ModelName,
+    features: pd.DataFrame,
+    labels: pd.Series,
+    folds: pd.Series,
+    settings: ClassifierParams,
+    calibration: Calibration | None,
+    seed: int,
+    jobs: int,
+) -> pd.DataFrame:
+    """Permutation importance among the patients of each fold, for a model fitted to the other folds.
+
+    Parameters
+    ----------
+    name : str
+        The kind of model that is fitted.
+    features, labels
+        Of all patients, by patient id.
+    folds : Series of int
+        The fold in which each patient is held out.
+    settings, calibration
+        Those of the model fitted to all patients: neither is chosen again.
+    seed : int
+        Of the fits and of the shuffles.
+    jobs : int
+        Processes.
+
+    Returns
+    -------
+    DataFrame
+        ``feature``, ``log_loss_increase``, ``standard_deviation`` (of the mean over the folds), most important first.
+    """
+    tasks = [folds.index[folds == fold] for fold in sorted(folds.unique())]
+    tables = joblib.Parallel(n_jobs=jobs)(
+        joblib.delayed(_importance_in_fold)(held_out, name, features, labels, settings, calibration, seed)
+        for held_out in tasks
+    )
+    found = pd.concat([table.set_index("feature")["log_loss_increase"] for table in tables], axis=1).fillna(0.0)
+    weights = np.array([len(held_out) for held_out in tasks]) / len(folds)
+    rises = found.to_numpy(dtype=float)  # of no dtype where no feature moved any probability
+    mean = rises @ weights
+    spread = np.sqrt((rises - mean[:, np.newaxis]) ** 2 @ weights / max(len(tasks) - 1, 1))
+    table = pd.DataFrame({"feature": found.index, "log_loss_increase": mean, "standard_deviation": spread})
+    return table.sort_values(["log_loss_increase", "feature"], ascending=[False, True], ignore_index=True)
+
+
+def _importance_in_fold(
+    held_out: pd.Index,
+    name: ModelName,
+    features: pd.DataFrame,
+    labels: pd.Series,
+    settings: ClassifierParams,
+    calibration: Calibration | None,
+    seed: int,
+) -> pd.DataFrame:
+    others = labels.index.difference(held_out)
+    table = labelled_table(features.loc[others], labels.loc[others])
+    model = fit_settled((name,), table, settings, {name: calibration}, seed)[name]
+    return permutation_importance(model, features.loc[held_out], labels.loc[held_out], seed, SHUFFLES)
 
 
 def _calibrated(classifier: Classifier, values: Array) -> Array:

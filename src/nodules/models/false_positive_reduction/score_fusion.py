@@ -21,6 +21,8 @@ scans the log-loss out of fold is 0.142 with 0.1, 0.111 with 1 and 0.110 with 10
 
 NEVER_QUITE = 1 / 510  # half of the step in which probabilities are stored: beyond it 0 and 1 are not told apart
 FOLDS = 5
+EVIDENCE = ("network", "mean_probability", "max_probability", "diameter")
+"""Names of the columns of `evidence`."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Fusion:
         """Probability (N,) in [0, 1] for evidence (N, 4)."""
         answer: NDArray[np.float64] = expit(evidence @ np.asarray(self.weights) + self.intercept)
         return answer
+
+    def by_name(self) -> dict[str, float]:
+        """The five numbers under the names of what they weigh."""
+        return dict(zip(EVIDENCE, self.weights, strict=True)) | {"intercept": self.intercept}
 
 
 IDENTITY = Fusion((1.0, 0.0, 0.0, 0.0), 0.0)
@@ -98,6 +104,37 @@ def out_of_fold(
     for others, held_out in GroupKFold(folds).split(evidence_rows, is_nodule, patients):
         answer[held_out] = fit(evidence_rows[others], is_nodule[others]).probability(evidence_rows[held_out])
     return answer
+
+
+def fit_and_judge(
+    log_odds: ArrayLike, proposals: pd.DataFrame, is_nodule: NDArray[np.bool_], patients: Sequence[str]
+) -> tuple[Fusion, dict[str, float | None]]:
+    """Fit the fusion to some proposals, and judge it on those of patients that it was not fitted to.
+
+    Parameters
+    ----------
+    log_odds, proposals
+        As for `evidence`.
+    is_nodule : (N,) ndarray of bool
+        The truth.
+    patients : sequence of str
+        The patient of each proposal.
+
+    Returns
+    -------
+    fusion : Fusion
+        Fitted to all proposals.
+    areas : dict of str to float or None
+        Areas under the ROC curve: `auc_before` of the U-Net's mean probability, `auc_network` of the 3-D network,
+        `auc_after` of the fusion, out of fold.
+    """
+    rows = evidence(log_odds, proposals)
+    areas = {
+        "auc_before": auc(is_nodule, proposals["mean_probability"]),
+        "auc_network": auc(is_nodule, log_odds),
+        "auc_after": auc(is_nodule, out_of_fold(rows, is_nodule, patients)),
+    }
+    return fit(rows, is_nodule), areas
 
 
 def auc(is_nodule: NDArray[np.bool_], score: ArrayLike) -> float | None:

@@ -61,6 +61,15 @@ def spared(
     return nothing
 
 
+def spread_evenly(points_xyz: NDArray[np.float64], at_most: int) -> NDArray[np.float64]:
+    """At most so many of the points (N, 3), at equal steps from the first to the last.
+
+    LUNA16's table of candidates lists one detection system after another, so its first rows are those of one system.
+    """
+    chosen = np.unique(np.linspace(0, len(points_xyz) - 1, min(at_most, len(points_xyz))).round().astype(int))
+    return points_xyz[chosen]
+
+
 def training_set(
     volume: Volume,
     proposed_xyz: ArrayLike,

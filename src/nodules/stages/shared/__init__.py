@@ -1,1 +1,1 @@
-"""What several stages use."""
+"""What several stages use: the command line, settings, and steps that stages have in common."""

@@ -1,4 +1,4 @@
-"""The small JSON files that `dvc metrics` reads."""
+"""Write the JSON files that `dvc metrics` reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def write_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
-    """Write numbers, nested or not, rounded to 6 digits so that a diff shows changes and not the last bit."""
+    """Write numbers, nested or not, rounded to 6 decimals so that a diff does not show rounding errors."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_rounded(metrics), indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-"""Patients by their features, with a label or still without."""
+"""The features of patients joined with their labels."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from nodules.scans.tables.features import read_features
 
 @dataclass(frozen=True)
 class Patients:
-    """One row a patient, the same patients in the same order everywhere.
+    """One row per patient, the same patients in the same order everywhere.
 
     Attributes
     ----------
     features : DataFrame
-        Named features by patient id, of those with a label.
+        Features by patient id, of the patients with a label.
     labels : Series
         1 for cancer.
     true_probability : Series or None
-        By which a phantom's label was drawn.
+        Probability of cancer with which the label of a phantom was drawn.
     unlabelled : DataFrame
         Features of the patients without a label.
     unmeasured : int
-        Labels of patients without features.
+        Number of labelled patients without features.
     """
 
     features: pd.DataFrame
@@ -43,7 +43,7 @@ class Patients:
         Raises
         ------
         ScanError
-            If no patient is in both, or a table is not as `read_features` or `read_labels` want it.
+            If no patient is in both, or a table is not as `read_features` or `read_labels` expect it.
         """
         return cls.join(read_features(features), labels, features)
 

@@ -1,4 +1,4 @@
-"""One scan through the U-Net and onto the disk, as the stages segment_luna and segment_dsb both do it."""
+"""Segment one scan file with the trained U-Net, for the stages segment_luna and segment_dsb."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nodules.checkpoint import identity
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
 from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams, judge
-from nodules.scans.stores import segmentations as segmentation_store
+from nodules.scans.stores import segmentations
 from nodules.scans.volume_files.reader import read_mask
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def segment_scan_file(
     reading: ReadingParams,
     lung_mask: LungMaskParams,
 ) -> dict[str, Any]:
-    """Read a scan, find its lungs unless a file has them, and write the network's answer to `folder/<id>/`."""
+    """Read a scan, segment its lungs unless a file holds them, and write the segmentation to `folder/<id>/`."""
     from nodules.models.unet.segmenter import (
         segment_region,  # TensorFlow loads in the workers, not in the process that hands out work
     )
@@ -39,7 +39,7 @@ def segment_scan_file(
     else:
         lungs = read_mask(lungs_file)
     scan = segment_region(read.volume, lungs, _load(segmenter, identity(segmenter)))
-    segmentation_store.save(scan.segmentation, folder / scan_id)
+    segmentations.save(scan.segmentation, folder / scan_id)
     verdict = judge(read, reading, findings)
     return {"scan": scan_id, "slices": read.volume.shape_zyx[0], **verdict.as_row(), **scan.lung_measures}
 

@@ -1,4 +1,4 @@
-"""The sections of params.yaml that belong to the pipeline and to no function in it."""
+"""The sections of params.yaml that belong to the pipeline as a whole: `run` and `dataset`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class RunParams:
     Attributes
     ----------
     seed : int
-        Of everything that is drawn.
+        Of all random numbers.
     max_failures : int
-        Scans a stage may lose, each named in its `failures.csv`, before it ends with an error.
+        Scans that may fail before a stage ends with an error; each is named in `failures.csv`.
     """
 
     seed: Annotated[int, Ge(0)]
@@ -37,9 +37,9 @@ class DatasetParams:
     subsets : list of int
         The subsets to use.
     dsb_root : str
-        Folder with one DICOM folder a patient and stage1_labels.csv.
+        Folder with one DICOM folder per patient and stage1_labels.csv.
     phantoms : list
-        Which of the two the pipeline makes itself.
+        The data sets that the pipeline makes itself, as synthetic chests.
     """
 
     luna_root: str

@@ -1,6 +1,7 @@
-"""One Data Science Bowl patient through the tutorial's steps and network.
+"""Segment and measure one Data Science Bowl patient with the tutorial's steps and U-Net.
 
-Apart from its stage: worker processes find a cached function by its module, and a running stage has none.
+This is a module of its own because it caches the network: a worker process finds a cached function by the name of its
+module, and a module that runs as a stage has another name.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
 def answer_patient(
     folder_in: Path, folder: Path, *, unet: Path, reading: ReadingParams, steps: TutorialParams
 ) -> dict[str, Any]:
-    """Write the answers to one patient's slices to `<id>.mha` on the scan's own grid (uint8, 255 for 1), and measure.
+    """Write the probability map of one patient to `<id>.mha` (scan's own grid, uint8, 255 for 1), and measure it.
 
-    Slices that the steps drop are 0 and do not count in the features.
+    Slices that the steps drop are 0 in the map and do not count in the features.
     """
     read = read_scan(folder_in, reading)
     prepared = prepare(read.volume, steps)

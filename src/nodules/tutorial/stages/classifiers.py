@@ -1,18 +1,18 @@
-"""DVC stage: the tutorial's four tables, from the nine features of the Data Science Bowl's patients."""
+"""Fit the tutorial's classifiers to the nine features, and write its four tables."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from nodules import params
 from nodules.evaluation.cancer import classification_metrics
+from nodules.stages.shared import command
 from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.patients import Patients
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 from nodules.tutorial.learning.classifiers import ReportTable, four_tables
 from nodules.tutorial.stages.section import TutorialSection
 
@@ -24,11 +24,11 @@ TITLES = {
 }
 
 
-def main(recipe: str, features: Path, labels: Path, metrics: Path, reports: Path) -> None:
-    """Write the figures of the four models, and their tables as the page prints them."""
+def main(*, recipe: str, features: Path, labels: Path, metrics: Path, report: Path) -> None:
+    """Write the metrics of the four models, and their tables as the tutorial prints them."""
     run, settings = params.load("run", RunParams), params.load("tutorial", TutorialSection).classifiers
     patients = Patients.load(features, labels)
-    with tracking.stage_run(f"tutorial_classifiers@{recipe}", settings, [features, labels]) as stage:
+    with stage_run(f"tutorial_classifiers@{recipe}", settings, [features, labels]) as stage:
         tables = four_tables(patients.features, patients.labels, settings, run.seed)
         prior = prior_log_loss(patients)
         figures = {name: _figures(table, prior) for name, table in tables.items()}
@@ -39,9 +39,9 @@ def main(recipe: str, features: Path, labels: Path, metrics: Path, reports: Path
         stage.log_metrics({"prior_log_loss": prior})
         stage.log_headline(_headline(figures))
         write_metrics(metrics, numbers)
-        reports.parent.mkdir(parents=True, exist_ok=True)
-        reports.write_text(page(recipe, tables, prior), encoding="utf-8")
-        stage.log_file(reports)
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(page(recipe, tables, prior), encoding="utf-8")
+        stage.log_file(report)
 
 
 LEARNED, HEADLINE = ("random_forest", "xgboost"), ("log_loss", "skill", "roc_auc")
@@ -85,4 +85,4 @@ def _figures(table: ReportTable, prior: float) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(Path, sys.argv[2:]))
+    command.run(main)

@@ -1,9 +1,8 @@
-"""DVC stage: every slice of every Data Science Bowl patient through the tutorial's steps, and the nine features."""
+"""Segment every Data Science Bowl scan with the tutorial's U-Net, and measure its nine features."""
 
 from __future__ import annotations
 
 import functools
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -11,24 +10,24 @@ import pandas as pd
 from nodules import parallel, params
 from nodules.scans.result import ReadingParams
 from nodules.scans.tables.dsb import patient_folders
+from nodules.stages.shared import command
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 from nodules.tutorial.stages.answer_patient import answer_patient
 from nodules.tutorial.stages.section import TutorialSection
 from nodules.tutorial.steps.nine_features import NINE_FEATURES
 
 
-def main(recipe: str, dsb_root: Path, unet: Path, output: Path) -> None:
-    """Write one map of answers a patient, and features.csv."""
+def main(*, recipe: str, dsb_root: Path, unet: Path, output: Path) -> None:
+    """Write one probability map per patient, and features.csv."""
     run, reading = params.load("run", RunParams), params.load("reading", ReadingParams)
     steps = params.load("tutorial", TutorialSection).steps
     settings = {"reading": reading, "steps": steps}
-    with tracking.stage_run(f"tutorial_dsb@{recipe}", settings, [dsb_root, unet]) as stage:
+    with stage_run(f"tutorial_dsb@{recipe}", settings, [dsb_root, unet]) as stage:
         rows = parallel.map_scans(
             functools.partial(answer_patient, unet=unet, reading=reading, steps=steps),
             patient_folders(dsb_root),
             stage=f"tutorial_dsb-{recipe}",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
@@ -45,4 +44,4 @@ def main(recipe: str, dsb_root: Path, unet: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(Path, sys.argv[2:]))
+    command.run(main)

@@ -15,9 +15,9 @@ class TutorialSection:
     Attributes
     ----------
     recipes : list of str
-        Under whose names the four stages run and keep their files; without any, dvc.yaml has none of these stages.
+        Names under which the four stages run and keep their files; an empty list means that none of them exists.
     steps : TutorialParams
-        From a scan to the network's images, and from its answers to the nine features.
+        Steps from a scan to the network's images, and from its probability maps to the nine features.
     unet : TutorialUnetParams
         The tutorial's network and its training.
     classifiers : TutorialClassifierParams

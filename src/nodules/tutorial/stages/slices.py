@@ -1,9 +1,8 @@
-"""DVC stage: the tutorial's training slices of every LUNA16 scan, and those that judge its network."""
+"""Cut the tutorial's training slices from every LUNA16 scan, and the slices on which its network is evaluated."""
 
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from nodules import parallel, params
 from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams, judge
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
+from nodules.stages.shared import command
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 from nodules.tutorial.evaluation.evaluation_slices import evaluation_slices
 from nodules.tutorial.learning.settings import TutorialUnetParams
 from nodules.tutorial.learning.training_arrays import scan_arrays
@@ -24,11 +24,11 @@ from nodules.tutorial.steps.prepared_scan import prepare
 from nodules.tutorial.steps.settings import TutorialParams
 
 JUDGED_NODULE_FREE = 3
-"""Slices of a scan without nodules; whatever the recipe trains on."""
+"""Nodule-free slices of each scan that are judged; the same number for every recipe."""
 
 
-def main(recipe: str, luna_root: Path, split: Path, output: Path) -> None:
-    """Write one .npz of training slices a scan, and one of judged slices a scan that may test."""
+def main(*, recipe: str, luna_root: Path, split: Path, output: Path) -> None:
+    """Write one .npz file of training slices per scan, and one of judged slices per scan that may test."""
     run, reading = params.load("run", RunParams), params.load("reading", ReadingParams)
     section = params.load("tutorial", TutorialSection)
     scans = pd.read_csv(split, dtype={"seriesuid": str})
@@ -43,12 +43,11 @@ def main(recipe: str, luna_root: Path, split: Path, output: Path) -> None:
         for row in scans.itertuples()
     }
     settings = {"reading": reading, "steps": section.steps, "unet": section.unet}
-    with tracking.stage_run(f"tutorial_slices@{recipe}", settings, [split]) as stage:
+    with stage_run(f"tutorial_slices@{recipe}", settings, [split]) as stage:
         rows = parallel.map_scans(
             functools.partial(cut_scan, reading=reading, steps=section.steps, unet=section.unet, seed=run.seed),
             items,
             stage=f"tutorial_slices-{recipe}",
-            settings=None,
             output=output,
             max_failures=run.max_failures,
         )
@@ -82,4 +81,4 @@ def cut_scan(
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(Path, sys.argv[2:]))
+    command.run(main)

@@ -1,8 +1,7 @@
-"""DVC stage: train the tutorial's U-Net, and judge it by its own numbers and by honest ones."""
+"""Train the tutorial's U-Net, and evaluate it by the tutorial's own metric and on held-out slices."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 from nodules import params, progress
 from nodules.pictures.detection_charts import training_curves
 from nodules.pictures.overlay import save_figure
+from nodules.stages.shared import command
 from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.settings import RunParams
-from nodules.tracking import stage as tracking
+from nodules.tracking.stage import stage_run
 from nodules.tutorial.evaluation.predictions import draw_predictions, mean_scores, predict_slices, score_predictions
 from nodules.tutorial.evaluation.slice_detection import OperatingPoint, mean_soft_dice
 from nodules.tutorial.learning import training
@@ -26,27 +26,28 @@ HEADLINE = ("own_dice", "dice", "hit", "dice_of_hits", "false_positives", "false
 
 
 def main(
+    *,
     recipe: str,
     slices: Path,
     split: Path,
     output: Path,
     metrics: Path,
-    history: Path,
+    curves: Path,
     test_slices: Path,
-    pictures: Path,
+    overlay: Path,
     test_masks: Path,
 ) -> None:
-    """Write the network, metrics, curves, one row a judged slice, pictures, and the answers to the recipe's test."""
+    """Write the network, its metrics and curves, and a table, an overlay and the predicted masks of the test slices."""
     run, section = params.load("run", RunParams), params.load("tutorial", TutorialSection)
     part_of = pd.read_csv(split, dtype={"seriesuid": str}).set_index("seriesuid")["part"].to_dict()
     point = OperatingPoint(section.steps.min_probability, peak=section.steps.min_probability, min_mm2=0.0)
     used = {"steps": section.steps, "unet": section.unet}
-    with tracking.stage_run(f"tutorial_unet@{recipe}", used, [slices, split]) as stage:
+    with stage_run(f"tutorial_unet@{recipe}", used, [slices, split]) as stage:
         scans = [ScanArrays.load(file) for file in sorted(slices.glob("*.npz"))]
         rows = parts(scans, part_of, section.unet, run.seed)
         images, masks = (np.concatenate([getattr(scan, name) for scan in scans]) for name in ("images", "masks"))
         with progress.epochs(f"tutorial_unet@{recipe}", section.unet.epochs, stage.log_epoch) as log_epoch:
-            unet, curves = training.train(
+            unet, history = training.train(
                 images[rows["train"]],
                 masks[rows["train"]],
                 images[rows["validation"]],
@@ -56,40 +57,39 @@ def main(
                 log_epoch=log_epoch,
             )
         unet.save(output)
-        answers, asked = unet.predict(images[rows["test"]]), masks[rows["test"]]
-        _save_answers(test_masks, scans, rows["test"], answers, asked)
+        predicted, asked = unet.predict(images[rows["test"]]), masks[rows["test"]]
+        _save_answers(test_masks, scans, rows["test"], predicted, asked)
         trained_on = slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
-        predicted = predict_slices(slices / "judged", unet.predict, trained_on)
-        judged, shown = score_predictions(predicted, point)
+        rows_of_slices, shown = score_predictions(predict_slices(slices / "judged", unet.predict, trained_on), point)
         numbers = (
             {f"{part}_slices": float(len(chosen)) for part, chosen in rows.items()}
-            | {"own_dice": mean_soft_dice(asked, answers)}
-            | mean_scores(judged, section.steps.min_probability)
+            | {"own_dice": mean_soft_dice(asked, predicted)}
+            | mean_scores(rows_of_slices, section.steps.min_probability)
         )
         stage.log_metrics(numbers)
         stage.log_headline({f"tutorial_{name}": numbers[name] for name in HEADLINE if name in numbers})
         write_metrics(metrics, numbers)
-        for table, file in ((curves, history), (judged, test_slices)):
+        for table, file in ((history, curves), (rows_of_slices, test_slices)):
             file.parent.mkdir(parents=True, exist_ok=True)
             table.to_csv(file, index=False)
             stage.log_file(file)
-        stage.log_picture(training_curves(curves), "training_curves")
+        stage.log_picture(training_curves(history), "training_curves")
         figure = draw_predictions(shown, point)
-        save_figure(figure, pictures)
-        stage.log_picture(figure, pictures.stem)
+        save_figure(figure, overlay)
+        stage.log_picture(figure, overlay.stem)
 
 
 def _save_answers(
     path: Path,
     scans: Sequence[ScanArrays],
     rows: NDArray[np.intp],
-    answers: NDArray[np.float32],
+    predicted: NDArray[np.float32],
     masks: NDArray[np.float32],
 ) -> None:
     uids, indices = places(scans)
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, seriesuid=uids[rows], z=indices[rows], answers=answers, masks=masks)
+    np.savez_compressed(path, seriesuid=uids[rows], z=indices[rows], answers=predicted, masks=masks)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(Path, sys.argv[2:]))
+    command.run(main)

@@ -1,4 +1,4 @@
-"""The scans of a part judged with one scorer and several settings, from maps on the disk."""
+"""The scans of a part, evaluated with one scorer and several settings, from segmentations on the disk."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from nodules.imaging.candidates.outline import SegmentationSettings, find_candid
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, unet_scorer
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.stores import segmentations as segmentation_store
-from nodules.stages.shared import luna_part
-from nodules.stages.shared.luna_part import LunaPart, by_rescorer
+from nodules.scans.stores import segmentations
+from nodules.stages.shared import cached_rescorer
+from nodules.stages.shared.cached_rescorer import rescorer_scorer
+from nodules.stages.shared.split_part import SplitPart
 
 PARAMS = CandidateParams(3.0, 0.1, 0.3, 0.3)
 SHAPE, SPACING, ORIGIN = (42, 24, 30), (2.5, 1.0, 1.2), (-20.0, 15.0, 80.0)
@@ -31,8 +32,8 @@ def box(centre) -> tuple[slice, slice, slice]:
 
 
 @pytest.fixture
-def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LunaPart:
-    """Validation scans 1.1, 1.2 and 1.3; 1.4 has no maps and 1.5 is for training."""
+def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SplitPart:
+    """Validation scans 1.1, 1.2 and 1.3; 1.4 is not segmented and 1.5 is for training."""
     monkeypatch.setenv("NODULES_JOBS", "1")
     rows = []
     for uid, centres in BOXES.items():
@@ -40,7 +41,7 @@ def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LunaPart:
         for centre in centres:
             probability[box(centre)] = 0.8
         scan = Volume(np.full(SHAPE, -850, np.int16), SPACING, ORIGIN)
-        segmentation_store.save(Segmentation(scan, np.ones(SHAPE, np.uint8), probability), tmp_path / "maps" / uid)
+        segmentations.save(Segmentation(scan, np.ones(SHAPE, np.uint8), probability), tmp_path / "maps" / uid)
         for number in TRUTH[uid]:
             rows.append((uid, *scan.voxel_to_world(centres[number]).tolist(), 7.0))
     columns = ["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"]
@@ -48,7 +49,7 @@ def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LunaPart:
     split = pd.DataFrame({"seriesuid": ["1.3", "1.2", "1.1", "1.4", "1.5"], "part": ["validation"] * 4 + ["train"]})
     split.to_csv(tmp_path / "split.csv", index=False)
     with joblib.parallel_config(backend="sequential"):
-        yield LunaPart.load("validation", tmp_path, tmp_path / "split.csv", tmp_path / "maps")
+        yield SplitPart.load("validation", tmp_path, tmp_path / "split.csv", tmp_path / "maps")
 
 
 def high_ones(segmentation: Segmentation, table: pd.DataFrame) -> np.ndarray:
@@ -56,21 +57,22 @@ def high_ones(segmentation: Segmentation, table: pd.DataFrame) -> np.ndarray:
     return np.where(table["z_mm"] > ORIGIN[2] + 50.1, 0.9, 0.3)
 
 
-def test_scans_of_the_part_that_have_maps(part: LunaPart) -> None:
-    assert list(part.maps) == ["1.1", "1.2", "1.3"]
+def test_segmented_scans_of_the_part(part: SplitPart) -> None:
+    assert list(part.segmentations) == ["1.1", "1.2", "1.3"]
     assert [len(found) for found in part.nodules.values()] == [1, 1, 0]
-    with pytest.raises(ValueError, match="no scan of the part 'test' has maps"):
-        LunaPart.load("test", part.maps["1.1"].parents[1], part.maps["1.1"].parents[1] / "split.csv", Path("maps"))
+    root = part.segmentations["1.1"].parents[1]
+    with pytest.raises(ValueError, match="no scan of the part 'test' is segmented"):
+        SplitPart.load("test", root, root / "split.csv", Path("maps"))
 
 
-def test_without_a_scorer_the_map_decides(part: LunaPart) -> None:
+def test_without_a_scorer_the_map_decides(part: SplitPart) -> None:
     (results,) = part.evaluate([SegmentationSettings(0.5, 2.0, 0.5)], PARAMS)
     assert [result.seriesuid for result in results] == ["1.1", "1.2", "1.3"]
     assert [result.fates for result in results] == [["found"], ["found"], []]
     np.testing.assert_allclose(results[0].candidates["probability"], 0.8, rtol=1e-6)
 
 
-def test_a_scored_part_asks_each_scan_once_for_all_settings(part: LunaPart) -> None:
+def test_a_scored_part_asks_each_scan_once_for_all_settings(part: SplitPart) -> None:
     asked = []
 
     def scorer(segmentation, table):
@@ -89,16 +91,16 @@ def test_a_scored_part_asks_each_scan_once_for_all_settings(part: LunaPart) -> N
     assert not part.judged
 
 
-def test_excluded_findings_count_neither_for_nor_against(part: LunaPart) -> None:
-    root = part.maps["1.1"].parents[1]
-    scan = segmentation_store.load(part.maps["1.1"]).scan
+def test_excluded_findings_count_neither_for_nor_against(part: SplitPart) -> None:
+    root = part.segmentations["1.1"].parents[1]
+    scan = segmentations.load(part.segmentations["1.1"]).scan
     ((plain, *_),) = part.evaluate([SegmentationSettings(0.5, 2.0)], PARAMS)
     for diameter_mm in (7.0, -1.0):  # LUNA16 writes an unknown diameter as -1
         row = ("1.1", *scan.voxel_to_world(BOXES["1.1"][1]).tolist(), diameter_mm)
         columns = ["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"]
         pd.DataFrame([row], columns=columns).to_csv(root / "annotations_excluded.csv", index=False)
 
-        spared = LunaPart.load("validation", root, root / "split.csv", root / "maps")
+        spared = SplitPart.load("validation", root, root / "split.csv", root / "maps")
 
         ((result, *_),) = spared.evaluate([SegmentationSettings(0.5, 2.0)], PARAMS)
         assert (plain.false_positives, result.false_positives) == (1, 0)
@@ -108,24 +110,24 @@ def test_excluded_findings_count_neither_for_nor_against(part: LunaPart) -> None
         assert result.predicted_voxels == plain.predicted_voxels
 
 
-def test_candidates_of_one_scan_have_the_known_probabilities(part: LunaPart) -> None:
+def test_candidates_of_one_scan_have_the_known_probabilities(part: SplitPart) -> None:
     scored = part.scored(PARAMS, high_ones)
-    segmentation = segmentation_store.load(part.maps["1.1"])
+    segmentation = segmentations.load(part.segmentations["1.1"])
     found = find_candidates(segmentation, SegmentationSettings(0.5, 2.0), PARAMS, scored.scorer("1.1"))
     assert found.table["probability"].tolist() == [0.9, 0.3]
     assert found.table["label"].tolist() == [2, 1]
 
 
-def test_other_proposals_than_were_scored_are_refused(part: LunaPart) -> None:
+def test_other_proposals_than_were_scored_are_refused(part: SplitPart) -> None:
     scored = part.scored(PARAMS, high_ones)
     with pytest.raises(ValueError, match=r"was scored with .*min_diameter_mm=3\.0.* got .*min_diameter_mm=4\.0"):
         scored.evaluate([SegmentationSettings(0.5, 2.0)], replace(PARAMS, min_diameter_mm=4.0))
-    segmentation = segmentation_store.load(part.maps["1.1"])
+    segmentation = segmentations.load(part.segmentations["1.1"])
     with pytest.raises(ValueError, match="a scorer must give 2 probabilities"):
         find_candidates(segmentation, SegmentationSettings(0.5, 2.0), PARAMS, scored.scorer("1.2"))
 
 
-def test_a_scored_part_is_proposed_on_once(part: LunaPart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scored_part_is_proposed_on_once(part: SplitPart, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = [SegmentationSettings(0.5, 2.0, 0.5), SegmentationSettings(0.3, 0.0)]
     fresh = part.evaluate(settings, PARAMS)
     scored = part.scored(PARAMS, unet_scorer)
@@ -141,15 +143,15 @@ def test_a_scored_part_is_proposed_on_once(part: LunaPart, monkeypatch: pytest.M
             )
 
 
-def test_rescorer_is_loaded_from_its_folder_where_it_scores(part: LunaPart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rescorer_is_loaded_from_its_folder_where_it_scores(part: SplitPart, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
     def load(folder: Path):
         loaded.append(folder)
         return high_ones
 
-    monkeypatch.setattr(luna_part, "load_rescorer", load)
-    scorer = by_rescorer(Path("models/rescorer"))
+    monkeypatch.setattr(cached_rescorer, "load_rescorer", load)
+    scorer = rescorer_scorer(Path("models/rescorer"))
     assert loaded == []
     scored = part.scored(PARAMS, scorer)
     assert set(loaded) == {Path("models/rescorer")}

@@ -12,8 +12,8 @@ from nodules import params
 from nodules.evaluation.bootstrap import by_model
 from nodules.models.cancer.nested_validation import fit_models
 from nodules.models.cancer.params import ClassifierParams
-from nodules.stages.shared import classifier_charts
-from nodules.stages.shared.classifier_validation import CHOSEN, Validated, importance, limits, tutorial_tables, validate
+from nodules.stages.shared import cancer_report
+from nodules.stages.shared.cancer_validation import CHOSEN, Validated, importance, limits, tutorial_tables, validate
 from nodules.stages.shared.patients import Patients
 from support.feature_tables import patients, write_quick_params
 
@@ -61,8 +61,8 @@ def test_features_that_say_nothing_have_charts_and_no_importance(settings, tmp_p
     table = importance(blank, validated, fitted, 1)
     assert skill(validated)["skill"] == pytest.approx(0, abs=0.05)
     assert not table["log_loss_increase"].any()
-    classifier_charts.write_tables(validated, table, tmp_path / "plots")
-    for _, figure in classifier_charts.pictures(validated, table).values():
+    cancer_report.write_tables(validated, table, tmp_path / "plots")
+    for _, figure in cancer_report.pictures(validated, table).values():
         figure.draw_without_rendering()
 
 

@@ -1,4 +1,4 @@
-"""The scans of one part of the split with their maps and annotations, for the stages that judge maps."""
+"""The scans of one part of the split (training, validation or test) with their segmentations and annotations."""
 
 from __future__ import annotations
 
@@ -17,76 +17,88 @@ from nodules.imaging.candidates.outline import SegmentationSettings
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, JudgedProposals, Scorer, judge, unet_scorer
 from nodules.parallel import job_count
-from nodules.scans.stores import segmentations as segmentation_store
+from nodules.scans.stores import segmentations
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
 from nodules.scans.tables.submission import excluded_of
-from nodules.stages.shared.scoring import load_rescorer
 
 
 @dataclass(frozen=True)
-class LunaPart:
-    """Folders of maps and nodules by series UID.
+class SplitPart:
+    """Segmentations and nodules by series UID.
 
     Attributes
     ----------
-    maps : dict of str to Path
-        Folder of each scan in `segmentation_store`.
+    segmentations : dict of str to Path
+        Folder of each scan, as `scans.stores.segmentations` writes it.
     nodules : dict of str to list of NoduleAnnotation
-        What is annotated in each scan.
+        Annotations of each scan.
     excluded : dict of str to list of NoduleAnnotation
-        LUNA16's excluded findings in each scan, where the table is there: no mistake if they are found.
+        LUNA16's excluded findings in each scan, if their table is there. Finding one is no false positive.
     judged : dict of str to JudgedProposals
-        What was proposed in each scan and its probability, once `scored`.
+        Proposals of each scan with their probabilities; empty until `scored`.
     """
 
-    maps: dict[str, Path]
+    segmentations: dict[str, Path]
     nodules: dict[str, list[NoduleAnnotation]]
     excluded: dict[str, list[NoduleAnnotation]]
     judged: dict[str, JudgedProposals] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, part: str, luna_root: Path, split: Path, maps: Path) -> LunaPart:
-        """Take the scans of `part` that have maps.
+    def load(cls, part: str, luna_root: Path, split: Path, segmentations: Path) -> SplitPart:
+        """Take the segmented scans of a part.
+
+        Parameters
+        ----------
+        part : str
+            ``train``, ``validation`` or ``test``.
+        luna_root : Path
+            Holds annotations.csv.
+        split : Path
+            Table with the columns seriesuid and part.
+        segmentations : Path
+            One folder per scan.
 
         Raises
         ------
         ValueError
-            If there is none.
+            If no scan of the part is segmented.
         """
         scans = pd.read_csv(split, dtype={"seriesuid": str})
         wanted = sorted(scans["seriesuid"][scans["part"] == part])
-        found = {uid: maps / uid for uid in wanted if (maps / uid).is_dir()}
+        found = {uid: segmentations / uid for uid in wanted if (segmentations / uid).is_dir()}
         if not found:
-            raise ValueError(f"{split}: no scan of the part '{part}' has maps in {maps}")
+            raise ValueError(f"{split}: no scan of the part '{part}' is segmented in {segmentations}")
         tables = read_annotations(luna_root / "annotations.csv"), excluded_of(luna_root)
         nodules, excluded = ({uid: table.get(uid, []) for uid in found} for table in tables)
         return cls(found, nodules, excluded)
 
-    def scored(self, candidates: CandidateParams, scorer: Scorer) -> LunaPart:
-        """Propose, and let the scorer judge, once for all that is asked later; what stays in memory are the proposals.
+    def scored(self, candidates: CandidateParams, scorer: Scorer) -> SplitPart:
+        """Find and score the proposals of all scans once, for every later evaluation; they stay in memory.
 
         Parameters
         ----------
+        candidates : CandidateParams
+            Settings of the proposals.
         scorer : Scorer
-            Must travel to other processes: `by_rescorer`, not a network.
+            Is sent to other processes, so it must be picklable, like `rescorer_scorer`; a network is not.
         """
-        tasks = (joblib.delayed(_judge)(folder, candidates, scorer) for folder in self.maps.values())
+        tasks = (joblib.delayed(_judge)(folder, candidates, scorer) for folder in self.segmentations.values())
         judged = joblib.Parallel(n_jobs=job_count())(tasks)
-        return replace(self, judged=dict(zip(self.maps, judged, strict=True)))
+        return replace(self, judged=dict(zip(self.segmentations, judged, strict=True)))
 
     def scorer(self, uid: str) -> Scorer:
-        """The scan's known probabilities, or the U-Net's own where nothing was `scored`."""
+        """Return a scorer that gives the known probabilities of a scan, or the U-Net's own before `scored`."""
         return functools.partial(_known, self.judged[uid].probabilities) if self.judged else unet_scorer
 
     def evaluate(self, settings: Sequence[SegmentationSettings], candidates: CandidateParams) -> list[list[ScanResult]]:
-        """Hold every scan against its annotations, once for each of the settings.
+        """Compare every scan with its annotations, once for each of the settings.
 
-        Scans are read from disk one by one, so that any number of them will do, and each only once.
+        Each scan is read from disk only once, and few are in memory at a time.
 
         Returns
         -------
         list of list of ScanResult
-            The results of all scans, for each of the settings.
+            For each of the settings the results of all scans.
 
         Raises
         ------
@@ -100,19 +112,10 @@ class LunaPart:
             joblib.delayed(_evaluate)(
                 uid, folder, self.nodules[uid], self.excluded[uid], settings, candidates, self.judged.get(uid)
             )
-            for uid, folder in self.maps.items()
+            for uid, folder in self.segmentations.items()
         )
         by_scan = joblib.Parallel(n_jobs=job_count())(tasks)
         return [list(results) for results in zip(*by_scan, strict=True)]
-
-
-def by_rescorer(folder: Path) -> Scorer:
-    """The rescorer of a folder as a scorer that loads it in the process that scores."""
-    return functools.partial(_rescore, folder)
-
-
-def _rescore(folder: Path, segmentation: Segmentation, table: pd.DataFrame) -> NDArray[np.float64]:
-    return load_rescorer(folder)(segmentation, table)
 
 
 def _known(
@@ -124,7 +127,7 @@ def _known(
 
 
 def _judge(folder: Path, candidates: CandidateParams, scorer: Scorer) -> JudgedProposals:
-    return judge(segmentation_store.load(folder), candidates, scorer)
+    return judge(segmentations.load(folder), candidates, scorer)
 
 
 def _evaluate(
@@ -136,6 +139,6 @@ def _evaluate(
     candidates: CandidateParams,
     judged: JudgedProposals | None,
 ) -> list[ScanResult]:
-    segmentation = segmentation_store.load(folder)
+    segmentation = segmentations.load(folder)
     judged = judged or judge(segmentation, candidates, unet_scorer)
     return evaluate_judged(uid, segmentation, nodules, settings, judged, excluded)
