@@ -170,7 +170,7 @@ def _companions() -> list[Odd]:
         ),
         Odd("other_files_beside", series(quirks.rubbish_beside), Read(left_out={"not DICOM": 3})),
         Odd("named_pipe_and_folder_in_itself", series(quirks.pipe_and_loop), Read()),
-        Odd("link_that_leads_nowhere", series(quirks.broken_link), Refused("leads nowhere")),
+        Odd("link_that_leads_nowhere", series(quirks.broken_link), Refused("broken link")),
         Odd("one_file_of_many", quirks.first_file, Refused("one slice; give (its folder|the folder)")),
         Odd("nothing_there", lambda folder: folder / "gone", Refused("no such file or folder")),
     ]
