@@ -33,7 +33,7 @@ def test_second_version_goes_first_and_none_is_no_error(tmp_path):
     ("text", "message"),
     [
         (ROWS.replace(",class", ",kind"), "lacks the column.*class"),
-        (ROWS.replace("1e2,1", "1e2,2"), r"line 4: wanted .*class 0 or 1, got 1\.2, 0\.0, 0, 100\.0, 2"),
+        (ROWS.replace("1e2,1", "1e2,2"), r"line 4: expected .*class 0 or 1, got 1\.2, 0\.0, 0, 100\.0, 2"),
         (ROWS.replace("1e2,1", "1e2,"), "line 4"),
         (ROWS.replace("3.25", "west"), r"line 2: .*got 1\.2, .*west, 0"),
         (ROWS.replace("7,8", "inf,8"), "line 3"),
@@ -48,5 +48,5 @@ def test_damaged_table_names_file_and_line(tmp_path, text, message):
 
 
 def test_missing_table(tmp_path):
-    with pytest.raises(ScanError, match=r"LUNA16's candidates\.csv belongs there"):
+    with pytest.raises(ScanError, match=r"expected LUNA16's candidates\.csv"):
         read_false_positives(tmp_path / "candidates.csv")

@@ -25,7 +25,7 @@ def test_submission_and_back(tmp_path):
     ("text", "message"),
     [
         ("seriesuid,coordX,coordY,coordZ\n1.2,0,0,0\n", "lacks the column.*probability"),
-        (ROWS.replace("3.25", "x"), "line 2: wanted a series UID and finite numbers"),
+        (ROWS.replace("3.25", "x"), "line 2: expected a series UID and finite numbers"),
         (ROWS + ",0,0,0,0.5\n", "line 4"),
         (ROWS.replace("1e-3", "inf"), "line 3"),
         ("", "cannot be read as a table"),
@@ -60,7 +60,7 @@ def test_series_with_and_without_a_heading(tmp_path, text):
     assert read_series_uids(tmp_path / "s.csv") == ["1.2", "1.3"]
 
 
-@pytest.mark.parametrize(("text", "message"), [("seriesuid\n", "no series UID"), ("1.2\n1.2\n", "1.2 is there twice")])
+@pytest.mark.parametrize(("text", "message"), [("seriesuid\n", "no series UID"), ("1.2\n1.2\n", "1.2 appears twice")])
 def test_series_empty_or_twice(tmp_path, text, message):
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(ScanError, match=message):

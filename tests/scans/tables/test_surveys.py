@@ -40,15 +40,15 @@ def test_counts_and_what_is_no_fault(luna):
     assert found.counts == {"subset0": 2, "subset1": 1, "scans": 3, "nodules": 3, "scans_without_nodules": 1}
     assert found.warnings == ()
     assert found.notes == (
-        "annotations.csv is not the published one of LUNA16: 3 nodules in 2 series, published are 1186 in 601",
-        "1 scans have no row in annotations.csv: no nodule was found in them",
+        "annotations.csv differs from LUNA16's: 3 nodules in 2 series instead of 1186 in 601",
+        "scans without a row in annotations.csv (no nodule was found in them): 1",
     )
 
 
 def test_subset_that_is_not_chosen_is_a_note(luna):
     found = survey_luna(luna, [1])
     assert found.counts == {"subset1": 1, "scans": 1, "nodules": 0, "scans_without_nodules": 1}
-    assert "there but not chosen in dataset.subsets: subset0 (2 scans)" in found.notes
+    assert "not chosen in dataset.subsets: subset0 (2 scans)" in found.notes
     assert found.warnings == (), "the rows of subset0 have their files there"
 
 
@@ -84,13 +84,13 @@ def test_rows_without_a_file_are_a_warning(luna):
 def test_repeated_row_is_a_warning(luna):
     _add_row(luna, "1.2,1.0,2,3,4")
     found = survey_luna(luna, [0, 1])
-    assert found.warnings == ("annotations.csv repeats 1 line (5): dropped",)
+    assert found.warnings == ("annotations.csv: dropped 1 repeated line (5)",)
     assert found.counts["nodules"] == 3
 
 
 def test_conflicting_row_is_refused(luna):
     _add_row(luna, "1.2,1,2,3,9")
-    with pytest.raises(ScanError, match=r"line 5: 9\.0 mm where line 4 gives 4\.0 mm"):
+    with pytest.raises(ScanError, match=r"line 5: the diameter is 9\.0 mm, but line 4 gives 4\.0 mm"):
         survey_luna(luna, [0, 1])
 
 
