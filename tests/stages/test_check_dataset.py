@@ -50,7 +50,7 @@ def test_labels_are_looked_at(project, caplog):
     check_dataset.main(layout="dsb", output=REPORT)
     found = json.loads(REPORT.read_text())
     assert (found["patients"], found["labels"], found["patients_with_label"]) == (1, 1, 1)
-    assert found["warnings"] == ["stage1_labels.csv repeats 1 line (3): dropped"]
+    assert found["warnings"] == ["stage1_labels.csv: dropped 1 repeated line (3)"]
     assert len(caplog.records) == 1
 
 

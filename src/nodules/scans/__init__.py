@@ -1,1 +1,1 @@
-"""Floor 1: files to and from volumes; the only floor that knows SimpleITK and pydicom."""
+"""Floor 1: reads and writes scans, tables and stores; only this floor imports SimpleITK and pydicom."""

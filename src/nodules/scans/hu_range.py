@@ -1,4 +1,4 @@
-"""Are the values of a scan Hounsfield units? If they lie 1000 or 1024 too high they can be mended."""
+"""Check that the values of a scan are Hounsfield units (HU), and detect a constant offset of 1000 or 1024."""
 
 from __future__ import annotations
 
@@ -9,29 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 USUAL_OFFSETS = (1000, 1024)
-"""What is added to HU to store them unsigned: scanners use 1024 (RescaleIntercept -1024), programs also 1000."""
+"""Offsets added to HU to store them as unsigned integers.
+
+Scanners add 1024 (RescaleIntercept -1024); some programs add 1000.
+"""
 
 _SAMPLES = 2**20
-_AIR = (0, 100)  # stored values of air that lies one of `USUAL_OFFSETS` too high, with its noise
-_TISSUE = (880, 1180)  # the same for fat (-120 HU) to contrast-filled vessels
+_AIR = (0, 100)  # stored values of air, with its noise, if one of `USUAL_OFFSETS` was added
+_TISSUE = (880, 1180)  # the same for tissue, from fat (-120 HU) to contrast-filled vessels
 _AIR_SHARE, _TISSUE_SHARE = 0.05, 0.10
 _STRAY_SHARE = 0.001
-_MANY_VALUES = 64  # a picture or a scan with noise has more distinct values, a mask or a drawn phantom fewer
+_MANY_VALUES = 64  # pictures and noisy scans have more distinct values; masks and drawn phantoms have fewer
 _LUNG_TOP_HU = -600.0
 _NORMALISED = 16.0
 _LARGEST = 32767.0  # metal on the extended scale of 16-bit scanners reaches 30,710 HU
+_REMEDY = "export the scan in Hounsfield units"
 
 
 @dataclass(frozen=True)
 class RangeFinding:
-    """What the values of a scan say about their scale.
+    """Result of the range check of one scan.
 
     Attributes
     ----------
     offset_hu : int
-        To be subtracted from every value: 0, 1000 or 1024.
+        Value to subtract from every voxel: 0, 1000 or 1024.
     repair, warning, refusal : str or None
-        Words for a person: the offset, a doubt, or why these values can be no HU. At most one is not None.
+        Message for the user: the offset that was found, a doubt, or why the values cannot be HU. At most one of the
+        three is not None.
     """
 
     offset_hu: int = 0
@@ -41,36 +46,40 @@ class RangeFinding:
 
 
 def examine_range(stored_zyx: NDArray[Any]) -> RangeFinding:
-    """Judge the values of a scan as they were stored, before any clipping.
+    """Check the values of a scan as they were stored, before any clipping.
 
-    Refused, because no shift can mend them:
+    The values are refused if no shift can turn them into HU:
 
-    - 8-bit types, and values of any type that look like an 8-bit picture (from 0, at least 1 % of them exactly 0, to
-      255; or to 200 and more with more than 64 distinct values): a window was applied;
-    - fractions within -16..16: scaled to 0..1, -1..1 or to unit variance; the noise of a CT alone is wider;
-    - values above 32,767.
+    - They have an 8-bit type, or they look like an 8-bit picture to which a window was applied. Such a picture has the
+      lowest value 0, at least 1 % of its values exactly 0, and the highest value 255 (or 200 to 254 with more than 64
+      distinct values).
+    - They are fractions within -16..16. Such values were scaled to 0..1, to -1..1 or to unit variance; the noise of a
+      CT scan alone spans more.
+    - They exceed 32,767.
 
-    Shifted: with the lowest value left out if it is negative (padding), nothing is negative, at least 5 % lie in
-    0..100 (air) and at least 10 % in 880..1180 (fat to contrast). In HU such a scan would have neither air nor fat
-    and be one tenth dense bone. The offset is 1000 where the commonest value above 0 in 0..100 is below 6, because
-    noise about an air of 0 falls off from 0; else it is 1024, as of scanners.
+    An offset is found under three conditions, checked without the lowest value if that is negative (padding): hardly
+    any value is negative (at most 0.1 %), at least 5 % lie in 0..100 (air) and at least 10 % in 880..1180 (fat to
+    contrast agent). Taken as HU, such a scan would contain neither air nor fat, and a tenth of it would be dense bone.
+    The offset is 1000 if the most common value in 1..100 is below 6, because the noise of air at 0 falls off from 0.
+    Otherwise it is 1024, the offset of scanners.
 
-    Warned of: no value below 0 but some above 900, without those two peaks, or half of them exactly 0; and a tenth of
-    all values on a lowest one above -600, as if clipped there.
+    A warning is given in three cases: no value is negative but some reach 900, without the two peaks above; at least
+    half of the values are exactly 0 and none is negative; or at least a tenth of the values equal the lowest one, which
+    lies above -600 HU, as if they were clipped there.
 
-    Limits: 1000 and 1024 may be confused (24 HU) where air is calibrated badly; a crop without air outside the body is
-    only warned of; a small crop of soft tissue or one constant value passes without a word, and so does any scan
-    whose lowest values are those of air, even if it was clipped above.
+    The check has limits. It may confuse 1000 and 1024 (24 HU) where air is poorly calibrated. A crop without air
+    outside the body only gets a warning. A small crop of soft tissue, a constant volume, and a scan that is clipped at
+    its upper end only pass without a warning.
 
     Parameters
     ----------
     stored_zyx : ndarray
-        Numbers, of any shape with at least one element and any real type; without NaN.
+        Values of any real type and any shape, without NaN; at least one.
 
     Returns
     -------
     RangeFinding
-        What to subtract and what to say; empty where the values may be HU.
+        The offset and the message; empty if the values may be HU.
     """
     low, high = float(stored_zyx.min()), float(stored_zyx.max())
     if stored_zyx.dtype.itemsize == 1:
@@ -78,31 +87,28 @@ def examine_range(stored_zyx: NDArray[Any]) -> RangeFinding:
     if low == high:
         return RangeFinding()
     sample = _sample(stored_zyx)
-    refusal = _no_hu(sample, low, high)
+    refusal = _refusal(sample, low, high)
     if refusal:
         return RangeFinding(refusal=refusal)
     offset_hu = _offset(sample, low)
     if offset_hu:
         return RangeFinding(
-            offset_hu, repair=f"values lay {offset_hu} above HU (air near 0, soft tissue near 1000): subtracted"
+            offset_hu, repair=f"values were {offset_hu} above HU (air near 0, soft tissue near 1000); offset subtracted"
         )
-    return RangeFinding(warning=_doubt(sample, low, high))
-
-
-_REMEDY = "export the scan in Hounsfield units"
+    return RangeFinding(warning=_warning(sample, low, high))
 
 
 def _sample(stored_zyx: NDArray[Any]) -> NDArray[Any]:
-    """All values, or a million drawn at random: steps of a fixed width would follow the columns of the image."""
+    """Return all values, or a million random ones; a fixed stride could coincide with the columns of the image."""
     flat = stored_zyx.reshape(-1)
     if flat.size <= _SAMPLES:
         return flat
     return flat[np.random.default_rng(0).integers(0, flat.size, _SAMPLES)]
 
 
-def _no_hu(sample: NDArray[Any], low: float, high: float) -> str | None:
+def _refusal(sample: NDArray[Any], low: float, high: float) -> str | None:
     if high > _LARGEST:
-        return f"values reach {high:g}, far above any HU; {_REMEDY}"
+        return f"values reach {high:g}, far above the range of HU; {_REMEDY}"
     if (
         low == 0
         and np.mean(sample == 0) >= 0.01
@@ -130,11 +136,11 @@ def _offset(sample: NDArray[Any], low: float) -> int:
     return USUAL_OFFSETS[0] if commonest < 6 else USUAL_OFFSETS[1]
 
 
-def _doubt(sample: NDArray[Any], low: float, high: float) -> str | None:
+def _warning(sample: NDArray[Any], low: float, high: float) -> str | None:
     if low >= 0 and high >= 900:
-        return f"no value of {low:g}..{high:g} is below 0 HU, as air and fat would be: perhaps these are not HU"
+        return f"no value in {low:g}..{high:g} is below 0 HU, as air and fat would be; these values may not be HU"
     if low == 0 and np.mean(sample == 0) >= 0.5:
-        return f"most values of {low:g}..{high:g} are exactly 0, as in a mask: perhaps these are not HU"
+        return f"most values in {low:g}..{high:g} are exactly 0, as in a mask; these values may not be HU"
     if low > _LUNG_TOP_HU and np.mean(sample == low) >= 0.1 and np.unique(sample).size > _MANY_VALUES:
-        return f"clipped at {low:g} HU: air and lung cannot be told from fat and water"
+        return f"clipped at {low:g} HU; air and lung cannot be distinguished from fat and water"
     return None

@@ -1,4 +1,4 @@
-"""Any CT scan a person may give, by what the path or the bytes are."""
+"""Read a CT scan of any accepted format, from a path or from bytes."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def read_scan(path: Path, params: ReadingParams, series_uid: str | None = None) 
     path : Path
         Folder, `.zip`, multi-frame DICOM file, or a file with one of `VOLUME_SUFFIXES`.
     params : ReadingParams
-        What is repaired and what is refused.
+        Limits up to which irregular scans are repaired.
     series_uid : str, optional
-        The DICOM series to read; without it the reader chooses (`scans.dicom.series`).
+        The DICOM series to read. Without it, the reader chooses one (`scans.dicom.series`).
 
     Returns
     -------
     Reading
-        The volume and what was done to it.
+        The volume, its repairs and its warnings.
 
     Raises
     ------
     ScanError
-        If nothing is there, it is of no accepted kind, its reader refuses it, or a series is asked for where there are
-        none.
+        If the path does not exist, its format is not accepted, its reader refuses it, or `series_uid` is given for a
+        volume file.
     """
     if not path.exists():
         raise ScanError(f"{path}: no such file or folder; give {ACCEPTED}")
@@ -45,7 +45,7 @@ def read_scan(path: Path, params: ReadingParams, series_uid: str | None = None) 
         return read_series(path, params, series_uid)
     if volume_suffix(path):
         if series_uid:
-            raise ScanError(f"{path}: a volume file has no series {series_uid}; leave the series away")
+            raise ScanError(f"{path}: a volume file has no series {series_uid}; omit the series UID")
         return read_volume(path, params)
     with path.open("rb") as file:
         start = file.read(MARK.stop)
@@ -57,12 +57,12 @@ def read_scan(path: Path, params: ReadingParams, series_uid: str | None = None) 
 def read_scan_bytes(data: bytes, params: ReadingParams) -> Reading:
     """Read a CT scan that was sent as bytes: a DICOM zip or multi-frame file, `.mha`, `.nii`, `.nii.gz` or `.nrrd`.
 
-    The content tells which.
+    The format is recognised by the content.
 
     Raises
     ------
     ScanError
-        If the content is of no accepted kind, keeps its voxels in another file, or its reader refuses it.
+        If the format is not accepted, the voxels are in another file, or the reader refuses the scan.
     """
     suffix = _sniff(data)
     if suffix in (".zip", ".dcm"):
@@ -84,13 +84,16 @@ def _sniff(data: bytes) -> str:
         return ".dcm"
     suffix = content_suffix(data)
     if suffix is None:
-        raise ScanError(f"{_SENT}: unknown kind of data; send a zip of a DICOM folder, .mha, .nii, .nii.gz or .nrrd")
+        raise ScanError(
+            f"{_SENT}: unknown kind of data; send a zip of a DICOM folder, .mha, .nii, .nii.gz, .nrrd or a multi-frame "
+            "DICOM file"
+        )
     return suffix
 
 
 def _refuse_detached_voxels(path: Path) -> None:
-    """Refuse a header that points to another file: the sender must not name files of this machine."""
+    """Refuse a header that points to another file, so that a sender cannot read files of this machine."""
     read_header = {".mha": read_metaimage_header, ".mhd": read_metaimage_header, ".nrrd": read_nrrd_header}
     suffix = volume_suffix(path)
     if suffix in read_header and read_header[suffix](path).data_name is not None:
-        raise ScanError(f"{path}: its voxels are not in the file; send one file that holds both header and voxels")
+        raise ScanError(f"{path}: the voxels are not in the file; send one file that holds both header and voxels")

@@ -1,4 +1,4 @@
-"""What a reader gives back: the volume, and all there is to say about how it was read."""
+"""What reading a scan results in: the scan (`Reading`), its verdict (`Verdict`), or an error (`ScanError`)."""
 
 from __future__ import annotations
 
@@ -10,26 +10,31 @@ from annotated_types import Ge, Gt, Interval
 
 from nodules.imaging.geometry.volume import Volume
 
+ROUNDING_MM = 1e-3
+"""Tolerance for comparing the slice thickness with its limit."""
+
+Status = Literal["ok", "usable", "unusable"]
+
 
 class ScanError(ValueError):
-    """A scan, mask or table cannot be used; the message names the file, what was wanted and what to do about it."""
+    """A scan, mask or table that cannot be used; the message names the file, the problem and the remedy."""
 
     verdict: Literal["unusable"] = "unusable"
 
 
 @dataclass(frozen=True)
 class ReadingParams:
-    """The section `reading` of params.yaml: what is repaired, what is refused and what is only said.
+    """The section `reading` of params.yaml: limits for repairs and warnings.
 
     Attributes
     ----------
     max_gap_mm : float
-        Missing or unevenly spaced slices are resampled on an even grid while no two neighbours lie farther apart than
-        this; beyond it the scan is refused. 0 refuses every unevenness.
+        Largest distance of neighbouring slices in a scan with missing or unevenly spaced slices. Up to this distance
+        the scan is resampled to an even grid; beyond it the scan is refused. 0 refuses every such scan.
     max_tilt_degrees : float
-        A gantry tilted by up to this much is straightened; more is refused.
+        Largest gantry tilt that is straightened. A larger tilt is refused.
     max_thickness_mm : float
-        Slices that are thicker, or lie farther apart, are a warning.
+        Slices that are thicker or farther apart give a warning.
     """
 
     max_gap_mm: Annotated[float, Ge(0)]
@@ -39,26 +44,26 @@ class ReadingParams:
 
 @dataclass(frozen=True)
 class Reading:
-    """A scan as it was read.
+    """A scan, and how it was read.
 
     Attributes
     ----------
     volume : Volume
-        int16 HU on canonical axes, padding as air.
+        int16 HU on canonical axes; padding is set to air.
     kind : str
-        DICOM, MetaImage, NIfTI or NRRD.
+        File format: DICOM, MetaImage, NIfTI or NRRD.
     series_uid : str or None
-        Of a DICOM scan.
+        Series UID of a DICOM scan.
     thickness_mm : float or None
-        Slice thickness as the header states it; the distance of the slices is the volume's spacing.
+        Slice thickness stated in the header; the distance between slices is the volume's spacing.
     other_series : mapping of str to int
-        CT series beside the one that was read: UID to number of slices.
+        CT series that were not read: UID to number of slices.
     left_out : mapping of str to int
-        Reason to number of files that were no CT slice.
+        Files that were left out: reason to number of files.
     repairs : tuple of str
-        What was changed to make a regular grid in HU.
+        What was changed to obtain a regular grid in HU.
     warnings : tuple of str
-        What was read as it is, though it may mislead.
+        What was left unchanged but may mislead.
     """
 
     volume: Volume
@@ -71,23 +76,18 @@ class Reading:
     warnings: tuple[str, ...] = ()
 
 
-ROUNDING_MM = 1e-3
-
-Status = Literal["ok", "usable", "unusable"]
-
-
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a scan can be believed.
+    """Whether a scan can be used, and the reasons for doubt.
 
     Attributes
     ----------
     status : {"ok", "usable", "unusable"}
-        Read as it is; read after repairs or with warnings; refused.
+        "ok": read without repairs or warnings; "usable": read with some; "unusable": refused.
     reasons : tuple of str
-        Why it is not ok: repairs and warnings, or the refusal.
+        The repairs and warnings, or the reason of the refusal; empty if the status is "ok".
     facts : mapping
-        What was read, JSON-serialisable; empty for a refused scan. Holds nothing of the patient.
+        JSON-serialisable description of what was read, without patient data; empty for a refused scan.
     """
 
     status: Status
@@ -95,36 +95,42 @@ class Verdict:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-serialisable: status, reasons, facts."""
+        """Return status, reasons and facts as JSON-serialisable values."""
         return asdict(self) | {"reasons": list(self.reasons)}
 
     def as_row(self) -> dict[str, str]:
-        """The columns of a manifest: verdict, and the reasons in one cell."""
+        """Return the manifest columns `verdict` and `reasons` (all reasons in one cell)."""
         return {"verdict": self.status, "reasons": "; ".join(self.reasons)}
 
 
 def judge(reading: Reading, params: ReadingParams, findings: Sequence[str] = ()) -> Verdict:
-    """Verdict on a scan that was read.
+    """Return the verdict on a scan that was read.
 
     Parameters
     ----------
     reading : Reading
-        As a reader returned it.
+        The scan, as its reader returned it.
     params : ReadingParams
-        For the limit of the slice thickness.
+        Gives the limit for the slice thickness.
     findings : sequence of str
-        Warnings that came after reading, such as those about the lungs.
+        Further warnings that were found after reading, such as those about the lungs.
     """
-    reasons = (*reading.repairs, *reading.warnings, *_thick(reading, params), *_others(reading), *findings)
+    reasons = (
+        *reading.repairs,
+        *reading.warnings,
+        *_thickness_warnings(reading, params),
+        *_other_series(reading),
+        *findings,
+    )
     return Verdict("usable" if reasons else "ok", reasons, _facts(reading))
 
 
 def refusal(error: ScanError) -> Verdict:
-    """Verdict on a scan that could not be read."""
+    """Return the verdict on a scan that could not be read."""
     return Verdict(error.verdict, (str(error),))
 
 
-def _thick(reading: Reading, params: ReadingParams) -> list[str]:
+def _thickness_warnings(reading: Reading, params: ReadingParams) -> list[str]:
     distance_mm = reading.volume.spacing_zyx_mm[0]
     thickest_mm = max(distance_mm, reading.thickness_mm or 0.0)
     if thickest_mm <= params.max_thickness_mm + ROUNDING_MM:
@@ -135,9 +141,9 @@ def _thick(reading: Reading, params: ReadingParams) -> list[str]:
     ]
 
 
-def _others(reading: Reading) -> list[str]:
+def _other_series(reading: Reading) -> list[str]:
     count = len(reading.other_series)
-    return [f"{count} other CT series not read; choose one by its UID"] if count else []
+    return [f"{count} other CT series not read; give a series UID to read another"] if count else []
 
 
 def _facts(reading: Reading) -> dict[str, Any]:

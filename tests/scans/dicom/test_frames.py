@@ -112,7 +112,7 @@ class TestRefused:
     @pytest.mark.parametrize("count", [0, 3, 5, 10**9])
     def test_number_of_frames_that_lies(self, header, count):
         header.NumberOfFrames = count
-        assert f"says that it holds {count or 1} frames and describes 4" in _refusal(header)
+        assert f"states {count or 1} frames but describes 4" in _refusal(header)
 
     @pytest.mark.parametrize("position", [[1, 2], [1, 2, 3, 4], [math.nan, 2, 3], [1, 2, 1e9]])
     def test_impossible_position(self, header, position):

@@ -76,7 +76,7 @@ class TestEvenGrid:
         grid = even_grid(_slices(z), PARAMS, "scan")
         np.testing.assert_array_equal(np.delete(grid.places, 5), np.arange(8))
         assert grid.places[5] == pytest.approx(4.5, abs=0.1)
-        assert grid.repairs[0].startswith("1 missing slices")
+        assert grid.repairs[0].startswith("1 missing slice filled")
 
     def test_uneven(self):
         grid = even_grid(_slices([0, 2, 5, 9, 12]), PARAMS, "scan")  # the median gap is 3

@@ -132,7 +132,7 @@ class TestTransferSyntax:
         _store(path, _smooth() + 1024)
         recompress(path, syntax)
         change(path, Rows=20)
-        assert "compressed pixels of (40, 56), its header says (20, 56)" in _refusal(path)
+        assert "compressed pixels of size (40, 56), but its header states (20, 56)" in _refusal(path)
 
     @pytest.mark.parametrize("syntax", list(PACKED.values())[:5], ids=list(PACKED)[:5])
     @pytest.mark.parametrize("kept", [0.2, 0.6, 0.97])
@@ -183,7 +183,7 @@ class TestBits:
 
     def test_bits_that_are_not_the_lowest(self, path):
         _store(path, np.full((4, 6), 0x4000), bits=12, HighBit=15)
-        assert "12 bits of 16 up to bit 15; wanted the lowest" in _refusal(path)
+        assert "12 of 16 bits, up to bit 15; expected the lowest" in _refusal(path)
 
     def test_high_bit_does_not_matter_where_all_bits_are_used(self, path):
         _store(path, np.full((4, 6), 7), bits=16, HighBit=11)
@@ -284,7 +284,7 @@ class TestRescale:
         for keyword, value in raw.items():
             setattr(dataset, keyword, value)
         dataset.save_as(path)
-        assert "impossible rescale" in (text := _refusal(path)) or "cannot be decoded" in text
+        assert "expected finite values, a slope other than 0" in (text := _refusal(path)) or "cannot be decoded" in text
 
     def test_two_slopes(self, path):
         change(path, RescaleSlope=["1", "2"])
@@ -349,10 +349,10 @@ class TestFrames:
 
     @pytest.mark.parametrize("frame", [-1, 3, 10**9])
     def test_frame_that_is_not_there(self, path, frame):
-        assert f"a.dcm holds 3 frames, there is no frame {frame}" in _refusal(path, frame)
+        assert f"a.dcm holds 3 frames; frame {frame} does not exist" in _refusal(path, frame)
 
     def test_one_slice_wanted_of_several(self, path):
-        assert "a.dcm holds 3 frames, wanted one slice" in _refusal(path)
+        assert "a.dcm holds 3 frames; expected one slice" in _refusal(path)
 
     def test_one_frame_is_a_slice_too(self, tmp_path):
         path = write_enhanced(tmp_path / "b.dcm", _smooth()[None])
@@ -369,7 +369,7 @@ class TestFrames:
     def test_fewer_frames_than_said(self, path, syntax):
         recompress(path, syntax)
         change(path, NumberOfFrames=4)
-        assert "cannot be decoded" in (text := _refusal(path, 0)) or "holds 4 frames and holds 3" in text
+        assert "cannot be decoded" in (text := _refusal(path, 0)) or "states 4 frames but holds 3" in text
 
 
 class TestDamaged:

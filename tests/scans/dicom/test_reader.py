@@ -148,7 +148,7 @@ class TestWhatIsRead:
         (files[0].parent / "copy").write_bytes(files[1].read_bytes())
         found = read_series(files[0].parent, PARAMS)
         _assert_is(found.volume, hu)
-        assert found.repairs == ("1 exact duplicate slices dropped",)
+        assert found.repairs == ("1 exact duplicate slice dropped",)
 
     def test_each_file_is_opened_for_its_header_and_for_its_pixels(self, files, monkeypatch):
         """Twice, and a third time only where positions coincide."""
@@ -185,7 +185,9 @@ class TestWhatIsRead:
             change(file, SliceThickness="1.25")
         found = read_series(files[0].parent, PARAMS)
         _assert_is(found.volume, hu)
-        assert found.warnings == ("slices are 1.25 mm thick but 2.50 mm apart: what lies between was not scanned",)
+        assert found.warnings == (
+            "slices are 1.25 mm thick but 2.50 mm apart; the tissue between them was not scanned",
+        )
 
     def test_mixed_thickness_is_said(self, files, hu):
         change(files[2], SliceThickness="3.5")
@@ -228,7 +230,7 @@ class TestHounsfield:
         write_series(tmp_path, true.clip(-1024), RescaleIntercept="-0")
         found = read_series(tmp_path, PARAMS)
         np.testing.assert_array_equal(found.volume.voxels_zyx, true.clip(-1000))
-        assert found.repairs[0].startswith("values lay 1024 above HU")
+        assert found.repairs[0].startswith("values were 1024 above HU")
 
     def test_padding_of_signed_pixels_written_unsigned(self, files, hu):
         """The header of LIDC-IDRI-0001: 63536 is -2000 in 16 signed bits."""
@@ -393,7 +395,7 @@ class TestRefused:
             _read(files[0].parent)
 
     def test_unknown_series(self, files):
-        with pytest.raises(ScanError, match=rf"no CT series 1\.2\.9; there is {SERIES_UID} \(4 slices\)"):
+        with pytest.raises(ScanError, match=rf"no CT series 1\.2\.9; available: {SERIES_UID} \(4 slices\)"):
             read_series(files[0].parent, PARAMS, series_uid="1.2.9")
 
     def test_values_that_are_no_hu(self, tmp_path):
@@ -489,7 +491,7 @@ class TestZip:
 
     def test_not_a_zip(self, tmp_path):
         (tmp_path / "a.zip").write_text("hello")
-        with pytest.raises(ScanError, match=r"a\.zip: wanted a folder or a zip"):
+        with pytest.raises(ScanError, match=r"a\.zip: expected a folder or a zip"):
             _read(tmp_path / "a.zip")
 
     def test_empty_zip(self, tmp_path):

@@ -59,4 +59,4 @@ def test_unknown_series():
     slices = _series("1.2", 7, is_derived=True) + _series("1.1", 5)
     with pytest.raises(ScanError) as caught:
         choose_series(slices, "1.5", "scan")
-    assert str(caught.value) == "scan: no CT series 1.5; there is 1.1 (5 slices), 1.2 (7 derived slices)"
+    assert str(caught.value) == "scan: no CT series 1.5; available: 1.1 (5 slices), 1.2 (7 derived slices)"

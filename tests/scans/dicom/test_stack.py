@@ -86,7 +86,7 @@ class TestAnyOrientation:
         positions = ORIGIN_XYZ_MM + np.arange(4)[:, None] * 2.0 * axes[:, 2]
         _write(tmp_path / "a", _ramp, (4, 5, 6), axes[:, :2].T.ravel(), (0.8, 0.7), positions)
         assert read_series(tmp_path / "a", PARAMS).repairs == (
-            "the grid lay 20.0 degrees off the body's axes: resampled along them",
+            "the grid was 20.0 degrees off the axes of the body; resampled along them",
         )
 
 
@@ -109,7 +109,8 @@ class TestGaps:
         _write(folder, _ramp, (len(there), 6, 5), axes[:, :2].T.ravel(), spacing_yx_mm, positions)
         found = read_series(folder, PARAMS)
         _check_ramp(found, axes * [spacing_yx_mm[1], spacing_yx_mm[0], distance_mm], np.array([5, 6, 10]))
-        assert found.repairs[0].startswith(f"{len(missing)} missing slices filled in by interpolation")
+        slices = "slice" if len(missing) == 1 else "slices"
+        assert found.repairs[0].startswith(f"{len(missing)} missing {slices} filled in by interpolation")
 
     @given(gaps=st.lists(st.floats(1.0, 3.0), min_size=4, max_size=9), spacing_yx_mm=in_plane_mm)
     @settings(max_examples=25, deadline=None)

@@ -159,7 +159,7 @@ def test_all_subsets_leave_nobody_to_train():
 
 def test_series_that_appears_twice_is_refused():
     table = pd.concat([scans(), scans().iloc[[4]].assign(subset=9)])
-    with pytest.raises(ValueError, match=rf"series {table['seriesuid'].iloc[4]} stands in more than one subset"):
+    with pytest.raises(ValueError, match=rf"series {table['seriesuid'].iloc[4]} is in more than one subset"):
         split_patients(table, PARAMS, seed=1)
 
 
@@ -171,6 +171,6 @@ def test_shares_that_leave_nobody_to_train_on_are_refused(shares):
 
 def test_leak_is_named():
     table = pd.DataFrame({"patient": ["a", "b", "b", "c", "c"], "part": ["train", "train", "test", "test", "test"]})
-    with pytest.raises(ValueError, match="patient b stands in more than one part"):
+    with pytest.raises(ValueError, match="patient b is in more than one part"):
         check_leaks(table)
     check_leaks(table[table["part"] == "test"])

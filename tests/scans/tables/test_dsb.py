@@ -41,18 +41,18 @@ def test_no_label_is_an_empty_result(tmp_path):
 
 @pytest.mark.parametrize("label", ["2", "-1", "0.5", "yes", ""])
 def test_label_that_is_neither_0_nor_1(tmp_path, label):
-    with pytest.raises(ScanError, match=r"labels\.csv: wanted a label of 0 or 1 for patient b"):
+    with pytest.raises(ScanError, match=r"labels\.csv: expected a label of 0 or 1 for patient b"):
         read_labels(_csv(tmp_path, f"id,cancer\na,0\nb,{label}\n"))
 
 
 def test_patient_twice_missing_id_missing_column_missing_file(tmp_path):
-    with pytest.raises(ScanError, match="patient b is there with two values of cancer"):
+    with pytest.raises(ScanError, match="patient b has two values of cancer"):
         read_labels(_csv(tmp_path, "id,cancer\nb,0\na,0\nb,1\n"))
     with pytest.raises(ScanError, match="line 3: the id is empty"):
         read_labels(_csv(tmp_path, "id,cancer\nb,0\n,0\n"))
     with pytest.raises(ScanError, match=r"lacks the column\(s\) cancer; it has id, label"):
         read_labels(_csv(tmp_path, "id,label\nb,0\n"))
-    with pytest.raises(ScanError, match="no such file; it must have the columns id and cancer"):
+    with pytest.raises(ScanError, match="no such file; expected a table with the columns id and cancer"):
         read_labels(tmp_path / "gone.csv")
     with pytest.raises(ScanError, match="cannot be read as a table"):
         read_labels(_csv(tmp_path, ""))
@@ -70,13 +70,13 @@ def test_labels_of_both_tables(tmp_path):
     (tmp_path / "stage1_solution.csv").write_text("id,cancer,Usage\nc,1,Public\na,1,Public\n")
     assert read_all_labels(tmp_path).to_dict() == {"b": 0, "a": 1, "c": 1}
     (tmp_path / "stage1_solution.csv").write_text("id,cancer,Usage\nc,1,Public\na,0,Public\n")
-    with pytest.raises(ScanError, match=r"stage1_solution\.csv: patient a has another label in stage1_labels\.csv"):
+    with pytest.raises(ScanError, match=r"stage1_solution\.csv: patient a has a different label in stage1_labels\.csv"):
         read_all_labels(tmp_path)
 
 
 def test_truth_of_phantoms(tmp_path):
     assert read_truth(_csv(tmp_path, "id,true_probability\na,0.25\nb,1\n")).to_dict() == {"a": 0.25, "b": 1.0}
-    with pytest.raises(ScanError, match=r"wanted a probability of 0\.\.1 for patient b, got 1\.5"):
+    with pytest.raises(ScanError, match=r"expected a probability in 0\.\.1 for patient b, got 1\.5"):
         read_truth(_csv(tmp_path, "id,true_probability\na,0.25\nb,1.5\n"))
 
 

@@ -44,7 +44,7 @@ def test_repeated_row_is_dropped_and_said(tmp_path):
 
 
 def test_two_diameters_at_one_place_are_refused(tmp_path):
-    with pytest.raises(ScanError, match=r"annotations\.csv, line 3: 6\.0 mm where line 2 gives 4\.0 mm"):
+    with pytest.raises(ScanError, match=r"annotations\.csv, line 3: the diameter is 6\.0 mm, but line 2 gives 4\.0 mm"):
         read_annotations(_csv(tmp_path, HEADER + "1.2,1,2,3,4\n1.2,1,2,3,6\n"))
     assert len(read_annotations(_csv(tmp_path, HEADER + "1.2,1,2,3,4\n1.3,1,2,3,6\n"))) == 2
 
@@ -62,7 +62,7 @@ def test_extra_columns_and_other_order(tmp_path):
     "row", ["1.2,1,2,3,0", "1.2,1,2,3,-4", "1.2,1,nan,3,4", "1.2,1,2,inf,4", "1.2,x,2,3,4", ",1,2,3,4", "  ,1,2,3,4"]
 )
 def test_bad_row_is_named(tmp_path, row):
-    with pytest.raises(ScanError, match=r"annotations\.csv, line 3: wanted a series UID"):
+    with pytest.raises(ScanError, match=r"annotations\.csv, line 3: expected a series UID"):
         read_annotations(_csv(tmp_path, HEADER + "1.1,1,2,3,4\n" + row + "\n"))
 
 

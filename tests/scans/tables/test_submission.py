@@ -32,7 +32,7 @@ def test_submission_and_back(tmp_path):
     ("text", "message"),
     [
         ("seriesuid,coordX,coordY,coordZ\n1.2,0,0,0\n", "lacks the column.*probability"),
-        (ROWS.replace("3.25", "x"), "line 2: wanted a series UID and finite numbers"),
+        (ROWS.replace("3.25", "x"), "line 2: expected a series UID and finite numbers"),
         (ROWS + ",0,0,0,0.5\n", "line 4"),
         (ROWS.replace("1e-3", "inf"), "line 3"),
         ("", "cannot be read as a table"),
@@ -67,7 +67,7 @@ def test_series_with_and_without_a_heading(tmp_path, text):
     assert read_series_uids(tmp_path / "s.csv") == ["1.2", "1.3"]
 
 
-@pytest.mark.parametrize(("text", "message"), [("seriesuid\n", "no series UID"), ("1.2\n1.2\n", "1.2 is there twice")])
+@pytest.mark.parametrize(("text", "message"), [("seriesuid\n", "no series UID"), ("1.2\n1.2\n", "1.2 appears twice")])
 def test_series_empty_or_twice(tmp_path, text, message):
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(ScanError, match=message):
@@ -102,7 +102,7 @@ def test_second_version_goes_first_and_none_is_no_error(tmp_path):
     ("text", "message"),
     [
         (CANDIDATES.replace(",class", ",kind"), "lacks the column.*class"),
-        (CANDIDATES.replace("1e2,1", "1e2,2"), r"line 4: wanted .*class 0 or 1, got 1\.2, 0\.0, 0, 100\.0, 2"),
+        (CANDIDATES.replace("1e2,1", "1e2,2"), r"line 4: expected .*class 0 or 1, got 1\.2, 0\.0, 0, 100\.0, 2"),
         (CANDIDATES.replace("1e2,1", "1e2,"), "line 4"),
         (CANDIDATES.replace("3.25", "west"), r"line 2: .*got 1\.2, .*west, 0"),
         (CANDIDATES.replace("7,8", "inf,8"), "line 3"),
@@ -117,5 +117,5 @@ def test_damaged_table_names_file_and_line(tmp_path, text, message):
 
 
 def test_missing_table(tmp_path):
-    with pytest.raises(ScanError, match=r"LUNA16's candidates\.csv belongs there"):
+    with pytest.raises(ScanError, match=r"expected LUNA16's candidates\.csv"):
         read_false_positives(tmp_path / "candidates.csv")

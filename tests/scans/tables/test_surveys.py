@@ -62,14 +62,14 @@ class TestLuna:
         assert found.counts == {"subset0": 2, "subset1": 1, "scans": 3, "nodules": 3, "scans_without_nodules": 1}
         assert found.warnings == ()
         assert found.notes == (
-            "annotations.csv is not the published one of LUNA16: 3 nodules in 2 series, published are 1186 in 601",
-            "1 scans have no row in annotations.csv: no nodule was found in them",
+            "annotations.csv differs from LUNA16's: 3 nodules in 2 series instead of 1186 in 601",
+            "scans without a row in annotations.csv (no nodule was found in them): 1",
         )
 
     def test_subset_that_is_not_chosen_is_a_note(self, luna):
         found = survey_luna(luna, [1])
         assert found.counts == {"subset1": 1, "scans": 1, "nodules": 0, "scans_without_nodules": 1}
-        assert "there but not chosen in dataset.subsets: subset0 (2 scans)" in found.notes
+        assert "not chosen in dataset.subsets: subset0 (2 scans)" in found.notes
         assert found.warnings == (), "the rows of subset0 have their files there"
 
     def test_missing_subsets_are_all_named(self, luna):
@@ -100,12 +100,12 @@ class TestLuna:
     def test_repeated_row_is_a_warning(self, luna):
         _add_row(luna, "1.2,1.0,2,3,4")
         found = survey_luna(luna, [0, 1])
-        assert found.warnings == ("annotations.csv repeats 1 line (5): dropped",)
+        assert found.warnings == ("annotations.csv: dropped 1 repeated line (5)",)
         assert found.counts["nodules"] == 3
 
     def test_conflicting_row_is_refused(self, luna):
         _add_row(luna, "1.2,1,2,3,9")
-        with pytest.raises(ScanError, match=r"line 5: 9\.0 mm where line 4 gives 4\.0 mm"):
+        with pytest.raises(ScanError, match=r"line 5: the diameter is 9\.0 mm, but line 4 gives 4\.0 mm"):
             survey_luna(luna, [0, 1])
 
     @pytest.mark.parametrize("name", ["1.1.raw", "1.2.zraw"])
@@ -166,29 +166,29 @@ class TestDsb:
         assert found.counts == {"patients": 3, "labels": 2, "patients_with_label": 2}
         assert found.warnings == ()
         assert found.notes == (
-            "the labels are not the published ones of DSB 2017: 2 in stage1_labels.csv and 0 in stage1_solution.csv, "
-            "published are 1397 and 198",
-            "1 patients have no label: they are not used to train",
+            "the labels differ from those of DSB 2017: 2 in stage1_labels.csv and 0 in stage1_solution.csv instead of "
+            "1397 and 198",
+            "patients without a label (not used for training): 1",
         )
 
     def test_solution_gives_the_rest_their_labels(self, dsb):
         (dsb / "stage1_solution.csv").write_text("id,cancer,Usage\nc,1,Public\n")
         found = survey_dsb(dsb)
         assert found.counts == {"patients": 3, "labels": 3, "patients_with_label": 3}
-        assert not [note for note in found.notes if "no label" in note]
+        assert not [note for note in found.notes if "without a label" in note]
 
     def test_labels_without_folder_are_a_warning(self, dsb):
         (dsb / "stage1_labels.csv").write_text("id,cancer\na,0\nx,1\ny,1\n")
         found = survey_dsb(dsb)
-        assert found.warnings == ("2 labels (x, ...) without a folder: not used",)
+        assert found.warnings == ("2 labels (x, ...) without a folder; not used",)
         assert found.counts == {"patients": 3, "labels": 3, "patients_with_label": 1}
 
     def test_repeated_rows_and_empty_folders_are_warnings(self, dsb):
         (dsb / "stage1_labels.csv").write_text("id,cancer\na,0\nb,1\na,0\n")
         (dsb / "c" / "1.dcm").unlink()
         assert survey_dsb(dsb).warnings == (
-            "stage1_labels.csv repeats 1 line (4): dropped",
-            "1 patient folder (c) empty: no scan to read",
+            "stage1_labels.csv: dropped 1 repeated line (4)",
+            "1 patient folder (c) without files; no scan to read",
         )
 
     def test_what_cannot_be_used_is_refused(self, dsb, tmp_path):
@@ -198,7 +198,7 @@ class TestDsb:
         with pytest.raises(ScanError, match=r"none of its 2 patients is among the 3 folders \(the first: a\)"):
             survey_dsb(dsb)
         (dsb / "stage1_labels.csv").write_text("id,cancer\na,0\na,1\n")
-        with pytest.raises(ScanError, match="patient a is there with two values"):
+        with pytest.raises(ScanError, match="patient a has two values"):
             survey_dsb(dsb)
         (dsb / "stage1_labels.csv").unlink()
         with pytest.raises(ScanError, match=r"stage1_labels\.csv: no such file"):
@@ -215,7 +215,7 @@ class TestDsb:
         found = survey_dsb(tmp_path)
         assert found.notes == (
             "DSB 2017 is complete: 1595 of 1595 patients, 1397 + 0 labels",
-            "198 patients have no label: they are not used to train",
+            "patients without a label (not used for training): 198",
         )
         shutil.copy(tables / "stage1_solution.csv", tmp_path)
         found = survey_dsb(tmp_path)

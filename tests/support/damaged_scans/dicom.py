@@ -174,7 +174,7 @@ def _companions() -> list[Case]:
         ),
         Case("other_files_beside", series(changes.rubbish_beside), Read(left_out={"not DICOM": 3})),
         Case("named_pipe_and_folder_in_itself", series(changes.pipe_and_loop), Read()),
-        Case("link_that_leads_nowhere", series(changes.broken_link), Refused("leads nowhere")),
+        Case("link_that_leads_nowhere", series(changes.broken_link), Refused("broken link")),
         Case("one_file_of_many", changes.first_file, Refused("one slice; give (its folder|the folder)")),
         Case("nothing_there", lambda folder: folder / "gone", Refused("no such file or folder")),
     ]

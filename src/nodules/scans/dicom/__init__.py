@@ -1,1 +1,1 @@
-"""DICOM series to one volume in HU: files, headers, the choice of a series, its grid, its pixels."""
+"""Reader of DICOM scans: files, headers, choice of the series, slice grid and pixels to one volume in HU."""

@@ -1,4 +1,4 @@
-"""Every file of a source, looked at once: the CT slices in it, and why each other file is none."""
+"""Find the CT slices among the files of a source, and count the other files by the reason to leave them out."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _LOG = logging.getLogger(__name__)
 
 
 def ct_slices(source: FileSource) -> tuple[list[Slice], Counter[str]]:
-    """Read the header of every file.
+    """Read the header of every file and collect the CT slices.
 
     Parameters
     ----------
     source : FileSource
-        Files of any name, at any depth.
+        Files with any names, at any depth.
 
     Returns
     -------
     list of Slice
-        Every CT slice and every frame of an enhanced CT file, of all series; at least one.
+        Every CT slice, and every frame of an Enhanced CT file, of all series; at least one.
     Counter of str
-        How many files were left out, by reason, those among them that the source itself leaves out.
+        Number of files left out, by reason; includes the files that the source itself left out.
 
     Raises
     ------
     ScanError
-        If a DICOM file is damaged, a CT slice has no place in the world, or there is no CT slice.
+        If a DICOM file is damaged, a CT slice has no valid position, or there is no CT slice.
     """
     slices: list[Slice] = []
     left_out = Counter(source.left_out.values())
@@ -74,5 +74,5 @@ def _slices_in(source: FileSource, name: str) -> list[Slice] | str:
         return "not DICOM"
     except ScanError:
         raise
-    except DAMAGE as error:  # values are converted when they are asked for
+    except DAMAGE as error:  # pydicom converts values only on access, so damage may show here
         raise ScanError(f"{source.label}: {name} is damaged ({type(error).__name__}); get it again") from error

@@ -1,4 +1,4 @@
-"""Compressed pixels, decoded in a process of their own: the decoders are C++ that ends its process on damaged data."""
+"""Decode compressed pixels in a separate process, because the C++ decoders can crash on damaged data."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
 MAX_SECONDS = 60.0
-"""How long one slice may take; 512 x 512 take some hundredths of a second."""
+"""Time limit for one slice; 512 x 512 pixels take a few hundredths of a second."""
 
 MAX_BYTES = 2 * 2**30
-"""Address space of the process that decodes."""
+"""Limit of the address space of the decoding process."""
 
-_COMMAND = [sys.executable, "-P", __file__]  # by its path: the package need not be importable from a fresh process
+_COMMAND = [sys.executable, "-P", __file__]  # by path: a fresh process may be unable to import the package
 _LOCK = threading.Lock()
-_running: dict[int, subprocess.Popen[bytes]] = {}  # by the process that started it: a fork must not share the pipes
+_running: dict[int, subprocess.Popen[bytes]] = {}  # by id of the parent process: a fork must not share its pipes
 
 
 def decode(codestream: bytes, syntax: str, description: Mapping[str, int | str]) -> NDArray[Any]:
     """Decode one frame.
 
-    The process is started at the first call, serves all further ones, and ends with the one that started it.
+    The decoding process starts with the first call, serves all further calls, and ends with its parent process.
 
     Parameters
     ----------
@@ -41,19 +41,19 @@ def decode(codestream: bytes, syntax: str, description: Mapping[str, int | str])
     syntax : str
         UID of its transfer syntax.
     description : mapping
-        rows, columns, samples_per_pixel, photometric_interpretation, bits_allocated, bits_stored,
-        pixel_representation: as the header gives them.
+        Values of the DICOM header: rows, columns, samples_per_pixel, photometric_interpretation, bits_allocated,
+        bits_stored, pixel_representation.
 
     Returns
     -------
     (Y, X) ndarray
-        The stored values, an integer type; what lies above bits_stored is left as it is.
+        Stored values of an integer type; the bits above bits_stored are left unchanged.
 
     Raises
     ------
     RuntimeError
-        If the codestream cannot be decoded, or its decoder breaks down, takes more than `MAX_SECONDS` or wants more
-        than `MAX_BYTES`.
+        If the codestream cannot be decoded, or its decoder crashes, takes more than `MAX_SECONDS` or needs more than
+        `MAX_BYTES`.
     """
     with _LOCK:
         reply, data = _ask({"syntax": str(syntax), "description": dict(description)}, codestream)
@@ -65,7 +65,7 @@ def decode(codestream: bytes, syntax: str, description: Mapping[str, int | str])
 def _ask(request: dict[str, Any], codestream: bytes) -> tuple[dict[str, Any], bytes]:
     process = _process()
     if process.stdin is None or process.stdout is None:
-        raise RuntimeError("the decoder has no pipes")
+        raise RuntimeError("the decoding process has no pipes")
     alarm = threading.Timer(MAX_SECONDS, process.kill)
     alarm.start()
     answer = None
@@ -76,10 +76,10 @@ def _ask(request: dict[str, Any], codestream: bytes) -> tuple[dict[str, Any], by
         pass
     finally:
         alarm.cancel()
-        if answer is None:  # interrupted ones too, whose reply must not be taken for that of the next
+        if answer is None:  # also after an interrupt: the next request must not receive this late reply
             _stop()
     if answer is None:
-        raise RuntimeError("the compressed pixels are damaged: they broke their decoder")
+        raise RuntimeError("the compressed pixels are damaged: the decoder crashed or exceeded its limits")
     return answer
 
 
@@ -128,16 +128,16 @@ def _answer(request: dict[str, Any], codestream: bytes) -> tuple[dict[str, Any],
     try:
         data = encapsulate([codestream], has_bot=False)
         array, _ = get_decoder(UID(request["syntax"])).as_array(data, index=0, **options)
-    except Exception as error:  # noqa: BLE001 - whatever the decoders raise is told to the one who asked
+    except Exception as error:  # noqa: BLE001 - every error of a decoder is returned to the caller
         return {"error": str(error)}, b""
     return {"dtype": array.dtype.str, "shape": array.shape}, np.ascontiguousarray(array).tobytes()
 
 
 def _serve() -> None:
-    """Answer until the one who asks is gone."""
+    """Answer requests until the parent process closes the pipe."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES, MAX_BYTES))
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a decoder prints is no reply
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps the output of decoders out of the replies
     while (message := _receive(sys.stdin.buffer)) is not None:
         _send(replies, *_answer(*message))
 

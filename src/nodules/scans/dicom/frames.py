@@ -1,4 +1,4 @@
-"""The slices of an Enhanced CT file: the geometry and the grey scale of each frame, from its functional groups."""
+"""Read the geometry and the other values of each frame of an Enhanced CT file from its functional groups."""
 
 from __future__ import annotations
 
@@ -13,65 +13,66 @@ from nodules.scans.result import ScanError
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 SHARED = "SharedFunctionalGroupsSequence"
 FRAME_TAGS = [SHARED, PER_FRAME]
-"""The sequences that `frames_of` and `frame_value` need beside the usual tags."""
+"""Sequences that `frames_of` and `frame_value` need in addition to the usual tags."""
 
 
 def frames_of(header: pydicom.Dataset, name: str, label: str = "multi-frame CT") -> list[Slice]:
-    """Read the place of every frame.
+    """Read the geometry of every frame.
 
-    Each value is the frame's own or, failing that, the one that all frames share (DICOM PS3.3 C.7.6.16). Frames whose
-    FrameType says LOCALIZER are no slices and left out, so that the list may be shorter than NumberOfFrames.
+    A value of the frame itself takes precedence over the value shared by all frames (DICOM PS3.3 C.7.6.16). Frames
+    whose FrameType contains LOCALIZER are left out, so the list may be shorter than NumberOfFrames.
 
     Parameters
     ----------
     header : Dataset
-        Of an Enhanced CT or Legacy Converted Enhanced CT file, with the two functional group sequences.
+        Header of an Enhanced CT or Legacy Converted Enhanced CT file, with the two functional group sequences.
     name : str
-        The file's name inside the source.
+        Name of the file inside the source.
     label : str
-        What messages call the source.
+        Name of the source in messages.
 
     Returns
     -------
     list of Slice
-        In the order of the file, which need not be that of space; `Slice.frame` counts from 0.
+        In file order, which may differ from spatial order; `Slice.frame` counts from 0.
 
     Raises
     ------
     ScanError
-        If the file describes another number of frames than it says to hold, or a frame lacks a valid size, spacing,
-        position or orientation.
+        If the number of described frames differs from NumberOfFrames, or a frame lacks a valid size, spacing, position
+        or orientation.
     """
     count = frame_count(header)
     described = len(header.get(PER_FRAME) or [])
     if described != count:
-        raise ScanError(f"{label}: {name} says that it holds {count} frames and describes {described}")
+        raise ScanError(f"{label}: {name} states {count} frames but describes {described}; get it again")
     return [_slice(header, name, k, label) for k in range(count) if "LOCALIZER" not in _frame_type(header, k)]
 
 
 def frame_count(header: pydicom.Dataset) -> int:
-    """Return NumberOfFrames, 1 where it is missing."""
+    """Return NumberOfFrames, or 1 if it is missing."""
     return int(header.get("NumberOfFrames") or 1)
 
 
 def frame_value(header: pydicom.Dataset, frame: int | None, group: str, keyword: str) -> Any:
-    """Find a value in a functional group of one frame.
+    """Return a value from a functional group of one frame.
 
     Parameters
     ----------
     header : Dataset
-        With the functional group sequences, if it has them.
+        Header, with the functional group sequences if the file has them.
     frame : int or None
-        From 0; None for a file that is one slice, whose values stand at the top level.
+        Frame number from 0; None for a single-slice file, whose values are at the top level.
     group : str
         Keyword of the functional group's sequence, such as PixelMeasuresSequence.
     keyword : str
-        The value in that group.
+        Keyword of the value in that group.
 
     Returns
     -------
     Any
-        The frame's own, else the shared, else the one at the top level; None where it is nowhere or empty.
+        The value of the frame, else the shared value, else the top-level value; None if it is missing or empty
+        everywhere.
     """
     places = [header]
     if frame is not None:

@@ -1,4 +1,4 @@
-"""The grid that the slices of a series form, from their positions alone, and what is amiss with it."""
+"""Sort the slices of a series by position, and find the evenly spaced grid that they form."""
 
 from __future__ import annotations
 
@@ -12,39 +12,44 @@ from nodules.scans.dicom.headers import Slice
 from nodules.scans.result import ReadingParams, ScanError
 
 MAX_GAP_DEVIATION = 0.1
-"""How far a gap between slices may differ from the median gap, and a slice lie off its place on the even grid, as a
-fraction of the median gap; a missing slice deviates by 1."""
+"""Tolerance as a fraction of the median gap between slices; a missing slice deviates by 1.
+
+It applies to the deviation of a gap from the median gap, and of a slice from its position on the even grid.
+"""
 
 GAP_ROUNDING_MM = 0.11
-"""Deviation that is always allowed: where positions are written to 0.1 mm, gaps of 0.625 mm read as 0.6 and 0.7."""
+"""Deviation that is always tolerated: if positions are rounded to 0.1 mm, gaps of 0.625 mm read as 0.6 and 0.7."""
 
 MIN_GAP = 0.1
-"""Smallest gap, as a fraction of the mean gap, that can belong to one scan; smaller ones come from two mixed scans."""
+"""Smallest gap within one scan, as a fraction of the mean gap; a smaller gap means that two scans are mixed."""
 
 MAX_SHEAR_PX = 1.0
-"""How far, in pixels, the last slice may lie beside the line through the first along the slice normal (gantry tilt),
-and any slice beside the line through the first and the last."""
+"""Tolerance for sideways shifts in pixels.
+
+It applies to the shift of the last slice from the slice normal through the first slice (gantry tilt), and of any slice
+from the line through the first and the last slice.
+"""
 
 _COSINE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class SliceGrid:
-    """An even stack of slices, made from those that are there.
+    """An evenly spaced stack, made from the slices of a series.
 
     Attributes
     ----------
     places : (Z,) ndarray of float64
-        Where each slice of the stack comes from: a number of a slice of the series, or a fraction between two of them
-        where it is interpolated.
+        Source of each slice of the stack: the index of a slice of the series, or a fraction between two indices if the
+        slice is interpolated.
     origin_xyz_mm : tuple of float
         World position of the first pixel of the first slice.
     steps_xyz_mm : (3, 3) ndarray
-        Columns: the way in the world to the next column, the next row and the next slice.
+        Columns are the world displacements to the next column, the next row and the next slice.
     tilt_degrees : float
-        Angle between the way to the next slice and the slice normal; 0 where the three steps are at right angles.
+        Angle between the displacement to the next slice and the slice normal; 0 if the three steps are perpendicular.
     repairs : tuple of str
-        What had to be mended, in words.
+        Messages about what was repaired.
     """
 
     places: NDArray[np.float64]
@@ -55,17 +60,20 @@ class SliceGrid:
 
 
 def in_order(series: list[Slice], label: str) -> list[Slice]:
-    """Sort slices by their position along the slice normal, of equals by name.
+    """Sort slices by position along the slice normal; slices at the same position are sorted by name.
 
     Raises
     ------
     ScanError
-        If the slices differ in size, spacing, orientation or frame of reference, or the orientation is impossible.
+        If the slices differ in size, spacing, orientation or frame of reference, or the orientation is not orthonormal.
     """
     first = min(series, key=lambda item: (item.name, item.frame or 0))
     axes = _axes(first)
     if not np.allclose(axes @ axes.T, np.eye(3), atol=_COSINE_TOLERANCE):
-        raise ScanError(f"{label}: {first.called} has an impossible orientation {first.orientation}")
+        raise ScanError(
+            f"{label}: {first.called} has an impossible orientation {first.orientation}; expected two "
+            "perpendicular unit vectors"
+        )
     for item in series:
         _check_agrees(item, first, label)
     depths = depths_mm(series, first)
@@ -76,35 +84,37 @@ def in_order(series: list[Slice], label: str) -> list[Slice]:
 
 
 def depths_mm(series: list[Slice], reference: Slice) -> NDArray[np.float64]:
-    """Position of each slice along the normal of `reference`."""
+    """Return the position of each slice along the normal of `reference`, in mm."""
     depths: NDArray[np.float64] = np.array([item.position_xyz for item in series]) @ _exact_axes(reference)[:, 2]
     return depths
 
 
 def even_grid(series: list[Slice], params: ReadingParams, label: str) -> SliceGrid:
-    """Find the even stack that stands for the slices.
+    """Find the evenly spaced stack that represents the slices.
 
     Parameters
     ----------
     series : list of Slice
-        In order, at different positions.
+        Sorted, at different positions.
     params : ReadingParams
-        The largest gap and tilt that are mended.
+        Gives the largest gap and tilt that are repaired.
     label : str
-        What messages call the source.
+        Name of the source in messages.
 
     Raises
     ------
     ScanError
-        If a gap or the tilt is too large, slices jump sideways or lie impossibly close, or a single slice has no
-        thickness.
+        If a gap or the tilt is too large, a slice is shifted sideways, two slices are too close together, or a single
+        slice has no thickness.
     """
     first, last = series[0], series[-1]
     columns = _exact_axes(first)
     spacing_y_mm, spacing_x_mm = first.spacing_yx_mm
     if len(series) == 1:
         if not 0 < first.thickness_mm < math.inf:
-            raise ScanError(f"{label}: {first.called} is a single slice without a SliceThickness")
+            raise ScanError(
+                f"{label}: {first.called} is a single slice without a SliceThickness; give the folder of the whole scan"
+            )
         steps = columns * [spacing_x_mm, spacing_y_mm, first.thickness_mm]
         return SliceGrid(np.zeros(1), first.position_xyz, steps, 0.0, ())
     depths = depths_mm(series, first)
@@ -124,7 +134,7 @@ def _axes(item: Slice) -> NDArray[np.float64]:
 
 
 def _exact_axes(item: Slice) -> NDArray[np.float64]:
-    """Return the world directions as columns at exact right angles, without the rounding of the header's cosines."""
+    """Return the world directions as exactly perpendicular columns, without the rounding of the header's cosines."""
     stated = _axes(item).T
     exact, _ = np.linalg.qr(stated)
     columns: NDArray[np.float64] = exact * np.sign((exact * stated).sum(axis=0))
@@ -150,8 +160,8 @@ def _check_one_frame_of_reference(series: list[Slice], label: str) -> None:
         if item.frame_of_reference_uid != known[0].frame_of_reference_uid:
             raise ScanError(
                 f"{label}: series {item.series_uid} mixes the frames of reference {known[0].frame_of_reference_uid} "
-                f"({known[0].called}) and {item.frame_of_reference_uid} ({item.called}): their positions do not "
-                "compare; give one acquisition only"
+                f"({known[0].called}) and {item.frame_of_reference_uid} ({item.called}): their positions "
+                "cannot be compared; give one acquisition only"
             )
 
 
@@ -172,7 +182,8 @@ def _even_places(
     some_missing = len(grid) > len(depths) == len(set(found))
     if some_missing and _all_near(depths, grid[found], tolerance):
         places[found] = np.arange(len(depths))
-        done = f"{len(grid) - len(depths)} missing slices filled in by interpolation"
+        missing = len(grid) - len(depths)
+        done = f"{missing} missing slice{'s' if missing > 1 else ''} filled in by interpolation"
     else:
         done = f"slices {gaps.min():.3f} to {gaps.max():.3f} mm apart resampled to {spacing_mm:.3f} mm"
     k = int(np.argmax(gaps))
@@ -190,7 +201,7 @@ def _check_gaps(series: list[Slice], gaps: NDArray[np.float64], params: ReadingP
         raise ScanError(
             f"{label}: slices are {np.median(gaps):.3f} mm apart, but {gaps[longest]:.3f} mm between "
             f"{series[longest].called} at {series[longest].position_xyz} and {series[longest + 1].called}, over the "
-            f"limit of {params.max_gap_mm:g} mm for unevenness; slices are missing or two scans are mixed"
+            f"limit of {params.max_gap_mm:g} mm (max_gap_mm); slices are missing or two scans are mixed"
         )
     if gaps[shortest] < MIN_GAP * gaps.mean():
         raise ScanError(
@@ -200,7 +211,7 @@ def _check_gaps(series: list[Slice], gaps: NDArray[np.float64], params: ReadingP
 
 
 def _tilt_degrees(series: list[Slice], depths: NDArray[np.float64], params: ReadingParams, label: str) -> float:
-    """Return the angle of the table to the slice normal, 0 where it shifts no slice by more than a pixel."""
+    """Return the angle between the table and the slice normal; 0 if it shifts no slice by more than `MAX_SHEAR_PX`."""
     positions = np.array([item.position_xyz for item in series])
     sideways_xy = (positions - positions[0]) @ _exact_axes(series[0])[:, :2]
     fraction = (depths - depths[0]) / (depths[-1] - depths[0])
@@ -218,7 +229,7 @@ def _tilt_degrees(series: list[Slice], depths: NDArray[np.float64], params: Read
     degrees = math.degrees(math.atan2(sideways_mm, depths[-1] - depths[0]))
     if degrees > params.max_tilt_degrees:
         raise ScanError(
-            f"{label}: slices are shifted sideways by {sideways_mm:.1f} mm over the scan (gantry tilted by "
-            f"{degrees:.1f} degrees, over the limit of {params.max_tilt_degrees:g})"
+            f"{label}: slices are shifted sideways by {sideways_mm:.1f} mm over the scan: the gantry was tilted by "
+            f"{degrees:.1f} degrees, over the limit of {params.max_tilt_degrees:g} (max_tilt_degrees)"
         )
     return degrees

@@ -1,4 +1,4 @@
-"""What the header of one DICOM file says: a CT slice and its place in the world, or why it is left out."""
+"""Read the header of one DICOM file: the geometry of a CT slice, or the reason to leave the file out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedE
 from nodules.scans.result import ScanError
 
 ENHANCED_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
-"""SOP classes that keep one geometry per frame in their functional groups (DICOM PS3.3 A.38, A.70)."""
+"""SOP classes whose functional groups hold the geometry of each frame (DICOM PS3.3 A.38, A.70)."""
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-"""Start of the SOP class UIDs of secondary captures, single and multi-frame (DICOM PS3.4 B.5)."""
+"""Prefix of the SOP class UIDs of secondary captures, single-frame and multi-frame (DICOM PS3.4 B.5)."""
 
 HEADER_TAGS = [
     "SOPClassUID",
@@ -35,7 +35,7 @@ HEADER_TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
-"""All that is read before the pixels; patient data are not among them."""
+"""All tags that are read before the pixels; none holds patient data."""
 
 MAX_PLACE_MM = 1e5
 MIN_PIXEL_MM, MAX_PIXEL_MM = 1e-3, 1e2
@@ -48,23 +48,23 @@ class Slice:
     Attributes
     ----------
     name : str
-        File inside the source.
+        Name of the file inside the source.
     frame : int or None
-        Number of the frame in a multi-frame file, from 0; None for a file that is one slice.
+        Frame number in a multi-frame file, from 0; None for a single-slice file.
     series_uid, frame_of_reference_uid : str
-        The latter is empty where the header lacks it.
+        The latter is empty if the header lacks it.
     shape_yx : tuple of int
         Rows and columns.
     spacing_yx_mm : tuple of float
-        Distance of the rows, distance of the columns.
+        Distance between rows, distance between columns.
     position_xyz : tuple of float
         World position in mm of the centre of the first pixel.
     orientation : tuple of 6 float
         World direction along a row (index x), then along a column (index y).
     thickness_mm : float
-        NaN where unknown.
+        Slice thickness; NaN if unknown.
     is_derived : bool
-        Computed from other images, such as a reformatted or averaged series.
+        Whether it was computed from other images, as in a reformatted or averaged series.
     """
 
     name: str
@@ -80,26 +80,26 @@ class Slice:
 
     @property
     def called(self) -> str:
-        """How messages call it."""
+        """Name of the slice in messages."""
         return self.name if self.frame is None else f"{self.name} frame {self.frame}"
 
 
 def reason_to_leave_out(header: pydicom.FileDataset) -> str | None:
-    """Say why a file is no slice of a CT scan; None where it is one.
+    """Return why a file is not a slice of a CT scan, or None if it is one.
 
     Parameters
     ----------
     header : FileDataset
-        Holds at least `HEADER_TAGS` as far as the file has them.
+        Holds those of `HEADER_TAGS` that the file has.
 
     Raises
     ------
     ValueError
-        If it states neither a SOP class nor a modality: a slice that was cut short would else go unnoticed.
+        If it states neither a SOP class nor a modality. Otherwise a truncated slice would go unnoticed.
     """
     kind = sop_class(header)
     if not kind and not header.get("Modality"):
-        raise ValueError("neither a SOP class nor a modality is stated")
+        raise ValueError("the header states neither a SOP class nor a modality")
     modality = header.get("Modality") or ("CT" if kind in (CTImageStorage, *ENHANCED_CT) else "unknown")
     if modality != "CT":
         return f"modality {modality}"
@@ -121,29 +121,29 @@ def reason_to_leave_out(header: pydicom.FileDataset) -> str | None:
 def sop_class(header: pydicom.FileDataset) -> str:
     """Return the SOP class UID, or an empty string.
 
-    The file's first bytes name it too, so that a CT slice that was cut short is still known as one, and refused.
+    The UID of the file meta information comes first, so that a truncated CT slice is still recognised and refused.
     """
     meta = getattr(header, "file_meta", None)
     return str((meta is not None and meta.get("MediaStorageSOPClassUID")) or header.get("SOPClassUID") or "")
 
 
 def image_type(header: pydicom.Dataset) -> list[str]:
-    """Return the values of ImageType (DICOM PS3.3 C.7.6.1.1.2), none where it is missing."""
+    """Return the values of ImageType (DICOM PS3.3 C.7.6.1.1.2); an empty list if it is missing."""
     values = header.get("ImageType") or []
     return [values] if isinstance(values, str) else [str(value) for value in values]
 
 
 def slice_of(header: pydicom.Dataset, name: str, label: str) -> Slice:
-    """Read the one slice of a classic CT file.
+    """Read the geometry of a single-slice CT file.
 
     Parameters
     ----------
     header : Dataset
-        Of a file that `reason_to_leave_out` does not leave out.
+        Header of a file for which `reason_to_leave_out` returns None.
     name : str
-        The file's name inside the source.
+        Name of the file inside the source.
     label : str
-        What messages call the source.
+        Name of the source in messages.
 
     Raises
     ------
@@ -166,13 +166,13 @@ def slice_of(header: pydicom.Dataset, name: str, label: str) -> Slice:
             is_derived=image_type(header)[:1] == ["DERIVED"],
         )
     except (AttributeError, TypeError, ValueError) as error:
-        raise ScanError(f"{label}: {name} lacks a valid size, spacing, position or series UID") from error
+        raise ScanError(f"{label}: {name} lacks a valid size, spacing, position, orientation or series UID") from error
     check_possible(found, label)
     return found
 
 
 def check_possible(item: Slice, label: str) -> None:
-    """Refuse numbers that no scanner can mean.
+    """Refuse a geometry that no scanner produces.
 
     Raises
     ------
@@ -191,5 +191,5 @@ def check_possible(item: Slice, label: str) -> None:
 
 
 def is_dicomdir(name: str) -> bool:
-    """Tell the index file of a DICOM medium by its name."""
+    """Return whether a file is the index of a DICOM medium, by its name."""
     return Path(name).name.upper() == "DICOMDIR"

@@ -1,4 +1,4 @@
-"""One DICOM file to a pydicom data set that holds only the wanted tags, with a bound on what it may unpack to."""
+"""Parse one DICOM file: read only the wanted tags, and limit the size of deflated data."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What pydicom, its decoders and zipfile raise for a damaged file."""
+"""Exceptions that pydicom, its decoders and zipfile raise for a damaged file."""
 
 MAX_INFLATED_BYTES = 2**29
-"""Largest data set in a deflated file: 1,000 frames of 512 x 512. pydicom holds it twice."""
+"""Size limit of the unpacked data set of a deflated file: 1,000 frames of 512 x 512. pydicom holds it twice."""
 
 _CHUNK_BYTES = 2**20
 
@@ -47,18 +47,18 @@ def parse(source: FileSource, name: str, tags: Sequence[str], *, with_pixels: bo
     Parameters
     ----------
     source : FileSource
-        Where the file lies.
+        Source of the file.
     name : str
-        The file in `source`.
+        Name of the file in `source`.
     tags : sequence of str
-        Keywords of the top-level elements that are kept; all others, the patient's among them, are not even read.
+        Keywords of the top-level elements to keep. All others, such as patient data, are not read.
     with_pixels : bool
-        Read on to the end; else everything from the pixels on is left out.
+        Whether to read to the end of the file. By default, reading stops before the pixels.
 
     Raises
     ------
     InvalidDicomError
-        If the file is not DICOM at all.
+        If the file is not DICOM.
     ScanError
         If it cannot be opened, is damaged, or a deflated file unpacks to more than `MAX_INFLATED_BYTES`.
     """
@@ -73,8 +73,8 @@ def parse(source: FileSource, name: str, tags: Sequence[str], *, with_pixels: bo
         raise ScanError(f"{source.label}: {name} is damaged ({type(error).__name__}); get it again") from error
 
 
-def _check_inflated_size(file: IO[bytes], called: str) -> None:
-    """Inflate piece by piece, keeping nothing, because pydicom inflates the whole at once, whatever it grows to."""
+def _check_inflated_size(file: IO[bytes], file_label: str) -> None:
+    """Inflate in chunks and discard the data, because pydicom would inflate any amount of data at once."""
     if not _is_deflated(file):
         return
     unpacker, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
@@ -83,16 +83,22 @@ def _check_inflated_size(file: IO[bytes], called: str) -> None:
             total += len(unpacker.decompress(packed, _CHUNK_BYTES))
             packed = unpacker.unconsumed_tail
             if total > MAX_INFLATED_BYTES:
-                raise ScanError(f"{called} is deflated and unpacks to more than {MAX_INFLATED_BYTES} bytes")
+                raise ScanError(
+                    f"{file_label} is deflated and unpacks to more than {MAX_INFLATED_BYTES} bytes; export it without "
+                    "deflate"
+                )
 
 
 def _is_deflated(file: IO[bytes]) -> bool:
-    """Read the file meta information, which pydicom takes in either encoding, and leave the file behind it."""
+    """Return whether the data set is deflated, and leave the file at its start.
+
+    Like pydicom, accept the file meta information in either encoding.
+    """
     for is_implicit in (False, True):
         file.seek(0)
         read_preamble(file, force=False)  # type: ignore[arg-type]
         try:
-            meta = read_dataset(file, is_implicit, is_little_endian=True, stop_when=_is_behind_meta)  # type: ignore[arg-type]
+            meta = read_dataset(file, is_implicit, is_little_endian=True, stop_when=_is_after_meta)  # type: ignore[arg-type]
             if meta.get("TransferSyntaxUID") is not None:
                 return bool(meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian)
         except DAMAGE:
@@ -100,5 +106,5 @@ def _is_deflated(file: IO[bytes]) -> bool:
     return False
 
 
-def _is_behind_meta(tag: pydicom.tag.BaseTag, _vr: str | None, _length: int) -> bool:
+def _is_after_meta(tag: pydicom.tag.BaseTag, _vr: str | None, _length: int) -> bool:
     return tag.group != 2

@@ -1,4 +1,4 @@
-"""A folder, a zip or a multi-frame file of DICOM to one CT `Reading` in HU, checked before anything is believed."""
+"""Read one CT series from a DICOM folder, zip or multi-frame file, and check that its slices form a regular grid."""
 
 from __future__ import annotations
 
@@ -20,40 +20,43 @@ from nodules.scans.dicom.stack import stacked
 from nodules.scans.result import Reading, ReadingParams, ScanError
 
 MAX_UNSEEN = 1.5
-"""Slices farther apart than this many times their thickness leave a part of the patient unseen, which is said."""
+"""Ratio of slice distance to slice thickness above which a warning says that tissue was not scanned."""
+
+SAME_POSITION_MM = 0.01
+"""Slices closer than this have the same position; no CT scan has slices so close together."""
 
 MARK = slice(128, 132)
-"""Where a DICOM file says DICM."""
+"""Position of the bytes "DICM" in a DICOM file."""
 
 _ZIP_MARK = b"PK"
 
 
 def read_series(path: Path, params: ReadingParams, series_uid: str | None = None) -> Reading:
-    """Read one CT series out of a folder, a zip, or a file that holds all slices as frames.
+    """Read one CT series from a folder, a zip, or a file that holds all slices as frames.
 
-    Files of any name at any depth are looked at. Files that are not DICOM, `DICOMDIR`, localizers, secondary captures,
-    colour pictures and modalities other than CT are left out, and derived slices where there are original ones.
+    Files may have any name and lie at any depth. Files that are not DICOM, `DICOMDIR`, localizers, secondary captures,
+    colour pictures and modalities other than CT are left out. Derived slices are left out if there are original ones.
 
     Parameters
     ----------
     path : Path
-        Folder, zip or multi-frame file. A zip is read in memory, nothing is extracted to disk.
+        Folder, zip or multi-frame file. A zip is read in memory; nothing is extracted to disk.
     params : ReadingParams
-        What is mended and what is refused.
+        Limits up to which irregular scans are repaired.
     series_uid : str or None
-        The series to read; None for the choice of `choose_series`.
+        The series to read; None leaves the choice to `choose_series`.
 
     Returns
     -------
     Reading
-        With the volume in int16 HU on canonical axes, clipped as by `read_volume`; padding is air.
+        With the volume in int16 HU on canonical axes, clipped as in `read_volume`; padding is set to air.
 
     Raises
     ------
     ScanError
-        If there is no CT series or not the wanted one, the zip is encrypted, damaged or too large, a slice cannot be
-        decoded, or the slices form no grid: mixed size, spacing, orientation or frame of reference, different slices
-        at one position, a gap or a gantry tilt beyond `params`.
+        If there is no CT series or not the requested one, the zip is encrypted, damaged or too large, or a slice cannot
+        be decoded. Also if the slices form no regular grid: mixed sizes, spacings, orientations or frames of reference,
+        different slices at one position, or a gap or gantry tilt beyond `params`.
     """
     if path.is_dir():
         return _read_source(folder_source(path), params, series_uid)
@@ -69,7 +72,7 @@ def read_series(path: Path, params: ReadingParams, series_uid: str | None = None
 
 
 def read_series_bytes(data: bytes, params: ReadingParams, series_uid: str | None = None) -> Reading:
-    """Read a DICOM zip or multi-frame file that is held in memory; as `read_series`."""
+    """Read a DICOM zip or multi-frame file from memory; otherwise as `read_series`."""
     if is_dicom(data):
         source = FileSource("the sent scan", {"the file": partial(io.BytesIO, data)})
         return _read_source(source, params, series_uid, in_one_file=True)
@@ -78,8 +81,40 @@ def read_series_bytes(data: bytes, params: ReadingParams, series_uid: str | None
 
 
 def is_dicom(data: bytes) -> bool:
-    """Tell a DICOM file by its first bytes, at least `MARK.stop` of them."""
+    """Return whether a file is DICOM, given at least its first `MARK.stop` bytes."""
     return data[MARK] == b"DICM"
+
+
+def without_duplicates(series: list[Slice], source: FileSource) -> tuple[list[Slice], int]:
+    """Drop slices that repeat the position and the HU of another slice.
+
+    Parameters
+    ----------
+    series : list of Slice
+        Sorted along the slice normal. Pixels are read only where two positions coincide.
+    source : FileSource
+        Source of the files.
+
+    Returns
+    -------
+    list of Slice
+        One slice per position, in order.
+    int
+        Number of dropped slices.
+
+    Raises
+    ------
+    ScanError
+        If two slices at one position differ, or two slices lie beside each other in one plane.
+    """
+    depths = depths_mm(series, series[0])
+    kept = [0]
+    for k in range(1, len(series)):
+        if depths[k] - depths[kept[-1]] >= SAME_POSITION_MM:
+            kept.append(k)
+        else:
+            _check_same(series[kept[-1]], series[k], source)
+    return [series[k] for k in kept], len(series) - len(kept)
 
 
 def _read_source(
@@ -93,7 +128,7 @@ def _read_source(
     series, copies = without_duplicates(in_order(choice.series, source.label), source)
     grid = even_grid(series, params, source.label)
     stack = stacked(series, grid, source)
-    dropped = (f"{copies} exact duplicate slices dropped",) if copies else ()
+    dropped = (f"{copies} exact duplicate slice{'s' if copies > 1 else ''} dropped",) if copies else ()
     return Reading(
         volume=stack.volume,
         kind="DICOM",
@@ -113,7 +148,7 @@ def _thicknesses_mm(series: list[Slice]) -> list[float]:
 def _warnings(series: list[Slice], distance_mm: float) -> tuple[str, ...]:
     warnings = []
     if series[0].is_derived:
-        warnings.append("the slices are derived from other images (ImageType DERIVED); original ones are not there")
+        warnings.append("the slices are derived from other images (ImageType DERIVED); there are no original slices")
     thicknesses_mm = _thicknesses_mm(series)
     if not thicknesses_mm:
         return tuple(warnings)
@@ -122,45 +157,10 @@ def _warnings(series: list[Slice], distance_mm: float) -> tuple[str, ...]:
         warnings.append(f"slices are {thinnest_mm:.2f} to {thickest_mm:.2f} mm thick")
     if distance_mm > MAX_UNSEEN * thinnest_mm:
         warnings.append(
-            f"slices are {thinnest_mm:.2f} mm thick but {distance_mm:.2f} mm apart: what lies between was not scanned"
+            f"slices are {thinnest_mm:.2f} mm thick but {distance_mm:.2f} mm apart; the tissue between them was not "
+            "scanned"
         )
     return tuple(warnings)
-
-
-SAME_POSITION_MM = 0.01
-"""Slices nearer to each other than this have the same position; no CT has slices so close."""
-
-
-def without_duplicates(series: list[Slice], source: FileSource) -> tuple[list[Slice], int]:
-    """Drop slices that have the position and the HU of another.
-
-    Parameters
-    ----------
-    series : list of Slice
-        In order along the slice normal. Pixels are read only where two positions coincide.
-    source : FileSource
-        Where the files lie.
-
-    Returns
-    -------
-    list of Slice
-        One slice per position, in order.
-    int
-        How many were dropped.
-
-    Raises
-    ------
-    ScanError
-        If two slices at one position differ, or two lie beside each other in one plane.
-    """
-    depths = depths_mm(series, series[0])
-    kept = [0]
-    for k in range(1, len(series)):
-        if depths[k] - depths[kept[-1]] >= SAME_POSITION_MM:
-            kept.append(k)
-        else:
-            _check_same(series[kept[-1]], series[k], source)
-    return [series[k] for k in kept], len(series) - len(kept)
 
 
 def _check_same(first: Slice, second: Slice, source: FileSource) -> None:

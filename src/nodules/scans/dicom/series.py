@@ -1,4 +1,4 @@
-"""Which of several CT series is read, by a rule that can be told beforehand."""
+"""Choose the CT series to read if a source holds several."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from nodules.scans.result import ScanError
 
 @dataclass(frozen=True)
 class Choice:
-    """One series out of what a source holds.
+    """The chosen series, and what was not chosen.
 
     Attributes
     ----------
     series : list of Slice
-        The chosen slices, all of one series UID, all original or all derived.
+        Slices of the chosen series. They share one series UID and are either all original or all derived.
     other_series : dict
-        UID to number of slices of the other series that the rule could have chosen.
+        The other series that could have been chosen: UID to number of slices.
     derived_left_out : int
-        Derived slices, of any series, that were left out because there are original ones.
+        Number of derived slices, of any series, that were left out because there are original ones.
     """
 
     series: list[Slice]
@@ -31,29 +31,30 @@ class Choice:
 def choose_series(slices: list[Slice], series_uid: str | None, label: str) -> Choice:
     """Choose the series to read.
 
-    Original slices go before derived ones (reformatted, averaged, ...), which are chosen only where nothing else is
-    there or where they are asked for; then goes the series with the most slices; of equals, the smallest UID.
+    Original slices take precedence over derived ones (reformatted, averaged, ...). Derived slices are chosen only if
+    there are no others, or if the requested series has no others. Next, the series with the most slices is chosen, and
+    among equally long series the one with the smallest UID.
 
     Parameters
     ----------
     slices : list of Slice
         At least one.
     series_uid : str or None
-        The series that is wanted, or None to go by the rule.
+        The requested series, or None to choose among all.
     label : str
-        What messages call the source.
+        Name of the source in messages.
 
     Raises
     ------
     ScanError
-        If the wanted series is not there; the message lists those that are.
+        If the requested series does not exist; the message lists the existing ones.
     """
     groups: defaultdict[tuple[bool, str], list[Slice]] = defaultdict(list)
     for item in slices:
         groups[item.is_derived, item.series_uid].append(item)
     wanted = [key for key in groups if series_uid in (None, key[1])]
     if not wanted:
-        raise ScanError(f"{label}: no CT series {series_uid}; there is {_listed(groups)}")
+        raise ScanError(f"{label}: no CT series {series_uid}; available: {_listed(groups)}")
     chosen = min(wanted, key=lambda key: (key[0], -len(groups[key]), key[1]))
     has_originals = any(not is_derived for is_derived, _ in groups)
     rest = {key: len(items) for key, items in groups.items() if key != chosen}

@@ -1,4 +1,4 @@
-"""The files of a folder, of a zip or of one path by name, opened one at a time, whatever a hostile hand put there."""
+"""Give access to the files of a folder, a zip or a single path, within limits that protect against hostile input."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from nodules.scans.result import ScanError
 from nodules.scans.volume_files.headers import MAX_SCAN_BYTES
 
 MAX_FILES = 50_000
-"""Largest number of files in a folder or zip; a long examination with all its series has some thousands."""
+"""Limit of the number of files in a folder or zip; a long examination with all its series has a few thousand."""
 
 MAX_FILE_BYTES = 2**30 + 2**26
-"""Largest single file, which is held in memory: 2,000 frames of 512 x 512."""
+"""Size limit of a single file, which is held in memory: 2,000 frames of 512 x 512."""
 
 MAX_DIRECTORY_BYTES = 2**25
-"""Largest list of members in a zip: 670 bytes for each of `MAX_FILES`."""
+"""Size limit of the list of members of a zip: 670 bytes for each of `MAX_FILES`."""
 
 MAX_RATIO = 200
-"""How many times its size a zip may unpack to; CT packs to a half or a third, black pictures alone to a thousandth."""
+"""Limit of the ratio of unpacked to packed size; CT shrinks to a half or a third, black pictures to a thousandth."""
 
 HARMLESS_BYTES = 2**28
-"""Up to this much unpacked, the ratio does not matter."""
+"""Unpacked size up to which the ratio is not checked."""
 
-_ENCRYPTED = 0x1 | 0x40  # general purpose flags of the zip format: encryption, strong encryption
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks the others without a bound on memory
+_ENCRYPTED = 0x1 | 0x40  # general-purpose flags of the zip format: encryption, strong encryption
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # zipfile unpacks others without a memory limit
 _ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz")
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -49,18 +49,18 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class FileSource:
-    """Named files and how to open each.
+    """Named files, and a function to open each.
 
     Attributes
     ----------
     label : str
-        What messages call the whole: a path, or words for data that came over the wire.
+        Name of the source in messages: a path, or a description of data that were sent as bytes.
     openers : dict
-        File name, relative to the whole, to a function that opens it for reading bytes; in order of name.
+        File name, relative to the source, to a function that opens it for reading bytes; sorted by name.
     left_out : dict
-        File name to the reason why there is no opener for it.
+        File name to the reason why the file was left out.
     kept : dict
-        What a reader of one of the files wants to keep between two reads of it; freed with the source.
+        Cache for parsed files between two reads; freed with the source.
     """
 
     label: str
@@ -70,20 +70,21 @@ class FileSource:
 
 
 def folder_source(path: Path) -> FileSource:
-    """Every file below a folder, at any depth.
+    """Return the source of all files below a folder, at any depth.
 
-    Links are followed, every real folder is read once, however many links lead to it or back up. Archives are left out.
+    Links are followed. Every real folder is read once, even if several links lead to it or links form a loop. Archives
+    are left out.
 
     Raises
     ------
     ScanError
-        If a folder cannot be listed, a link leads nowhere, or there are more than `MAX_FILES`.
+        If a folder cannot be listed, a link is broken, or there are more than `MAX_FILES` files.
     """
     files: dict[str, Path] = {}
     for file in _walk(path):
         name = str(file.relative_to(path))
         if file.is_symlink() and not file.exists():
-            raise ScanError(f"{path}: {name} is a link that leads nowhere; fetch what it stands for, or remove it")
+            raise ScanError(f"{path}: {name} is a broken link; restore its target or remove it")
         if file.is_file():
             files[name] = file
         if len(files) > MAX_FILES:
@@ -96,21 +97,22 @@ def folder_source(path: Path) -> FileSource:
 
 
 def file_source(path: Path) -> FileSource:
-    """One file, such as a multi-frame one."""
+    """Return the source of a single file, such as a multi-frame file."""
     return FileSource(str(path), {path.name: partial(_open_file, path, path.name, str(path.parent))})
 
 
 @contextmanager
 def zip_source(file: BinaryIO, label: str) -> Iterator[FileSource]:
-    """Every member of a zip, read in memory; usable as long as the context lasts.
+    """Return the source of all members of a zip, for the duration of the context.
 
-    Nothing is written to disk, so that a member may have any name. Archives inside the zip are left out.
+    Members are read in memory. Nothing is written to disk, so member names can do no harm. Archives inside the zip are
+    left out.
 
     Raises
     ------
     ScanError
-        If it is no zip or damaged, is encrypted, holds more than `MAX_FILES` members or one packed by another method
-        than deflate, unpacks to more than `MAX_SCAN_BYTES` or to more than `MAX_RATIO` times its size.
+        If the file is not a zip, is damaged or encrypted, holds more than `MAX_FILES` members or a member compressed
+        with a method other than deflate, or unpacks to more than `MAX_SCAN_BYTES` or `MAX_RATIO` times its size.
     """
     try:
         _check_directory_size(file, label)
@@ -118,13 +120,15 @@ def zip_source(file: BinaryIO, label: str) -> Iterator[FileSource]:
     except ScanError:
         raise
     except _DAMAGE as error:
-        raise ScanError(f"{label}: wanted a folder or a zip of DICOM files; it is neither, or it is damaged") from error
+        raise ScanError(
+            f"{label}: expected a folder or a zip of DICOM files; it is neither, or it is damaged"
+        ) from error
     with archive:
         members = [item for item in archive.infolist() if not item.is_dir() and "__MACOSX" not in item.filename]
         _check_members(members, label)
         members.sort(key=lambda item: item.filename)
         if twice := [a.filename for a, b in itertools.pairwise(members) if a.filename == b.filename]:
-            raise ScanError(f"{label}: {twice[0]} stands twice in the zip; pack the folder anew")
+            raise ScanError(f"{label}: {twice[0]} appears twice in the zip; pack the folder again")
         archives = {item.filename: "archive inside the zip" for item in members if _is_archive(item.filename)}
         openers = {item.filename: partial(archive.open, item) for item in members if item.filename not in archives}
         yield FileSource(label, openers, archives)
@@ -132,7 +136,7 @@ def zip_source(file: BinaryIO, label: str) -> Iterator[FileSource]:
 
 def _walk(path: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
-        raise ScanError(f"{path}: a folder in it cannot be listed: {error.strerror}") from error
+        raise ScanError(f"{path}: the folder {error.filename} cannot be listed: {error.strerror}") from error
 
     seen: set[tuple[int, int]] = set()
     for folder, folders, names in os.walk(path, onerror=refuse, followlinks=True):
@@ -156,7 +160,7 @@ def _open_file(path: Path, name: str, label: str) -> IO[bytes]:
 
 
 class _BoundedFile(io.BufferedReader):
-    """A file that makes no more room than it has bytes, whatever length a damaged header asks for."""
+    """A file that never allocates more than its own size, whatever length a damaged header asks for."""
 
     def __init__(self, path: Path, size: int) -> None:
         super().__init__(io.FileIO(path))
@@ -170,9 +174,9 @@ class _BoundedFile(io.BufferedReader):
 
 
 def _check_directory_size(file: BinaryIO, label: str) -> None:
-    """Refuse a list of members that zipfile, which reads it whole, would need minutes or gigabytes for.
+    """Refuse a very long list of members, for which zipfile would need minutes or gigabytes.
 
-    The end record and its 64-bit twin are those of the zip format (APPNOTE.TXT 4.3.14 to 4.3.16).
+    Its size is taken from the end record of the zip format or from the 64-bit version (APPNOTE.TXT 4.3.14 to 4.3.16).
     """
     file.seek(0, os.SEEK_END)
     file.seek(max(file.tell() - 2**16 - 100, 0))
@@ -183,7 +187,10 @@ def _check_directory_size(file: BinaryIO, label: str) -> None:
         sizes = [int.from_bytes(tail[end - 36 : end - 28], "little")]
     file.seek(0)
     if sizes and sizes[0] > MAX_DIRECTORY_BYTES:
-        raise ScanError(f"{label}: the zip lists its members in {sizes[0]} bytes, over the limit; give one scan only")
+        raise ScanError(
+            f"{label}: the list of members of the zip has {sizes[0]} bytes, over the limit of {MAX_DIRECTORY_BYTES}; "
+            "give one scan only"
+        )
 
 
 def _check_members(members: list[zipfile.ZipInfo], label: str) -> None:
@@ -193,11 +200,13 @@ def _check_members(members: list[zipfile.ZipInfo], label: str) -> None:
         if item.flag_bits & _ENCRYPTED:
             raise ScanError(f"{label}: the zip is encrypted; give it without a password")
         if item.compress_type not in _METHODS:
-            raise ScanError(f"{label}: {item.filename} is packed by method {item.compress_type}; pack it with deflate")
+            raise ScanError(f"{label}: {item.filename} is packed by method {item.compress_type}; use deflate")
         if item.file_size > MAX_FILE_BYTES:
             raise ScanError(f"{label}: {item.filename} has {item.file_size} bytes, over the limit of {MAX_FILE_BYTES}")
     total, packed = sum(item.file_size for item in members), sum(item.compress_size for item in members)
     if total > MAX_SCAN_BYTES:
-        raise ScanError(f"{label}: {total} bytes unpacked is over the limit of {MAX_SCAN_BYTES}; give one scan only")
+        raise ScanError(
+            f"{label}: the zip unpacks to {total} bytes, over the limit of {MAX_SCAN_BYTES}; give one scan only"
+        )
     if total > max(HARMLESS_BYTES, MAX_RATIO * packed):
-        raise ScanError(f"{label}: {packed} bytes unpack to {total}, as only a zip bomb does")
+        raise ScanError(f"{label}: {packed} bytes unpack to {total}, as only a zip bomb does; give the folder instead")

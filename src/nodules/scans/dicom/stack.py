@@ -1,4 +1,4 @@
-"""The slices of a series, decoded one after the other into one upright `Volume`."""
+"""Decode the slices of a series one after another into one `Volume` along the axes of the body."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from nodules.scans.volume_files.headers import MAX_SCAN_BYTES
 
 @dataclass(frozen=True)
 class Stack:
-    """A volume and what there is to say about it.
+    """A decoded volume, its repairs and its warnings.
 
     Attributes
     ----------
     volume : Volume
         int16 HU on canonical axes.
     repairs : tuple of str
-        What was changed or resampled, in words; the repairs of the slice grid are not among them.
+        Messages about what was changed or resampled, without the repairs of the slice grid.
     warnings : tuple of str
-        Doubts about the values.
+        Messages about doubtful values.
     """
 
     volume: Volume
@@ -39,22 +39,24 @@ class Stack:
 
 
 def stacked(series: list[Slice], grid: SliceGrid, source: FileSource) -> Stack:
-    """Read the pixels and put them onto a grid at right angles, along the world's axes unless it is nearly so.
+    """Decode the slices onto a rectangular grid along the world axes.
+
+    A tilted or oblique grid is resampled. A grid that is nearly aligned with the world axes keeps its voxels.
 
     Parameters
     ----------
     series : list of Slice
-        In order.
+        Sorted along the slice normal.
     grid : SliceGrid
-        How they form an even stack.
+        The evenly spaced stack that the slices form.
     source : FileSource
-        Where the files lie.
+        Source of the files.
 
     Raises
     ------
     ScanError
-        If a slice cannot be decoded or has another size than its header says, the values can be no HU, or the stack
-        would be too large.
+        If a slice cannot be decoded or its size differs from its header, the values cannot be HU, or the stack would be
+        too large.
     """
     voxels_zyx = _decoded(series, grid.places, source)
     finding = examine_range(voxels_zyx)
@@ -74,26 +76,28 @@ def stacked(series: list[Slice], grid: SliceGrid, source: FileSource) -> Stack:
 def _upright(voxels_zyx: NDArray[np.int16], grid: SliceGrid) -> tuple[Volume, str | None]:
     if grid.tilt_degrees:
         return onto_world_axes(voxels_zyx, grid.origin_xyz_mm, grid.steps_xyz_mm), None
-    volume, degrees = upright(canonical_axes(_at_right_angles(voxels_zyx, grid)))
-    words = f"the grid lay {degrees:.1f} degrees off the body's axes: resampled along them"
-    return volume, words if degrees else None
+    volume, degrees = upright(canonical_axes(_rectangular(voxels_zyx, grid)))
+    repair = f"the grid was {degrees:.1f} degrees off the axes of the body; resampled along them"
+    return volume, repair if degrees else None
 
 
 def _decoded(series: list[Slice], places: NDArray[np.float64], source: FileSource) -> NDArray[np.int16]:
     shape_yx = series[0].shape_yx
     if len(places) * math.prod(shape_yx) * 2 > MAX_SCAN_BYTES:
-        raise ScanError(f"{source.label}: {len(places)} slices of {shape_yx} are over {MAX_SCAN_BYTES} bytes")
+        raise ScanError(
+            f"{source.label}: {len(places)} slices of {shape_yx} are over the limit of {MAX_SCAN_BYTES} bytes"
+        )
     voxels_zyx = np.empty((len(places), *shape_yx), dtype=np.int16)
     recent: dict[int, NDArray[np.int16]] = {}
     for z, place in enumerate(places):
         below = int(place)
         needed = [below] if place == below else [below, below + 1]
         recent = {k: recent[k] if k in recent else _read(series[k], source) for k in needed}
-        voxels_zyx[z] = recent[below] if place == below else _between(recent, place)
+        voxels_zyx[z] = recent[below] if place == below else _interpolated(recent, place)
     return voxels_zyx
 
 
-def _between(neighbours: dict[int, NDArray[np.int16]], place: float) -> NDArray[np.int16]:
+def _interpolated(neighbours: dict[int, NDArray[np.int16]], place: float) -> NDArray[np.int16]:
     below, above = sorted(neighbours)
     share = np.float32(place - below)
     mixed = neighbours[below] * (1 - share) + neighbours[above] * share
@@ -103,11 +107,14 @@ def _between(neighbours: dict[int, NDArray[np.int16]], place: float) -> NDArray[
 def _read(item: Slice, source: FileSource) -> NDArray[np.int16]:
     hu = read_hu(source, item.name, item.frame)
     if hu.shape != item.shape_yx:
-        raise ScanError(f"{source.label}: {item.called} holds {hu.shape} pixels, its header says {item.shape_yx}")
+        raise ScanError(
+            f"{source.label}: {item.called} holds {hu.shape} pixels, but its header states {item.shape_yx}; get it "
+            "again"
+        )
     return hu
 
 
-def _at_right_angles(voxels_zyx: NDArray[np.int16], grid: SliceGrid) -> Volume:
+def _rectangular(voxels_zyx: NDArray[np.int16], grid: SliceGrid) -> Volume:
     spacing_x_mm, spacing_y_mm, spacing_z_mm = (float(mm) for mm in np.linalg.norm(grid.steps_xyz_mm, axis=0))
     direction = grid.steps_xyz_mm / [spacing_x_mm, spacing_y_mm, spacing_z_mm]
     return Volume(

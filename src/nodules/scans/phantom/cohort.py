@@ -1,4 +1,4 @@
-"""Synthetic patients as files and tables, in the layouts of LUNA16 and of the Data Science Bowl 2017."""
+"""Write synthetic cohorts as files and tables in the layouts of LUNA16 and of the Data Science Bowl 2017 (DSB)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
     "write_luna_scan",
 ]
 
-NODULE, SCAN, CANDIDATE = "nodule", "scan", "candidate"  # what a row is about
+NODULE, SCAN, CANDIDATE = "nodule", "scan", "candidate"  # values of the column `record`
 COORDINATES = ["coordX", "coordY", "coordZ"]
 NODULE_COLUMNS = ["diameter_mm", "type", "shape", "attachment", "lobe"]
 INTEGER_COLUMNS = dict.fromkeys(("emphysema", "nodule_count", "cancer"), int)
@@ -48,23 +48,23 @@ ROW_COLUMNS = [*COORDINATES, *NODULE_COLUMNS, *PATIENT_COLUMNS]
 
 
 def make_patient(index: int, layout: Layout, params: PhantomParams) -> tuple[Volume, Truth]:
-    """One patient in memory, as a reader would give it.
+    """Return one patient in memory, as a reader would.
 
     Parameters
     ----------
     index : int
         Number of the patient in the cohort.
     layout : {"luna", "dsb"}
-        Which cohort; the two never share a patient.
+        Layout of the cohort; the two layouts never share a patient.
     params : PhantomParams
-        Cohort parameters.
+        Parameters of the cohort.
 
     Returns
     -------
     volume : Volume
-        int16 HU on canonical axes, padding already turned into air.
+        int16 HU on canonical axes; padding is set to air.
     truth : Truth
-        Nodules with world positions, risk and label.
+        Nodules with their world positions, risk and label.
     """
     made = render_patient(index, layout, params)
     hu = made.hu_zyx if made.scanner.padding_hu is None else pad_outside(made.hu_zyx, AIR_HU)
@@ -73,12 +73,12 @@ def make_patient(index: int, layout: Layout, params: PhantomParams) -> tuple[Vol
 
 
 def series_uid(index: int, params: PhantomParams) -> str:
-    """Series UID of a LUNA16-like scan."""
+    """Return the series UID of a scan in LUNA16's layout."""
     return draw_series_uid(stream("identity", index, "luna", params))
 
 
 def patient_id(index: int, params: PhantomParams) -> str:
-    """Patient id of a DSB-like patient."""
+    """Return the id of a patient in DSB's layout."""
     return draw_patient_id(stream("identity", index, "dsb", params))
 
 
@@ -88,7 +88,7 @@ def write_luna_scan(index: int, params: PhantomParams, folder: Path) -> list[dic
     Returns
     -------
     list of dict
-        Rows for `luna_tables`: one per nodule (or one for the scan if it has none), one per false candidate.
+        Rows for `luna_tables`: one per nodule (or one for a scan without nodules) and one per false candidate.
     """
     made = render_patient(index, "luna", params)
     rng = stream("identity", index, "luna", params)
@@ -109,7 +109,7 @@ def write_luna_scan(index: int, params: PhantomParams, folder: Path) -> list[dic
 
 
 def luna_tables(rows: Sequence[dict[str, Any]]) -> dict[str, pd.DataFrame]:
-    """Tables of a LUNA16-like folder by file name: annotations.csv, candidates.csv, truth.csv."""
+    """Return the tables of a folder in LUNA16's layout by file name: annotations.csv, candidates.csv, truth.csv."""
     table = pd.DataFrame(list(rows), columns=["seriesuid", "subset", "record", *ROW_COLUMNS])
     nodules, candidates = table[table["record"] == NODULE], table[table["record"] != SCAN]
     classes = candidates[["seriesuid", *COORDINATES]].assign(**{"class": (candidates["record"] == NODULE).astype(int)})
@@ -130,7 +130,7 @@ def write_dsb_patient(index: int, params: PhantomParams, folder: Path) -> list[d
     Returns
     -------
     list of dict
-        Rows for `dsb_tables`: one per nodule, or one for the patient without any.
+        Rows for `dsb_tables`: one per nodule, or one for a patient without nodules.
     """
     made = render_patient(index, "dsb", params)
     rng = stream("identity", index, "dsb", params)
@@ -146,7 +146,10 @@ def write_dsb_patient(index: int, params: PhantomParams, folder: Path) -> list[d
 
 
 def dsb_tables(rows: Sequence[dict[str, Any]]) -> dict[str, pd.DataFrame]:
-    """Tables of a DSB-like folder by file name: stage1_labels.csv, truth.csv (by patient), nodules.csv (by nodule)."""
+    """Return the tables of a folder in DSB's layout by file name.
+
+    They are stage1_labels.csv, truth.csv (one row per patient) and nodules.csv (one row per nodule).
+    """
     table = pd.DataFrame(list(rows), columns=["id", "record", *ROW_COLUMNS])
     patients = table.drop_duplicates("id").reset_index(drop=True).astype(INTEGER_COLUMNS)
     nodules = table[table["record"] == NODULE].reset_index(drop=True)
@@ -158,12 +161,12 @@ def dsb_tables(rows: Sequence[dict[str, Any]]) -> dict[str, pd.DataFrame]:
 
 
 def label_table(number: int, params: PhantomParams, layout: Layout = "dsb") -> pd.DataFrame:
-    """Patients 0 to `number` - 1 of a cohort as a table of true nodules and labels, without making any image.
+    """Return the true nodules and labels of patients 0 to `number` - 1 of a cohort without rendering images.
 
     Returns
     -------
     DataFrame
-        One row per nodule, or one per patient without any, with the very draws of the rendered cohort.
+        One row per nodule, or one for a patient without nodules; the same draws as in the rendered cohort.
     """
     truths = [draw_truth(index, layout, params) for index in range(number)]
     return pd.DataFrame([row for truth in truths for row in _rows({"index": truth.index}, truth)])

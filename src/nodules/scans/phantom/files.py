@@ -1,4 +1,4 @@
-"""Write a rendered chest as the DICOM slices of one patient of the Data Science Bowl 2017."""
+"""Write a rendered chest as a MetaImage file of LUNA16 or as a DICOM series of the Data Science Bowl 2017 (DSB)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,61 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
+# Synthetic MetaImage files, as in LUNA16.
 LUNA_UID_ROOT = "1.3.6.1.4.1.14519.5.2.1.6279.6001."
 DIRECTIONS = ((1, 1, 1), (-1, -1, 1), (1, 1, -1))
 DIRECTION_SHARES = (0.6, 0.2, 0.2)
 COMPRESSED_SHARE = 0.2
 
+# Synthetic DICOM series, as in DSB.
+UID_ROOT = "2.25."  # of UIDs derived from UUIDs, which need no registration (DICOM PS3.5, annex B.2)
+IMPLEMENTATION_UID = "2.25.302984617234950618273645091827364509"
+STORED_PADDING = -2000
+STUDY_DATE = "20170112"  # start of the competition; the current date would change the bytes
+
+
+@dataclass(frozen=True)
+class Series:
+    """Properties that all slices of one patient share."""
+
+    patient_id: str
+    spacing_zyx_mm: tuple[float, float, float]
+    origin_xyz_mm: tuple[float, float, float]
+    intercept: int  # 0 or -1024
+    signed: bool
+    padding_hu: int | None
+    uids: tuple[str, str, str]  # study, series, frame of reference
+
 
 def draw_series_uid(rng: np.random.Generator) -> str:
-    """Series UID in the form of LUNA16's, with 30 random digits."""
+    """Draw a series UID with LUNA16's prefix and 30 random digits."""
     return LUNA_UID_ROOT + _digits(rng, 30)
 
 
+def draw_patient_id(rng: np.random.Generator) -> str:
+    """Draw a patient id of 32 hexadecimal digits."""
+    return rng.bytes(16).hex()
+
+
+def draw_uids(rng: np.random.Generator) -> tuple[str, str, str]:
+    """Draw the study, series and frame-of-reference UIDs."""
+    study, series, frame = (UID_ROOT + str(int.from_bytes(rng.bytes(15), "big")) for _ in range(3))
+    return study, series, frame
+
+
 def draw_signs(rng: np.random.Generator) -> tuple[int, int, int]:
-    """Signs of the x, y and z axis directions of one file."""
+    """Draw the signs of the x, y and z axis directions of one file."""
     return DIRECTIONS[int(rng.choice(len(DIRECTIONS), p=DIRECTION_SHARES))]
+
+
+def storage_for(padding_hu: int | None, rng: np.random.Generator) -> tuple[int, bool]:
+    """Return the intercept and whether pixels are signed, as scanners combine them with their padding.
+
+    A stored -2000 reads as -2000 HU with intercept 0, and as -3024 HU with intercept -1024.
+    """
+    if padding_hu is None:
+        return -1024, bool(rng.random() < 0.5)
+    return (0 if padding_hu == STORED_PADDING else padding_hu - STORED_PADDING), True
 
 
 def write_metaimage(
@@ -36,7 +77,7 @@ def write_metaimage(
     signs_xyz: tuple[int, int, int],
     compressed: bool,
 ) -> None:
-    """Write `path` (.mhd) with its .raw or .zraw; `signs_xyz` of -1 store that axis reversed, at the same place.
+    """Write `path` (.mhd) with its .raw or .zraw file.
 
     Parameters
     ----------
@@ -45,11 +86,11 @@ def write_metaimage(
     hu_zyx : (Z, Y, X) int16 ndarray
         Scan on canonical axes.
     spacing_zyx_mm, origin_xyz_mm : tuple of float
-        Its geometry.
+        Geometry of the scan.
     signs_xyz : tuple of int
-        1 or -1 for each world axis.
+        1 or -1 for each world axis; -1 stores the axis reversed, with the same voxels at the same world positions.
     compressed : bool
-        Whether to write .zraw.
+        Whether to write a compressed .zraw file.
     """
     steps = tuple(slice(None, None, sign) for sign in signs_xyz[::-1])
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(hu_zyx[steps]))
@@ -64,65 +105,19 @@ def write_metaimage(
     SimpleITK.WriteImage(image, str(path), useCompression=compressed, compressionLevel=1)
 
 
-def _digits(rng: np.random.Generator, number: int) -> str:
-    """Decimal digits without a leading zero, as a UID component must be."""
-    return "".join(str(int(d)) for d in np.concatenate([rng.integers(1, 10, 1), rng.integers(0, 10, number - 1)]))
-
-
-# Without registration: UUID-derived UIDs live under 2.25 (DICOM PS3.5, annex B.2).
-UID_ROOT = "2.25."
-IMPLEMENTATION_UID = "2.25.302984617234950618273645091827364509"
-STORED_PADDING = -2000
-STUDY_DATE = "20170112"  # the competition's opening; a date of writing would change the bytes
-
-
-@dataclass(frozen=True)
-class Series:
-    """What all slices of one patient share."""
-
-    patient_id: str
-    spacing_zyx_mm: tuple[float, float, float]
-    origin_xyz_mm: tuple[float, float, float]
-    intercept: int  # 0 or -1024
-    signed: bool
-    padding_hu: int | None
-    uids: tuple[str, str, str]  # study, series, frame of reference
-
-
-def draw_patient_id(rng: np.random.Generator) -> str:
-    """Patient id of 32 hexadecimal digits."""
-    return rng.bytes(16).hex()
-
-
-def draw_uids(rng: np.random.Generator) -> tuple[str, str, str]:
-    """Study, series and frame-of-reference UID."""
-    study, series, frame = (UID_ROOT + str(int.from_bytes(rng.bytes(15), "big")) for _ in range(3))
-    return study, series, frame
-
-
-def storage_for(padding_hu: int | None, rng: np.random.Generator) -> tuple[int, bool]:
-    """Intercept and signedness as scanners pair them with their padding.
-
-    A stored -2000 reads as -2000 HU with intercept 0 and as -3024 HU with intercept -1024.
-    """
-    if padding_hu is None:
-        return -1024, bool(rng.random() < 0.5)
-    return (0 if padding_hu == STORED_PADDING else padding_hu - STORED_PADDING), True
-
-
 def write_series(folder: Path, hu_zyx: NDArray[np.int16], series: Series, rng: np.random.Generator) -> None:
-    """Write one file per slice into an existing folder, named at random.
+    """Write one file per slice into an existing folder, with random names.
 
     Parameters
     ----------
     folder : Path
         The patient's folder.
     hu_zyx : (Z, Y, X) int16 ndarray
-        Scan on canonical axes, padding included.
+        Scan on canonical axes, including padding.
     series : Series
         Geometry, storage and identifiers.
     rng : Generator
-        For file names and instance UIDs.
+        Random stream for file names and instance UIDs.
     """
     stored = hu_zyx - np.int16(series.intercept)
     pixels = stored.astype("<i2" if series.signed else "<u2")
@@ -132,6 +127,11 @@ def write_series(folder: Path, hu_zyx: NDArray[np.int16], series: Series, rng: n
     for k in rng.permutation(len(pixels)):
         slice_tags = _slice_tags(series, int(k), instances[k], pixels[k])
         _write(folder / f"{names[k]}.dcm", shared, slice_tags, instances[k])
+
+
+def _digits(rng: np.random.Generator, number: int) -> str:
+    """Draw decimal digits without a leading zero, which UID components must not have."""
+    return "".join(str(int(d)) for d in np.concatenate([rng.integers(1, 10, 1), rng.integers(0, 10, number - 1)]))
 
 
 def _shared_tags(series: Series, shape_zyx: tuple[int, ...]) -> Dataset:

@@ -1,4 +1,4 @@
-"""The bodies of nodules on the voxel grid: lobes, spikes, ground glass, exact partial volume."""
+"""Shape nodules (lobes, spikes, solid cores) and paint them on the voxel grid with exact partial volume."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nodules.scans.phantom.nodules import Nodule
 SUBSAMPLES_IN_PLANE = 3
 SUBSAMPLE_Z_MM = 0.7
 SPIKE_HU = 15.0
-# Calcified granulomas are as bright as bone: a share of the small solid nodules without spikes.
+# A share of the small solid nodules without spikes are calcified granulomas, as bright as bone.
 CALCIFIED_SHARE, CALCIFIED_HU, LARGEST_CALCIFIED_MM = 0.3, (120.0, 700.0), 14.0
-DIRECTIONS = 2000  # for the mean volume of a bumpy shape
-REACH_MARGIN = 1.04  # bumps between two of the directions
+DIRECTIONS = 2000  # for integrals over a bumpy shape
+REACH_MARGIN = 1.04  # for bumps between two of the directions
 
 
 @dataclass(frozen=True)
 class Body:
-    """A star-shaped body around a centre in thorax mm, with optional spikes.
+    """A star-shaped body around a centre in thorax mm, optionally with spikes.
 
     The radius in direction u is `radius_mm` * (1 + sum of bumps a * exp(k * (u . axis - 1))) / stretch.
     """
@@ -41,7 +41,7 @@ class Body:
 def shape_nodule(nodule: Nodule, centre_xyz: Array, rng: np.random.Generator) -> Body:
     """Draw a body with the volume and the centroid of a sphere of the nodule's diameter at `centre_xyz`.
 
-    The centroid, because an annotation is the middle of what readers outlined, and bumps draw it to their side.
+    The centroid counts because an annotation marks the middle of the readers' outlines, and bumps shift that middle.
     """
     bumps = {"round": 0, "lobulated": int(rng.integers(4, 8)), "spiculated": int(rng.integers(5, 9))}[nodule.shape]
     axes = rng.standard_normal((bumps, 3))
@@ -61,7 +61,7 @@ def shape_nodule(nodule: Nodule, centre_xyz: Array, rng: np.random.Generator) ->
 
 
 def body_occupancy(canvas: Canvas, body: Body) -> tuple[tuple[slice, slice, slice], Array, Array] | None:
-    """Filled share of each voxel by the body and by its core, in a box; None if the body lies off the grid."""
+    """Return a box and the shares of its voxels inside the body and its core; None if the body is off the grid."""
     reach = _reach_mm(body)
     box, axes = [], []
     for axis, centre, spacing in zip(canvas.axes_mm, body.centre_xyz[::-1], canvas.spacing_zyx_mm, strict=True):
@@ -84,7 +84,7 @@ def body_occupancy(canvas: Canvas, body: Body) -> tuple[tuple[slice, slice, slic
 
 
 def paint_nodules(hu_zyx: Array, canvas: Canvas, bodies: list[Body], rng: np.random.Generator) -> None:
-    """Paint bodies in place; what is denser already, such as a vessel through ground glass, stays visible."""
+    """Paint bodies in place; denser tissue, such as a vessel through ground glass, stays visible."""
     for body in bodies:
         found = body_occupancy(canvas, body)
         if found is None:
@@ -102,13 +102,13 @@ def paint_nodules(hu_zyx: Array, canvas: Canvas, bodies: list[Body], rng: np.ran
 
 
 def _reach_mm(body: Body) -> float:
-    """Largest distance of the body's surface from its centre."""
+    """Return the largest distance of the body's surface from its centre."""
     unit = _relative_radius(_sphere(), body.axes, body.heights, body.sharpness, body.stretch)
     return REACH_MARGIN * body.radius_mm * float(unit.max())
 
 
 def _densities(nodule: Nodule, rng: np.random.Generator) -> tuple[float, float, float]:
-    """HU of the body, relative radius of the core, HU of the core."""
+    """Draw the HU of the body, the relative radius of the core and the HU of the core."""
     solid, calcified = float(rng.uniform(0, 90)), float(rng.uniform(*CALCIFIED_HU))
     may_be_calcified = nodule.shape != "spiculated" and nodule.diameter_mm <= LARGEST_CALCIFIED_MM
     if nodule.kind == "solid":
@@ -120,17 +120,17 @@ def _densities(nodule: Nodule, rng: np.random.Generator) -> tuple[float, float, 
 
 
 def _centroid(radius: Array) -> Array:
-    """Centroid (x, y, z) of a star-shaped body around 0 with these radii (DIRECTIONS,) along `_sphere`.
+    """Return the centroid (x, y, z) of a star-shaped body around 0 with these radii (DIRECTIONS,) along `_sphere`.
 
-    A cone of the solid angle dw has the volume r^3 dw / 3 and its centroid at 3/4 of its length.
+    A cone with solid angle dw has the volume r^3 dw / 3, and its centroid lies at 3/4 of its length.
     """
     moment: Array = 0.75 * np.mean(radius[:, None] ** 4 * _sphere(), axis=0) / np.mean(radius**3)
     return moment
 
 
 def _spikes(radius: float, rng: np.random.Generator) -> Tubes:
-    """Thin cones that start inside a body around 0 and leave it in all directions."""
-    n = int(rng.uniform(6, 12) + 4.5 * radius)  # so that every slice through a large nodule meets some
+    """Draw thin cones that start inside a body around 0 and leave it in all directions."""
+    n = int(rng.uniform(6, 12) + 4.5 * radius)  # enough for every slice through a large nodule to cross some
     away = rng.standard_normal((n, 3)).astype(np.float32)
     away /= np.linalg.norm(away, axis=1, keepdims=True)
     length = radius * rng.uniform(0.15, 0.7, (n, 1)).astype(np.float32) + 2.0
@@ -141,14 +141,14 @@ def _spikes(radius: float, rng: np.random.Generator) -> Tubes:
 
 
 def _outer_volume(spikes: Tubes) -> float:
-    """Volume of the spikes outside the body, mm3: about four fifths of the cones."""
+    """Return the volume of the spikes outside the body in mm3, about four fifths of the cones."""
     length = np.linalg.norm(spikes.end - spikes.start, axis=1)
     r0, r1 = spikes.start_radius, spikes.end_radius
     return float(0.8 * np.sum(np.pi / 3 * length * (r0 * r0 + r0 * r1 + r1 * r1)))
 
 
 def _fill(body: Body, fine: list[Array]) -> Array:
-    """Distance from the centre in units of the body's own radius in that direction, on the fine grid (Z, Y, X)."""
+    """Return the distance from the centre, relative to the radius in that direction, on the fine grid (Z, Y, X)."""
     z, y, x = np.meshgrid(*fine, indexing="ij")
     points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     distance = np.sqrt(np.einsum("ij,ij->i", points, points)) + np.float32(1e-4)
@@ -168,7 +168,7 @@ def _relative_radius(unit: Array, axes: Array, heights: Array, sharpness: Array,
 
 
 def _sphere() -> Array:
-    """Evenly spread unit vectors (DIRECTIONS, 3) on a Fibonacci lattice."""
+    """Return evenly spread unit vectors (DIRECTIONS, 3) on a Fibonacci lattice."""
     i = np.arange(DIRECTIONS) + 0.5
     z, turn = 1 - 2 * i / DIRECTIONS, np.pi * (1 + np.sqrt(5)) * i
     flat = np.sqrt(1 - z * z)

@@ -1,4 +1,4 @@
-"""True nodules of a patient as a table: size, type, shape, place; drawn without making any image."""
+"""Draw the true nodules of a patient: size, type, shape, attachment and lobe, without rendering an image."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SHAPES = ("round", "lobulated", "spiculated")
 ATTACHMENTS = ("isolated", "vessel", "pleura")
 LOBES = ("right_upper", "right_middle", "right_lower", "left_upper", "left_lower")
 UPPER_LOBES = ("right_upper", "left_upper")
-COUNT_SHARES = (0.40, 0.28, 0.19, 0.13)  # 1, 2, 3, 4 nodules in a patient who has some
+COUNT_SHARES = (0.40, 0.28, 0.19, 0.13)  # of 1, 2, 3 and 4 nodules in a patient with nodules
 
-# Two kinds of patients: most have small nodules found by chance; some have one large index nodule that looks like a
-# cancer. It is this distance between the two, not other coefficients of the risk model, that makes the labels decisive.
+# Two kinds of patients: most have small incidental nodules; some have one large index nodule that looks like a cancer.
+# The distance between the two kinds makes the labels predictable; the coefficients of the risk model are unchanged.
 SUSPICIOUS_SHARE = 0.30
 INCIDENTAL_MEDIAN_MM, INCIDENTAL_SPREAD = 6.6, 0.30
 INDEX_MEDIAN_MM, INDEX_SPREAD = 20.0, 0.25
@@ -27,7 +27,7 @@ class Nodule:
     Attributes
     ----------
     diameter_mm : float
-        Diameter of the sphere of the same volume.
+        Diameter of the sphere with the same volume.
     kind, shape, attachment, lobe : str
         One of `KINDS`, `SHAPES`, `ATTACHMENTS`, `LOBES`.
     centre_world_xyz : tuple of float or None
@@ -55,13 +55,13 @@ def draw_nodules(
     Parameters
     ----------
     rng : Generator
-        The patient's own stream for tables.
+        The patient's random stream for tables.
     diameter_range_mm : tuple of float
-        Smallest and largest diameter allowed; sizes outside are moved to the bound.
+        Smallest and largest diameter; diameters outside are clipped.
     nodule_free_share : float
-        Probability of no nodule at all.
+        Probability that the patient has no nodule.
     extra : int
-        Up to so many further nodules for a patient that has any.
+        Largest number of additional nodules for a patient with nodules.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Where each nodule lies: in its lobe, isolated, on a vessel or on the pleura, clear of the other nodules."""
+"""Place each nodule in its lobe: isolated, on a vessel or on the pleura, clear of the other nodules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLEARANCE_MM = 4.0
 
 @dataclass(frozen=True)
 class Place:
-    """Centre of a nodule in thorax mm and what it touches."""
+    """Centre of a nodule in thorax mm, and its attachment."""
 
     centre_xyz: Array
     attachment: str
@@ -28,8 +28,8 @@ class Place:
 def place_nodules(nodules: Sequence[Nodule], lungs: Lungs, vessels: Vessels, rng: np.random.Generator) -> list[Place]:
     """Find a place for every nodule, in the given order.
 
-    A nodule that finds no place of its wished kind in its lobe takes the deepest free place there, and counts as
-    isolated; none is ever left out.
+    If its lobe has no free place for its attachment, a nodule takes the deepest free place there and counts as
+    isolated. No nodule is left out.
     """
     places: list[Place] = []
     for i, nodule in enumerate(nodules):
@@ -37,9 +37,9 @@ def place_nodules(nodules: Sequence[Nodule], lungs: Lungs, vessels: Vessels, rng
         taken = [(p.centre_xyz, n.diameter_mm / 2) for p, n in zip(places, nodules[:i], strict=True)]
         points, depth = _candidates(nodule, lungs, vessels, rng)
         free = _free(points, radius, taken)
-        wished = free & _wished(nodule, depth)
-        if wished.any():
-            places.append(Place(points[int(np.argmax(wished))], nodule.attachment))
+        suited = free & _suits_attachment(nodule, depth)
+        if suited.any():
+            places.append(Place(points[int(np.argmax(suited))], nodule.attachment))
         else:
             inner, inner_depth = _candidates(nodule, lungs, None, rng)
             score = inner_depth + 1000 * _free(inner, radius, taken)
@@ -48,7 +48,7 @@ def place_nodules(nodules: Sequence[Nodule], lungs: Lungs, vessels: Vessels, rng
 
 
 def _candidates(nodule: Nodule, lungs: Lungs, vessels: Vessels | None, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Random points in the nodule's lobe (N, 3) and their depth under the lung's surface (N,) in mm."""
+    """Draw points (N, 3) in the nodule's lobe; also return their depth (N,) under the lung surface in mm."""
     side = "right" if nodule.lobe.startswith("right") else "left"
     if vessels is not None and nodule.attachment == "vessel":
         points = _at_vessels(nodule, vessels, rng)
@@ -57,7 +57,7 @@ def _candidates(nodule: Nodule, lungs: Lungs, vessels: Vessels | None, rng: np.r
     depth = -lungs.frame.canvas.coarse_values(lungs.outline_mm[side], points)
     lobe = np.array(lobe_at(lungs, side, points), dtype=str)
     keep = (lobe == nodule.lobe) & (depth > 0.5) & _in_view(lungs, points)
-    if not keep.any():  # this lobe is out of view: stay at least in the same lung
+    if not keep.any():  # the lobe is out of view: use the same lung
         points = _in_lung(lungs, side, 0.0, rng)
         depth = -lungs.frame.canvas.coarse_values(lungs.outline_mm[side], points)
         keep = _in_view(lungs, points)
@@ -86,7 +86,7 @@ def _at_vessels(nodule: Nodule, vessels: Vessels, rng: np.random.Generator) -> A
 
 
 def _in_view(lungs: Lungs, points: Array) -> NDArray[np.bool_]:
-    """Whether points lie on the grid and inside the round field of view."""
+    """Return whether points lie on the grid and inside the round field of view."""
     canvas = lungs.frame.canvas
     z, y, x = canvas.axes_mm
     centre_y, centre_x = (y[0] + y[-1]) / 2, (x[0] + x[-1]) / 2
@@ -101,7 +101,7 @@ def _free(points: Array, radius: float, taken: list[tuple[Array, float]]) -> NDA
     return free
 
 
-def _wished(nodule: Nodule, depth: Array) -> NDArray[np.bool_]:
+def _suits_attachment(nodule: Nodule, depth: Array) -> NDArray[np.bool_]:
     radius = nodule.diameter_mm / 2
     if nodule.attachment == "pleura":
         return np.abs(depth - 0.85 * radius) < 0.12 * radius + 0.3

@@ -1,4 +1,4 @@
-"""One synthetic chest from its draws: anatomy, vessels, nodules, scanner."""
+"""Render one synthetic chest: anatomy, vessels, nodules and scanner."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from nodules.scans.phantom.patient import LAYOUT_CODES, Layout, PhantomParams, T
 from nodules.scans.phantom.placement import place_nodules
 from nodules.scans.phantom.scanner import HIGHEST_HU, LOWEST_HU, Detector, Scanner, draw_scanner, paint_couch
 
-MARGIN_MM = (8.0, 16.0)  # neck and abdomen beyond the lungs
+MARGIN_MM = (8.0, 16.0)  # above and below the lungs: neck and abdomen
 WALL_HU, LUMEN_HU, BLOOD_HU = 20.0, -995.0, 42.0
 FALSE_CANDIDATES = 24
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A finished scan, canonical axes, without padding.
+    """A rendered scan on canonical axes, without padding.
 
     Attributes
     ----------
     hu_zyx : (Z, Y, X) int16 ndarray
         CT numbers.
     truth : Truth
-        With the world positions of the nodules.
+        Nodules with their world positions, risk and label.
     scanner : Scanner
-        How it was made.
+        Geometry and image quality of the scan.
     origin_xyz_mm : tuple of float
         World position of voxel (0, 0, 0).
     false_points_xyz : (N, 3) ndarray
-        World points in the lungs, mostly where vessels branch, that are no nodules.
+        World points in the lungs away from nodules, mostly where vessels branch.
     """
 
     hu_zyx: NDArray[np.int16]
@@ -52,7 +52,7 @@ class Rendered:
 
 
 def render_patient(index: int, layout: Layout, params: PhantomParams) -> Rendered:
-    """Draw and render one patient; the result depends on nothing but the arguments."""
+    """Draw and render one patient; the result depends only on the arguments."""
     if layout not in LAYOUT_CODES:
         raise ValueError(f"layout must be one of {list(LAYOUT_CODES)}, got {layout!r}")
     streams = {
@@ -89,7 +89,7 @@ def render_patient(index: int, layout: Layout, params: PhantomParams) -> Rendere
 
 
 def _canvas(build: Build, scanner: Scanner, grid_px: int) -> Canvas:
-    """Grid around the thorax: the whole field in-plane, the lungs and a margin along z."""
+    """Return the grid around the thorax: the whole field of view in-plane, the lungs and a margin along z."""
     dz, dy, dx = scanner.spacing_zyx_mm
     low = RECESS_MM * build.scale - MARGIN_MM[1]
     high = APEX_MM * build.scale + MARGIN_MM[0]
@@ -102,21 +102,21 @@ def _canvas(build: Build, scanner: Scanner, grid_px: int) -> Canvas:
 def _paint_chest(
     canvas: Canvas, build: Build, scanner: Scanner, streams: dict[str, np.random.Generator]
 ) -> tuple[Array, Lungs, Vessels, Wall]:
-    """Everything but nodules and scanner: HU (Z, Y, X) float32, and the anatomy it was made from."""
+    """Paint everything except nodules and scanner; return float32 HU (Z, Y, X) and the anatomy."""
     rng = streams["anatomy"]
     frame = Frame.warped(canvas, build, rng)
     wall = build_wall(frame, rng)
     bones = build_skeleton(frame, wall, rng)
     organs = build_mediastinum(frame, wall)
-    belly = build_abdomen(frame, wall, rng)
-    lungs = build_lungs(frame, wall, organs, belly, rng)
+    abdomen = build_abdomen(frame, wall, rng)
+    lungs = build_lungs(frame, wall, organs, abdomen, rng)
     vessels = grow_vessels(lungs, streams["vessels"])
-    collar = clavicles(frame)
+    collarbones = clavicles(frame)
     tubes = [
         (tube_shares(canvas, tube, streams["vessels"]), hu)
         for tube, hu in (
-            (collar, CORTEX_HU),
-            (collar.widened(1, -1.8), MARROW_HU),
+            (collarbones, CORTEX_HU),
+            (collarbones.widened(1, -1.8), MARROW_HU),
             (vessels.blood, BLOOD_HU + build.contrast_hu),
             (vessels.airway_outside, WALL_HU),
             (vessels.airway, LUMEN_HU),
@@ -130,7 +130,7 @@ def _paint_chest(
         cavity_mm = paint_wall(view, wall, k)
         inside = filled(cavity_mm / canvas.spacing_zyx_mm[1])
         paint_mediastinum(view, organs, wall, k, inside, grain)
-        paint_abdomen(view, belly, wall, k, grain)
+        paint_abdomen(view, abdomen, wall, k, grain)
         paint_skeleton(view, bones, k, cavity_mm, grain)
         paint_lungs(view, lungs, k, grain)
         for shares, hu in tubes:
@@ -153,14 +153,14 @@ def _expose(
 
 
 def _back_mm(wall: Wall) -> float:
-    """Thorax y of the backmost skin."""
+    """Return the thorax y of the rearmost skin."""
     _, y, _ = wall.frame.canvas.coarse_axes_mm
     rows = np.any(wall.body_mm < 0, axis=(0, 2))
     return float(y[np.flatnonzero(rows)[-1]]) if rows.any() else float(y[-1])
 
 
 def _world_shift(rng: np.random.Generator) -> tuple[float, float, float]:
-    """World position of the thorax: scanners put their origin anywhere."""
+    """Draw the world position of the thorax, because scanners place their origin anywhere."""
     x, y, z = rng.uniform(-25, 25), rng.uniform(-60, 40), rng.uniform(-420, 180)
     return float(x), float(y), float(z)
 
@@ -171,7 +171,7 @@ def _world(point_xyz: NDArray[np.floating], shift: tuple[float, float, float]) -
 
 
 def _false_points(lungs: Lungs, vessels: Vessels, bodies: list[Body], rng: np.random.Generator) -> Array:
-    """Points well away from every nodule: two thirds branching points of vessels, the others anywhere in the lungs."""
+    """Draw points well away from every nodule: two thirds at vessel branches, the others anywhere in the lungs."""
     large = np.flatnonzero(vessels.branch_radii > 0.8)
     chosen = rng.permutation(large)[: 2 * FALSE_CANDIDATES // 3]
     points = np.concatenate([vessels.branch_points[chosen], lung_points(lungs, rng, FALSE_CANDIDATES // 3)])

@@ -1,4 +1,4 @@
-"""The scanner: geometry of a scan, blur, correlated noise, couch, padding outside the round field of view."""
+"""Simulate the scanner: geometry, blur, correlated noise, couch, and padding outside the round field of view."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COUCH_SHELL_HU, COUCH_FOAM_HU = -350.0, -930.0
 
 @dataclass(frozen=True)
 class Scanner:
-    """How one scan was made."""
+    """Geometry and image quality of one scan."""
 
     spacing_zyx_mm: tuple[float, float, float]
-    blur_mm: float  # SD of the in-plane point spread
+    blur_mm: float  # SD of the in-plane point spread function
     noise_hu: float  # SD in soft tissue in the middle of the chest
     noise_blur_mm: float
     padding_hu: int | None
@@ -29,7 +29,7 @@ class Scanner:
 
 
 def draw_scanner(rng: np.random.Generator, params: PhantomParams) -> Scanner:
-    """Draw geometry and image quality of one scan."""
+    """Draw the geometry and image quality of one scan."""
     spacing = round(float(rng.uniform(*params.pixel_spacing_mm)), 6)
     thickness = round(float(rng.uniform(*params.slice_thickness_mm)) * 4) / 4
     thickness = float(np.clip(thickness, *params.slice_thickness_mm))
@@ -48,7 +48,7 @@ def draw_scanner(rng: np.random.Generator, params: PhantomParams) -> Scanner:
 
 
 class Detector:
-    """Blur and noise of one scan, slice by slice."""
+    """Adds blur and noise to a scan, slice by slice."""
 
     def __init__(self, scanner: Scanner, canvas: Canvas, depth: SmoothField, rng: np.random.Generator) -> None:
         _, rows, columns = canvas.shape_zyx
@@ -65,7 +65,7 @@ class Detector:
         self._scanner, self._depth, self._rng = scanner, depth, rng
 
     def expose(self, image: Array, k: int, shoulders: float) -> Array:
-        """Blurred and noisy slice `k`; `shoulders` from 0 to 1 adds the streaks between them."""
+        """Return slice `k` with blur and noise; `shoulders` from 0 to 1 adds the streaks between the shoulders."""
         signal = scipy.fft.rfft2(image) * self._blur
         white = scipy.fft.rfft2(self._rng.standard_normal(self._shape, dtype=np.float32))
         grain = scipy.fft.irfft2(white * (self._noise + np.float32(0.5 * shoulders) * self._streaks), s=self._shape)
@@ -73,7 +73,7 @@ class Detector:
         return scipy.fft.irfft2(signal, s=self._shape) + grain * amplitude
 
     def _thickness(self, k: int) -> Array:
-        """From 0 outside the body to about 1 in its middle, where the rays have lost most."""
+        """Return 0 outside the body, rising to about 1 in its middle, where attenuation is strongest."""
         return 1 - np.exp(np.clip(self._depth.at(k), -150, 0) / 40)
 
     def _unit_gain(self, response: NDArray[np.floating]) -> Array:
@@ -86,7 +86,7 @@ class Detector:
 
 
 def paint_couch(image: Array, canvas: Canvas, back_mm: float) -> None:
-    """Paint the curved table under a patient whose back is at `back_mm` (thorax y)."""
+    """Paint the curved couch under a patient whose back is at `back_mm` (thorax y)."""
     _, y, x = canvas.axes_mm
     pixel = canvas.spacing_zyx_mm[1]
     top = np.float32(back_mm) + 8 - (x[None, :] / 26) ** 2 * 0.25
@@ -99,7 +99,7 @@ def paint_couch(image: Array, canvas: Canvas, back_mm: float) -> None:
 
 
 def round_field(shape_yx: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels (Y, X) inside the circle that a scanner reconstructs."""
+    """Return the mask (Y, X) of the circle that a scanner reconstructs."""
     rows, columns = shape_yx
     y = (np.arange(rows) - (rows - 1) / 2) / (rows / 2)
     x = (np.arange(columns) - (columns - 1) / 2) / (columns / 2)
@@ -107,6 +107,6 @@ def round_field(shape_yx: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def pad_outside(hu_zyx: NDArray[np.int16], padding_hu: int) -> NDArray[np.int16]:
-    """Copy of a scan with `padding_hu` outside the round field of view."""
+    """Return a copy of a scan with `padding_hu` outside the round field of view."""
     inside = round_field((hu_zyx.shape[1], hu_zyx.shape[2]))
     return np.where(inside, hu_zyx, np.int16(padding_hu))

@@ -1,1 +1,1 @@
-"""What the pipeline itself keeps on disk: slices, segmentations, the split."""
+"""Intermediate files of the pipeline: training slices, segmentations and the split of the patients."""

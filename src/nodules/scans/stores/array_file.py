@@ -1,4 +1,4 @@
-"""The arrays of a dataclass in one `.npz` file that is there whole or not at all."""
+"""Store a dataclass of arrays in one `.npz` file, which appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAMAGED = (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZ
 
 
 def save(arrays: DataclassInstance, path: Path) -> None:
-    """Write every field to a compressed `.npz`."""
+    """Write every field to a compressed `.npz` file."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("wb") as file:
         np.savez_compressed(file, **{field.name: getattr(arrays, field.name) for field in fields(arrays)})
@@ -32,14 +32,14 @@ def load(of: type[DataclassInstance], path: Path, kind: str, remedy: str) -> dic
     Parameters
     ----------
     of : type
-        The dataclass.
+        The dataclass that was saved.
     kind, remedy : str
-        What the file should hold and how to get it again, for the error.
+        Expected content and how to create it again, for the error message.
 
     Returns
     -------
     dict of str to ndarray
-        By field; numbers and text are arrays without an axis.
+        Arrays by field; numbers and text are 0-dimensional arrays.
 
     Raises
     ------

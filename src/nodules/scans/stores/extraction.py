@@ -1,4 +1,4 @@
-"""The slices of one LUNA16 scan that are worth training on: through its nodules, and some without any."""
+"""Choose the training slices of one LUNA16 scan: slices through its nodules, and nodule-free slices."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.scans.stores.slices import BESIDE, INSIDE, ScanSlices
 from nodules.scans.tables.luna import NoduleAnnotation
 
-MIDDLE = (0.15, 0.85)  # of the scan's height: above and below are neck and belly more often than lung
+MIDDLE = (0.15, 0.85)  # of the scan's height; slices above and below show neck and abdomen more often than lung
 
 
 @dataclass(frozen=True)
 class ExtractParams:
-    """The section `extract`.
+    """The section `extract` of params.yaml.
 
     Attributes
     ----------
     slices_per_nodule : int
-        At most so many of the slices that cut a nodule, evenly spread; an odd number has the middle one among them.
+        Largest number of slices through each nodule. They are evenly spread; an odd number includes the middle slice.
     nodule_free_slices : int
-        Slices of each scan that no nodule touches.
+        Number of slices per scan that no nodule touches.
     """
 
     slices_per_nodule: Annotated[int, Gt(0)]
@@ -49,17 +49,22 @@ def extract_slices(
 
     Parameters
     ----------
+    seriesuid : str
+        Series UID of the scan.
     volume : Volume
         The scan.
     nodules : sequence of NoduleAnnotation
-        Of this scan; those outside its grid are left without slices.
+        Nodules of this scan; nodules outside its grid get no slices.
+    params : ExtractParams
+        How many slices to choose.
     context : ContextParams
-        Says which neighbours the targets need.
+        Determines which neighbours the targets need.
     seed : int
-        Together with the series UID it decides which nodule-free slices are taken.
+        Determines, together with the series UID, which nodule-free slices are chosen.
     """
     crossed = [crossed_slices(volume, nodule.centre_world_xyz, nodule.diameter_mm) for nodule in nodules]
-    # A slice just above or below a nodule still shows it, blurred by its own thickness: it is neither with nor without.
+    # A slice just above or below a nodule still shows it, blurred by the slice thickness. It counts as neither crossed
+    # by the nodule nor free of it.
     blur_mm = 2 * volume.spacing_zyx_mm[0]
     showing = [crossed_slices(volume, nodule.centre_world_xyz, nodule.diameter_mm + blur_mm) for nodule in nodules]
     chosen = [_spread(slices, params.slices_per_nodule) for slices in crossed]

@@ -1,4 +1,4 @@
-"""Network answers on disk: one folder a scan with three MetaImages that open in any viewer."""
+"""Store segmentations: one folder per scan with three MetaImage files, which any viewer can open."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nodules.scans.volume_files.reader import read_mask
 from nodules.scans.volume_files.writer import write_volume
 
 PROBABILITY_STEPS = 255
-"""A probability is stored in 8 bits: 255 is 1."""
+"""Scale of the stored 8-bit probabilities: 255 stands for 1."""
 
 
 def save(segmentation: Segmentation, folder: Path) -> None:
-    """Write hu.mha (int16, air far from any answer), lungs.mha and probability.mha (uint8, 255 for 1)."""
+    """Write hu.mha (int16, air far from any response), lungs.mha and probability.mha (uint8, 255 for 1)."""
     folder.mkdir(parents=True, exist_ok=True)
     grid = segmentation.scan
     probability = np.rint(segmentation.probability_zyx * PROBABILITY_STEPS).astype(np.uint8)

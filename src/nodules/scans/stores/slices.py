@@ -1,4 +1,4 @@
-"""The slices of one scan that the network trains on, with their nodule masks, in one `.npz` file."""
+"""Store the training slices of one scan and their nodule masks in one `.npz` file."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from numpy.typing import NDArray
 from nodules.scans.stores import array_file
 
 INSIDE, BESIDE = 1, 2
+"""Values of the nodule masks: inside a nodule, and less than one slice distance outside it."""
 
 
 @dataclass(frozen=True)
 class ScanSlices:
-    """Some slices of a scan on its own in-plane grid, and where its nodules are.
+    """Slices of a scan on its own in-plane grid, and the positions of its nodules.
 
     Attributes
     ----------
     seriesuid : str
-        The scan.
+        Series UID of the scan.
     scan_slices : int
-        How many slices the whole scan has.
+        Number of slices of the whole scan.
     spacing_zyx_mm, origin_xyz_mm, direction_xyz : tuple of float
-        The grid of the whole scan, as in `Volume`; z indices below count on it.
+        Grid of the whole scan, as in `Volume`; the z indices below refer to it.
     voxels_zyx : (S, Y, X) ndarray
-        int16 HU of the stored slices: the targets and the neighbours they are seen with.
+        int16 HU of the stored slices: the targets and their context neighbours.
     slice_indices : (S,) ndarray
-        Ascending z index in the scan of each stored slice.
+        z index of each stored slice in the scan, ascending.
     target_indices : (M,) ndarray
-        Ascending z indices that the network trains on; each one is among `slice_indices`.
+        z indices of the slices to train on, ascending; each is among `slice_indices`.
     nodule_masks_zyx : (M, Y, X) ndarray
-        uint8 for each target: `INSIDE` a nodule, `BESIDE` one by less than the slice distance, otherwise 0.
+        uint8 mask of each target: `INSIDE` a nodule, `BESIDE` a nodule (see there), otherwise 0.
     nodule_numbers : (K, 2) ndarray
-        Pairs (row of `target_indices`, row of `centre_world_xyz`): which nodule is cut by which target.
+        Pairs (row of `target_indices`, row of `centre_world_xyz`) in which the target slice crosses the nodule.
     centre_world_xyz : (N, 3) ndarray
         Nodule centres in mm.
     diameter_mm : (N,) ndarray
@@ -72,7 +73,7 @@ class ScanSlices:
 
 
 def save(slices: ScanSlices, path: Path) -> None:
-    """Write to a compressed `.npz` that appears whole or not at all."""
+    """Write to a compressed `.npz` file that appears complete or not at all."""
     array_file.save(slices, path)
 
 

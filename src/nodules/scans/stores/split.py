@@ -1,4 +1,4 @@
-"""Which patient trains, which validates, which tests."""
+"""Split the patients into a training, a validation and a test set."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class SplitParams:
-    """Shares of the patients.
+    """The section `split` of params.yaml: shares of the patients.
 
     Attributes
     ----------
     validation_share, test_share : float
-        The rest trains.
+        Shares of the validation and the test set; the other patients form the training set.
     test_subsets : list of int
-        If there are any, the patients with a scan in these subsets of LUNA16 test, `test_share` is not used, and
-        `validation_share` is a share of the others. Each subset in turn is LUNA16's own ten-fold cross-validation
+        If not empty, patients with a scan in one of these LUNA16 subsets form the test set. Then `test_share` is not
+        used, and `validation_share` is a share of the other patients. Testing on each subset in turn is LUNA16's own
+        ten-fold cross-validation
         (Setio et al., "Validation, comparison, and combination of algorithms for automatic detection of pulmonary
         nodules in computed tomography images", Medical Image Analysis 42, 2017).
     """
@@ -40,12 +41,16 @@ class SplitParams:
 
 
 def split_patients(scans: pd.DataFrame, params: SplitParams, seed: int) -> pd.DataFrame:
-    """Assign every patient to one part, patients with and without nodules in the same proportion.
+    """Assign every patient to one part, stratified by whether the patient has nodules.
 
     Parameters
     ----------
     scans : DataFrame
-        Columns patient, seriesuid, subset, nodules (their number); several scans of one patient stay together.
+        Columns patient, seriesuid, subset, nodules (number per scan). Scans of one patient stay together.
+    params : SplitParams
+        Shares, and test subsets.
+    seed : int
+        Seed of the random assignment.
 
     Returns
     -------
@@ -55,11 +60,11 @@ def split_patients(scans: pd.DataFrame, params: SplitParams, seed: int) -> pd.Da
     Raises
     ------
     ValueError
-        If a series appears twice, a part that was asked for stays empty, or a test subset holds no scan.
+        If a series appears twice, a requested part stays empty, or a test subset holds no scan.
     """
     repeated = scans["seriesuid"][scans["seriesuid"].duplicated()]
     if len(repeated):
-        raise ValueError(f"series {repeated.iloc[0]} stands in more than one subset: it would be on both sides")
+        raise ValueError(f"series {repeated.iloc[0]} is in more than one subset; keep it in one only")
     patients = scans.groupby("patient")["nodules"].sum().sort_index()
     parts = dict.fromkeys(_patients_of_subsets(scans, params.test_subsets), "test")
     test_share = 0.0 if params.test_subsets else params.test_share
@@ -73,25 +78,27 @@ def split_patients(scans: pd.DataFrame, params: SplitParams, seed: int) -> pd.Da
     check_leaks(rows)
     for part, share in (("validation", params.validation_share), ("test", test_share), ("train", 1.0)):
         if share > 0 and not (rows["part"] == part).any():
-            raise ValueError(f"{len(patients)} patients are too few: the part '{part}' stays empty")
+            raise ValueError(
+                f"{len(patients)} patients are too few: the part '{part}' stays empty; change the shares of the split"
+            )
     return rows
 
 
 def check_leaks(scans: pd.DataFrame) -> None:
-    """Refuse a table in which a patient stands in two parts.
+    """Refuse a table in which a patient is in two parts.
 
     Raises
     ------
     ValueError
-        Naming the patient.
+        If there is such a patient; the message names it.
     """
     parts = scans.groupby("patient")["part"].nunique()
     if (parts > 1).any():
-        raise ValueError(f"patient {parts.index[parts > 1][0]} stands in more than one part of the split")
+        raise ValueError(f"patient {parts.index[parts > 1][0]} is in more than one part of the split")
 
 
 def _patients_of_subsets(scans: pd.DataFrame, subsets: list[int]) -> list[str]:
-    """Patients of whom at least one scan lies in these subsets."""
+    """Return the patients with at least one scan in these subsets."""
     if absent := sorted(set(subsets) - set(scans["subset"])):
         raise ValueError(
             f"split.test_subsets names {absent}, but there are scans of the subsets "

@@ -1,1 +1,1 @@
-"""The CSV tables of LUNA16 and of the Data Science Bowl, and surveys of the folders they describe."""
+"""Tables of LUNA16 and of the Data Science Bowl 2017 (DSB), feature tables, and surveys of the data folders."""

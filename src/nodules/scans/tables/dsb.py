@@ -1,4 +1,4 @@
-"""Data Science Bowl 2017 as it is on disk: one DICOM folder per patient and a table of labels."""
+"""Read the folders and tables of the Data Science Bowl 2017 (DSB): one DICOM folder per patient, and labels."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LABELS, SOLUTION = "stage1_labels.csv", "stage1_solution.csv"
 
 
 def patient_folders(dsb_root: Path) -> dict[str, Path]:
-    """Return the patients' DICOM folders by patient id, sorted; hidden folders are left out.
+    """Return the DICOM folders by patient id, sorted; hidden folders are left out.
 
     Raises
     ------
     ScanError
-        If the root is missing or has no folder in it.
+        If `dsb_root` does not exist or holds no folder.
     """
     folders = sorted(dsb_root.iterdir()) if dsb_root.is_dir() else []
     found = {folder.name: folder for folder in folders if folder.is_dir() and not folder.name.startswith(".")}
@@ -34,8 +34,7 @@ def read_labels(csv: Path) -> pd.Series:
     Returns
     -------
     Series
-        int `cancer`, 1 where diagnosed within a year, by patient `id`, in the order of the file; a row that repeats
-        an earlier one is dropped.
+        int `cancer` (1 if diagnosed within a year), indexed by patient `id`, in file order. Repeated rows are dropped.
 
     Raises
     ------
@@ -48,7 +47,7 @@ def read_labels(csv: Path) -> pd.Series:
 
 
 def read_all_labels(dsb_root: Path) -> pd.Series:
-    """Read `stage1_labels.csv` and, where it is there, `stage1_solution.csv` with the labels of the 198 test patients.
+    """Read `stage1_labels.csv` and, if it exists, `stage1_solution.csv` with the labels of the 198 test patients.
 
     Returns
     -------
@@ -67,22 +66,24 @@ def read_all_labels(dsb_root: Path) -> pd.Series:
     more = read_labels(solution)
     both = labels.index.intersection(more.index)
     if (unlike := labels[both] != more[both]).any():
-        raise ScanError(f"{solution}: patient {both[unlike.to_numpy()][0]} has another label in {LABELS}; keep one")
+        raise ScanError(
+            f"{solution}: patient {both[unlike.to_numpy()][0]} has a different label in {LABELS}; correct one"
+        )
     return pd.concat([labels, more.drop(both)])
 
 
 def repeated_lines(csv: Path) -> list[int]:
-    """Return the lines of a table of labels that repeat an earlier id, for a person to see."""
+    """Return the line numbers in a table of labels that repeat an earlier id."""
     return [int(row) + 2 for row in _read_table(csv, "cancer")["id"].duplicated().to_numpy().nonzero()[0]]
 
 
 def read_truth(csv: Path) -> pd.Series:
-    """Read the probability by which each phantom patient's label was drawn (columns id, true_probability).
+    """Read the probability from which the label of each phantom patient was drawn (columns id, true_probability).
 
     Returns
     -------
     Series
-        float `true_probability` by patient `id`, in the order of the file. Real data have no such table.
+        float `true_probability`, indexed by patient `id`, in file order. Real data have no such table.
 
     Raises
     ------
@@ -90,7 +91,7 @@ def read_truth(csv: Path) -> pd.Series:
         If the file or a column is missing, an id is empty or has two values, or a value lies outside 0..1.
     """
     truth = _read_column(csv, "true_probability")
-    _refuse_rows(~truth.between(0, 1), truth, csv, "a probability of 0..1")
+    _refuse_rows(~truth.between(0, 1), truth, csv, "a probability in 0..1")
     return truth.astype(float)
 
 
@@ -100,18 +101,18 @@ def _read_column(csv: Path, column: str) -> pd.Series:
     unique = pd.DataFrame({"id": table["id"], "value": values}).drop_duplicates()
     if (twice := unique["id"].duplicated()).any():
         patient = unique["id"][twice].iloc[0]
-        raise ScanError(f"{csv}: patient {patient} is there with two values of {column}; keep one row per patient")
+        raise ScanError(f"{csv}: patient {patient} has two values of {column}; keep one row per patient")
     return unique.set_index("id")["value"].rename(column)
 
 
 def _read_table(csv: Path, column: str) -> pd.DataFrame:
-    table = read_table(csv, "id", [column], f"it must have the columns id and {column}")
+    table = read_table(csv, "id", [column], f"expected a table with the columns id and {column}")
     if table["id"].isna().any():
         raise ScanError(f"{csv}, line {int(table['id'].isna().argmax()) + 2}: the id is empty")
     return table
 
 
-def _refuse_rows(bad: pd.Series, values: pd.Series, csv: Path, wanted: str) -> None:
+def _refuse_rows(bad: pd.Series, values: pd.Series, csv: Path, expected: str) -> None:
     if bad.any():
         row = int(bad.to_numpy().argmax())
-        raise ScanError(f"{csv}: wanted {wanted} for patient {values.index[row]}, got {values.iloc[row]}")
+        raise ScanError(f"{csv}: expected {expected} for patient {values.index[row]}, got {values.iloc[row]}")

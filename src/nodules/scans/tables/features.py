@@ -1,4 +1,4 @@
-"""Tables of features: one row per patient, columns of whatever name."""
+"""Read a table of features: one row per patient, columns with any names."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ def read_features(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
-        ``.csv``, ``.csv.gz`` or ``.parquet``. The first column is the patient id, whatever it is called (in parquet a
-        stored index is the first column); all others are numbers, with empty cells where nothing is known.
+        ``.csv``, ``.csv.gz`` or ``.parquet``. The first column is the patient id under any name (in parquet, a stored
+        index counts as the first column). All other columns are numbers; empty cells stand for unknown values.
 
     Returns
     -------
     DataFrame
-        float64, indexed by ``id`` (text), in the file's order.
+        float64, indexed by ``id`` (text), in file order.
 
     Raises
     ------
     ScanError
-        If the file is missing or no such table, it has no rows or no features, an id or a column's name comes twice or
-        is empty, or a cell holds words or an infinite number.
+        If the file is missing or not such a table, has no rows or no features, repeats an id or column name, has an
+        empty id, or holds text or an infinite number in a cell.
     """
     table = _read(path)
     _refuse_repeated([str(name) for name in table.columns], f"{path}: column")
     if table.shape[1] < 2 or table.empty:
-        raise ScanError(f"{path}: wanted a patient id and features for at least one patient, got {_size(table)}")
+        raise ScanError(f"{path}: expected a patient id and features for at least one patient, got {_size(table)}")
     ids = _ids(table.iloc[:, 0], path)
     return _numbers(table.iloc[:, 1:], path).set_axis(ids, axis=0)
 
 
 def _read(path: Path) -> pd.DataFrame:
     if not path.name.lower().endswith(ENDINGS):
-        raise ScanError(f"{path}: features are a table that ends in {', '.join(ENDINGS)}")
+        raise ScanError(f"{path}: expected a table of features that ends in {', '.join(ENDINGS)}")
     if not path.is_file():
-        raise ScanError(f"{path}: no such file; wanted a table of features")
+        raise ScanError(f"{path}: no such file; expected a table of features")
     try:
         return _read_parquet(path) if path.name.lower().endswith(".parquet") else _read_csv(path)
     except (ValueError, OSError, EOFError, ParserWarning) as error:
@@ -60,10 +60,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    # pandas would rename a repeated column, and take the first column for an index where rows are longer than the head
+    # pandas would rename a repeated column, and use the first column as an index if rows are longer than the header
     names = pd.read_csv(path, header=None, nrows=1, dtype=str, encoding="utf-8-sig").iloc[0].fillna("").str.strip()
     with warnings.catch_warnings():
-        warnings.simplefilter("error", ParserWarning)  # a row with more cells than the head would lose them
+        # Without this, rows longer than the header would silently lose their last cells.
+        warnings.simplefilter("error", ParserWarning)
         table = pd.read_csv(
             path,
             header=0,
@@ -89,13 +90,13 @@ def _refuse_repeated(names: list[str], what: str) -> None:
     listed = pd.Series(names, dtype=object)
     if repeated := listed[listed.duplicated()].unique().tolist():
         more = f" and {len(repeated) - _SHOWN} more" if len(repeated) > _SHOWN else ""
-        raise ScanError(f"{what} {', '.join(map(repr, repeated[:_SHOWN]))}{more} comes more than once")
+        raise ScanError(f"{what} {', '.join(map(repr, repeated[:_SHOWN]))}{more} appears more than once")
 
 
 def _numbers(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     for name in table.columns:
         column = table[name]
-        # An all-empty column is read as objects.
+        # pandas reads an empty column as objects.
         if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
             words = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
             got = repr(words.iloc[0]) if len(words) else f"a column of type {column.dtype}"

@@ -1,4 +1,4 @@
-"""LUNA16 as it is on disk: `annotations.csv` and `subset0` .. `subset9` of MetaImage volumes."""
+"""Read LUNA16's `annotations.csv`, and find the MetaImage files in `subset0` .. `subset9`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NoduleAnnotation:
     Attributes
     ----------
     seriesuid : str
-        The scan, as its file is called.
+        Series UID of the scan, which is also its file name.
     centre_world_xyz : tuple of float
         Centre in mm.
     diameter_mm : float
@@ -38,14 +38,14 @@ class NoduleAnnotation:
 
 @dataclass(frozen=True)
 class AnnotationTable:
-    """What `annotations.csv` says.
+    """Content of `annotations.csv`.
 
     Attributes
     ----------
     nodules : dict
-        Series UID to its nodules, both in the order of the file.
+        Series UID to its nodules, both in file order.
     repeated_lines : tuple of int
-        Lines that say what an earlier one said; they were dropped.
+        Numbers of the lines that repeat an earlier line and were dropped.
     """
 
     nodules: dict[str, list[NoduleAnnotation]]
@@ -71,7 +71,7 @@ def read_annotation_table(csv: Path) -> AnnotationTable:
         If the file or a column is missing, a number is not finite, a diameter is not positive, or two rows give
         different diameters at the same place.
     """
-    table = read_table(csv, "seriesuid", _NUMBER_COLUMNS, "LUNA16's annotations.csv belongs there")
+    table = read_table(csv, "seriesuid", _NUMBER_COLUMNS, "expected LUNA16's annotations.csv")
     numbers = table[_NUMBER_COLUMNS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     _refuse_bad_rows(table, numbers, csv)
     nodules: dict[str, list[NoduleAnnotation]] = {}
@@ -81,8 +81,8 @@ def read_annotation_table(csv: Path) -> AnnotationTable:
         earlier = lines.setdefault((uid, x, y, z), (line, diameter_mm))
         if earlier[1] != diameter_mm:
             raise ScanError(
-                f"{csv}, line {line}: {diameter_mm} mm where line {earlier[0]} gives {earlier[1]} mm for the same "
-                f"nodule of {uid}; keep one of them"
+                f"{csv}, line {line}: the diameter is {diameter_mm} mm, but line {earlier[0]} gives {earlier[1]} mm "
+                f"for the same nodule of {uid}; keep one of them"
             )
         if earlier[0] == line:
             nodules.setdefault(uid, []).append(NoduleAnnotation(uid, (x, y, z), diameter_mm))
@@ -92,12 +92,12 @@ def read_annotation_table(csv: Path) -> AnnotationTable:
 
 
 def series_files(luna_root: Path, subset: int) -> dict[str, Path]:
-    """Return the scans of one subset: series UID to `.mhd` file, sorted by UID.
+    """Return the scans of one subset as series UID to `.mhd` file, sorted by UID.
 
     Raises
     ------
     ScanError
-        If the folder is missing or holds no `.mhd` file.
+        If the folder does not exist or holds no `.mhd` file.
     """
     folder = luna_root / f"subset{subset}"
     files = {file.stem: file for file in sorted(folder.glob("*.mhd"))}
@@ -108,7 +108,7 @@ def series_files(luna_root: Path, subset: int) -> dict[str, Path]:
 
 
 def series_without_file(annotated: Iterable[str], present: Collection[str]) -> list[str]:
-    """Return the annotated series that no subset holds.
+    """Return the annotated series without a file in any subset.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def series_without_file(annotated: Iterable[str], present: Collection[str]) -> l
     Returns
     -------
     list of str
-        Sorted, each once. A nodule of such a series would be lost without a word.
+        Sorted, without repetitions. The nodules of these series would otherwise be lost silently.
     """
     return sorted(set(annotated) - set(present))
 
@@ -131,6 +131,6 @@ def _refuse_bad_rows(table: pd.DataFrame, numbers: NDArray[np.float64], csv: Pat
         row = int(np.argmax(bad))
         received = ", ".join(str(value) for value in table.loc[row, ["seriesuid", *_NUMBER_COLUMNS]])
         raise ScanError(
-            f"{csv}, line {row + 2}: wanted a series UID, three finite coordinates and a positive diameter, "
+            f"{csv}, line {row + 2}: expected a series UID, three finite coordinates and a positive diameter, "
             f"got {received}"
         )

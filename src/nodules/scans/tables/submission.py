@@ -1,4 +1,4 @@
-"""LUNA16's tables of an evaluation: a submission of candidates, the scans it is judged on, the excluded findings."""
+"""Read LUNA16's tables for an evaluation: candidates, evaluated scans and excluded findings; write a submission."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from nodules.scans.tables.table import read_table
 
 COORDINATES = ["coordX", "coordY", "coordZ"]
 UNKNOWN_DIAMETER_MM = 10.0
-"""What LUNA16's script takes for the excluded findings whose diameter is written as -1."""
+"""Diameter that LUNA16's evaluation script assumes for excluded findings whose diameter is given as -1."""
+
+TABLES = ("candidates_V2.csv", "candidates.csv")
+"""LUNA16's names for its table of candidates; version 2, from more detection systems, takes precedence."""
 
 
 def read_submission(csv: Path) -> pd.DataFrame:
@@ -24,7 +27,7 @@ def read_submission(csv: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        These columns, world mm as float, in the order of the file.
+        These columns, with world coordinates in mm as float, in file order.
 
     Raises
     ------
@@ -35,18 +38,18 @@ def read_submission(csv: Path) -> pd.DataFrame:
 
 
 def write_submission(candidates: pd.DataFrame, csv: Path) -> None:
-    """Write candidates (columns as `read_submission` returns them) as LUNA16 wants them."""
+    """Write candidates (columns as returned by `read_submission`) in LUNA16's format."""
     csv.parent.mkdir(parents=True, exist_ok=True)
     candidates[["seriesuid", *COORDINATES, "probability"]].to_csv(csv, index=False)
 
 
 def read_excluded(csv: Path) -> dict[str, list[NoduleAnnotation]]:
-    """Read `annotations_excluded.csv`: findings that are no reference nodule, and no mistake where they are found.
+    """Read `annotations_excluded.csv`: findings that count neither as nodules nor as false positives.
 
     Returns
     -------
     dict
-        Series UID to its findings; an unknown diameter is `UNKNOWN_DIAMETER_MM`.
+        Series UID to its findings; unknown diameters are set to `UNKNOWN_DIAMETER_MM`.
 
     Raises
     ------
@@ -63,66 +66,52 @@ def read_excluded(csv: Path) -> dict[str, list[NoduleAnnotation]]:
 
 
 def excluded_table(luna_root: Path) -> Path | None:
-    """Return the `annotations_excluded.csv` that lies beside the subsets, if it does.
+    """Return the path of `annotations_excluded.csv` beside the subsets, or None if there is no such file.
 
-    LUNA16 hands it out with its evaluation script, so many have the scans without it. A file that may be absent cannot
-    be a DVC dependency: stages read it where it lies.
+    LUNA16 distributes it with its evaluation script, so many users have the scans without it. A file that may be absent
+    cannot be a DVC dependency, so the stages look for it beside the subsets.
     """
     csv = luna_root / "annotations_excluded.csv"
     return csv if csv.is_file() else None
 
 
 def excluded_of(luna_root: Path) -> dict[str, list[NoduleAnnotation]]:
-    """Read the table that lies beside the subsets as `read_excluded` does; without it nothing is excluded."""
+    """Read the excluded findings beside the subsets with `read_excluded`; empty if there is no such file."""
     csv = excluded_table(luna_root)
     return read_excluded(csv) if csv else {}
 
 
 def read_series_uids(csv: Path) -> list[str]:
-    """Read the scans of an evaluation, one UID a line, with or without the heading `seriesuid`.
+    """Read the series UIDs of an evaluation, one per line, with or without the header `seriesuid`.
 
     Raises
     ------
     ScanError
-        If the file is missing or empty, or a UID stands in it twice.
+        If the file is missing or empty, or a UID appears twice.
     """
     if not csv.is_file():
-        raise ScanError(f"{csv}: no such file; it must have one series UID a line")
+        raise ScanError(f"{csv}: no such file; expected one series UID per line")
     uids = [line.strip().strip('",') for line in csv.read_text().splitlines() if line.strip()]
     uids = uids[1:] if uids[:1] == ["seriesuid"] else uids
     if not uids:
-        raise ScanError(f"{csv}: holds no series UID")
+        raise ScanError(f"{csv}: no series UID found; expected one per line")
     if twice := sorted({uid for uid in uids if uids.count(uid) > 1}):
-        raise ScanError(f"{csv}: {twice[0]} is there twice; keep one line per scan")
+        raise ScanError(f"{csv}: {twice[0]} appears twice; keep one line per scan")
     return uids
 
 
-def _read(csv: Path, numbers: Sequence[str]) -> pd.DataFrame:
-    columns = ["seriesuid", *numbers]
-    table = read_table(csv, "seriesuid", numbers, f"it must have the columns {', '.join(columns)}")[columns]
-    table[list(numbers)] = table[list(numbers)].apply(pd.to_numeric, errors="coerce")
-    bad = ~np.isfinite(table[list(numbers)].to_numpy(dtype=float)).all(axis=1) | table["seriesuid"].isna().to_numpy()
-    if bad.any():
-        raise ScanError(f"{csv}, line {int(bad.argmax()) + 2}: wanted a series UID and finite numbers")
-    return table
-
-
-TABLES = ("candidates_V2.csv", "candidates.csv")
-"""The names that LUNA16 gives them; the second version, with more systems, goes first."""
-
-
 def candidate_table(luna_root: Path) -> Path | None:
-    """Return the newest of the tables that lie beside the subsets, if any does."""
+    """Return the path of the newest table of candidates beside the subsets, or None if there is none."""
     return next((luna_root / name for name in TABLES if (luna_root / name).is_file()), None)
 
 
 def read_false_positives(csv: Path) -> dict[str, NDArray[np.float64]]:
-    """Read the places of class 0: no nodule lies there (columns seriesuid, coordX, coordY, coordZ, class).
+    """Read the candidates of class 0, which are not nodules (columns seriesuid, coordX, coordY, coordZ, class).
 
     Returns
     -------
     dict
-        Series UID to (N, 3) world points in mm, in the order of the file; series without such a place are absent.
+        Series UID to (N, 3) world points in mm, in file order; series without such candidates are absent.
 
     Raises
     ------
@@ -130,16 +119,27 @@ def read_false_positives(csv: Path) -> dict[str, NDArray[np.float64]]:
         If the file or a column is missing, a number is not finite, or a class is neither 0 nor 1.
     """
     columns = [*COORDINATES, "class"]
-    table = read_table(csv, "seriesuid", columns, "LUNA16's candidates.csv belongs there")
+    table = read_table(csv, "seriesuid", columns, "expected LUNA16's candidates.csv")
     numbers = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
     bad = ~np.isfinite(numbers).all(axis=1) | ~np.isin(numbers[:, 3], (0, 1)) | table["seriesuid"].isna().to_numpy()
     if bad.any():
         row = int(bad.argmax())
         received = ", ".join(str(value) for value in table.loc[row, ["seriesuid", *columns]])
         raise ScanError(
-            f"{csv}, line {row + 2}: wanted a series UID, three finite coordinates and the class 0 or 1, got {received}"
+            f"{csv}, line {row + 2}: expected a series UID, three finite coordinates and the class 0 or 1, got "
+            f"{received}"
         )
     false = numbers[:, 3] == 0
     rows = table["seriesuid"][false].groupby(table["seriesuid"][false]).indices
     points = numbers[false, :3]
     return {str(uid): points[chosen] for uid, chosen in rows.items()}
+
+
+def _read(csv: Path, numbers: Sequence[str]) -> pd.DataFrame:
+    columns = ["seriesuid", *numbers]
+    table = read_table(csv, "seriesuid", numbers, f"expected a table with the columns {', '.join(columns)}")[columns]
+    table[list(numbers)] = table[list(numbers)].apply(pd.to_numeric, errors="coerce")
+    bad = ~np.isfinite(table[list(numbers)].to_numpy(dtype=float)).all(axis=1) | table["seriesuid"].isna().to_numpy()
+    if bad.any():
+        raise ScanError(f"{csv}, line {int(bad.argmax()) + 2}: expected a series UID and finite numbers")
+    return table

@@ -1,4 +1,4 @@
-"""Is a LUNA16 folder whole, and does its table fit its scans? Looks at names and headers only."""
+"""Survey a LUNA16 or DSB folder: completeness, and agreement of tables and scans, from names and headers only."""
 
 from __future__ import annotations
 
@@ -12,19 +12,30 @@ from nodules.scans.tables.dsb import LABELS, SOLUTION, patient_folders, read_all
 from nodules.scans.tables.luna import AnnotationTable, read_annotation_table, series_files, series_without_file
 from nodules.scans.volume_files.completeness import check_metaimage
 
+PUBLISHED_SUBSETS = 10
+PUBLISHED_SCANS = 888
+PUBLISHED_NODULES = 1186
+PUBLISHED_ANNOTATED_SCANS = 601
+"""Size of LUNA16 by https://luna16.grand-challenge.org/Data/ and its annotations.csv."""
+
+PUBLISHED_PATIENTS = 1595
+PUBLISHED_LABELS = 1397
+PUBLISHED_SOLUTION = 198
+"""Size of stage 1 of DSB: patients, labels published at the start, and labels published later."""
+
 
 @dataclass(frozen=True)
 class Findings:
-    """Counts and words about a data set that can be used.
+    """Counts and remarks about a usable data set.
 
     Attributes
     ----------
     counts : mapping of str to int
-        How many of what.
+        Number of items by kind.
     notes : tuple of str
-        What is as it may be: a part of the published set, scans without nodules.
+        Remarks that need no action, such as a data set that is a part of the published one.
     warnings : tuple of str
-        What was probably not meant: rows without a scan, scans that are damaged.
+        Remarks on probable mistakes, such as rows without a scan or damaged scans.
     """
 
     counts: Mapping[str, int]
@@ -32,37 +43,25 @@ class Findings:
     warnings: tuple[str, ...] = ()
 
 
-def named(names: Sequence[str], one: str, many: str) -> str:
-    """Say how many there are and what the first is called: "3 scans (1.2.3, ...)"."""
-    return f"{len(names)} {one if len(names) == 1 else many} ({names[0]}{', ...' if len(names) > 1 else ''})"
-
-
-PUBLISHED_SUBSETS = 10
-PUBLISHED_SCANS = 888
-PUBLISHED_NODULES = 1186
-PUBLISHED_ANNOTATED_SCANS = 601
-"""Of https://luna16.grand-challenge.org/Data/ and its annotations.csv."""
-
-
 def survey_luna(luna_root: Path, subsets: Sequence[int]) -> Findings:
-    """Hold the scans of the chosen subsets against `annotations.csv` and against what was published.
+    """Compare the scans of the chosen subsets with `annotations.csv` and with the published data set.
 
     Parameters
     ----------
     luna_root : Path
-        Folder with annotations.csv and subset0 .. subset9.
+        Folder that holds annotations.csv and subset0 .. subset9.
     subsets : sequence of int
-        The subsets that are used.
+        Numbers of the chosen subsets.
 
     Returns
     -------
     Findings
-        Counts `subset0` ..., `scans`, `nodules` (of scans that are there), `scans_without_nodules`.
+        Counts `subset0` ..., `scans`, `nodules` (of existing scans), `scans_without_nodules`.
 
     Raises
     ------
     ScanError
-        If the table cannot be used, a chosen subset is missing or empty, or a series lies in two subsets.
+        If the table is unusable, a chosen subset is missing or empty, or a series is in two subsets.
     """
     table = read_annotation_table(luna_root / "annotations.csv")
     _refuse_missing(luna_root, subsets)
@@ -82,8 +81,48 @@ def survey_luna(luna_root: Path, subsets: Sequence[int]) -> Findings:
     )
 
 
+def survey_dsb(dsb_root: Path) -> Findings:
+    """Compare the patient folders with the labels and with the published data set.
+
+    Parameters
+    ----------
+    dsb_root : Path
+        Folder that holds one folder per patient, stage1_labels.csv and optionally stage1_solution.csv.
+
+    Returns
+    -------
+    Findings
+        Counts `patients`, `labels` (in the tables), `patients_with_label`.
+
+    Raises
+    ------
+    ScanError
+        If there are no folders or no table, the table is unusable, or no folder has a label.
+    """
+    folders = patient_folders(dsb_root)
+    labels = read_all_labels(dsb_root)
+    labelled = [patient for patient in folders if patient in labels.index]
+    if not labelled:
+        raise ScanError(
+            f"{dsb_root / LABELS}: none of its {len(labels)} patients is among the {len(folders)} folders (the first: "
+            f"{next(iter(folders))}); put the patient folders beside it, named by the ids"
+        )
+    counts = {"patients": len(folders), "labels": len(labels), "patients_with_label": len(labelled)}
+    missing = [str(patient) for patient in labels.index if patient not in folders]
+    return Findings(
+        counts,
+        notes=_compare_with_published_counts(dsb_root, counts),
+        warnings=(*_warn_of_lines(dsb_root), *_warn_of_missing(missing), *_warn_of_empty(folders)),
+    )
+
+
+def _counted(names: Sequence[str], one: str, many: str) -> str:
+    """Return the count and the first name, such as "3 scans (1.2.3, ...)"."""
+    return f"{len(names)} {one if len(names) == 1 else many} ({names[0]}{', ...' if len(names) > 1 else ''})"
+
+
 def _present(luna_root: Path) -> set[int]:
-    """Numbers of the subset folders that hold scans; an empty one that nobody chose does no harm."""
+    """Return the numbers of the subset folders that hold scans; empty folders are ignored unless chosen."""
     numbered = ((re.fullmatch(r"subset(\d+)", folder.name), folder) for folder in luna_root.iterdir())
     return {int(name.group(1)) for name, folder in numbered if name and any(folder.glob("*.mhd"))}
 
@@ -113,7 +152,7 @@ def _compare_with_published(table: AnnotationTable, scans: int, subsets: Sequenc
     nodules, series = sum(map(len, table.nodules.values())), len(table.nodules)
     if (nodules, series) != (PUBLISHED_NODULES, PUBLISHED_ANNOTATED_SCANS):
         return [
-            f"annotations.csv is not the published one of LUNA16: {nodules} nodules in {series} series, published are "
+            f"annotations.csv differs from LUNA16's: {nodules} nodules in {series} series instead of "
             f"{PUBLISHED_NODULES} in {PUBLISHED_ANNOTATED_SCANS}"
         ]
     if scans == PUBLISHED_SCANS:
@@ -125,30 +164,30 @@ def _note_others(others: Mapping[int, Collection[str]]) -> list[str]:
     if not others:
         return []
     shown = ", ".join(f"subset{subset} ({len(found)} scans)" for subset, found in others.items())
-    return [f"there but not chosen in dataset.subsets: {shown}"]
+    return [f"not chosen in dataset.subsets: {shown}"]
 
 
 def _note_without(without: int) -> list[str]:
-    return [f"{without} scans have no row in annotations.csv: no nodule was found in them"] if without else []
+    return [f"scans without a row in annotations.csv (no nodule was found in them): {without}"] if without else []
 
 
 def _warn_of_rows(table: AnnotationTable, scans: Collection[str], elsewhere: Collection[str]) -> list[str]:
     warnings = []
     if table.repeated_lines:
         lines = [str(line) for line in table.repeated_lines]
-        warnings.append(f"annotations.csv repeats {named(lines, 'line', 'lines')}: dropped")
+        warnings.append(f"annotations.csv: dropped {_counted(lines, 'repeated line', 'repeated lines')}")
     lost = series_without_file(table.nodules, set(scans) | set(elsewhere))
     if lost:
         nodules = sum(len(table.nodules[uid]) for uid in lost)
         warnings.append(
-            f"annotations.csv has {nodules} nodules of {named(lost, 'series', 'series')} without a file in any subset: "
-            "they are not used"
+            f"annotations.csv has {nodules} nodules of {_counted(lost, 'series', 'series')} without a file in any "
+            "subset; they are not used"
         )
     return warnings
 
 
 def _warn_of_voxels(scans: Mapping[str, Path]) -> list[str]:
-    """Read every header, no voxels: 888 files take seconds."""
+    """Check every header, but no voxels; 888 files take a few seconds."""
     broken = []
     for uid, file in scans.items():
         try:
@@ -157,59 +196,18 @@ def _warn_of_voxels(scans: Mapping[str, Path]) -> list[str]:
             broken.append((uid, str(error)))
     if not broken:
         return []
-    return [f"{named([uid for uid, _ in broken], 'scan', 'scans')} cannot be read, the first because: {broken[0][1]}"]
-
-
-PUBLISHED_PATIENTS = 1595
-PUBLISHED_LABELS = 1397
-PUBLISHED_SOLUTION = 198
-"""Of stage 1 of the Data Science Bowl 2017: the patients, those with a label at once, and those with one later."""
-
-
-def survey_dsb(dsb_root: Path) -> Findings:
-    """Hold the patients' folders against the labels and against what was published.
-
-    Parameters
-    ----------
-    dsb_root : Path
-        Folder with one folder a patient, stage1_labels.csv and perhaps stage1_solution.csv.
-
-    Returns
-    -------
-    Findings
-        Counts `patients`, `labels` (in the tables), `patients_with_label`.
-
-    Raises
-    ------
-    ScanError
-        If there are no folders or no table, the table cannot be used, or no folder has a label.
-    """
-    folders = patient_folders(dsb_root)
-    labels = read_all_labels(dsb_root)
-    labelled = [patient for patient in folders if patient in labels.index]
-    if not labelled:
-        raise ScanError(
-            f"{dsb_root / LABELS}: none of its {len(labels)} patients is among the {len(folders)} folders (the first: "
-            f"{next(iter(folders))}); the folders must lie beside it and be called as its ids"
-        )
-    counts = {"patients": len(folders), "labels": len(labels), "patients_with_label": len(labelled)}
-    missing = [str(patient) for patient in labels.index if patient not in folders]
-    return Findings(
-        counts,
-        notes=_compare_with_published_counts(dsb_root, counts),
-        warnings=(*_warn_of_lines(dsb_root), *_warn_of_missing(missing), *_warn_of_empty(folders)),
-    )
+    return [f"{_counted([uid for uid, _ in broken], 'scan', 'scans')} cannot be read; first error: {broken[0][1]}"]
 
 
 def _compare_with_published_counts(dsb_root: Path, counts: Mapping[str, int]) -> tuple[str, ...]:
     unlabelled = counts["patients"] - counts["patients_with_label"]
-    notes = [f"{unlabelled} patients have no label: they are not used to train"] if unlabelled else []
+    notes = [f"patients without a label (not used for training): {unlabelled}"] if unlabelled else []
     rows = len(read_labels(dsb_root / LABELS))
     more = len(read_labels(dsb_root / SOLUTION)) if (dsb_root / SOLUTION).is_file() else 0
     if rows != PUBLISHED_LABELS or more not in (0, PUBLISHED_SOLUTION):
         return (
-            f"the labels are not the published ones of DSB 2017: {rows} in {LABELS} and {more} in {SOLUTION}, "
-            f"published are {PUBLISHED_LABELS} and {PUBLISHED_SOLUTION}",
+            f"the labels differ from those of DSB 2017: {rows} in {LABELS} and {more} in {SOLUTION} instead of "
+            f"{PUBLISHED_LABELS} and {PUBLISHED_SOLUTION}",
             *notes,
         )
     whole = "DSB 2017 is complete" if counts["patients"] == PUBLISHED_PATIENTS else "a part of DSB 2017"
@@ -221,14 +219,14 @@ def _warn_of_lines(dsb_root: Path) -> list[str]:
     for name in (LABELS, SOLUTION):
         lines = [str(line) for line in repeated_lines(dsb_root / name)] if (dsb_root / name).is_file() else []
         if lines:
-            warnings.append(f"{name} repeats {named(lines, 'line', 'lines')}: dropped")
+            warnings.append(f"{name}: dropped {_counted(lines, 'repeated line', 'repeated lines')}")
     return warnings
 
 
 def _warn_of_missing(patients: list[str]) -> list[str]:
-    return [f"{named(patients, 'label', 'labels')} without a folder: not used"] if patients else []
+    return [f"{_counted(patients, 'label', 'labels')} without a folder; not used"] if patients else []
 
 
 def _warn_of_empty(folders: Mapping[str, Path]) -> list[str]:
     empty = [patient for patient, folder in folders.items() if not any(folder.iterdir())]
-    return [f"{named(empty, 'patient folder', 'patient folders')} empty: no scan to read"] if empty else []
+    return [f"{_counted(empty, 'patient folder', 'patient folders')} without files; no scan to read"] if empty else []

@@ -1,4 +1,4 @@
-"""A CSV table whose rows belong to a scan or a patient."""
+"""Read a CSV table with one row per scan, nodule or patient, and check its columns."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import pandas as pd
 from nodules.scans.result import ScanError
 
 
-def read_table(csv: Path, key: str, columns: Sequence[str], wanted: str) -> pd.DataFrame:
-    """Read a table, plain or compressed, and see that its columns are there.
+def read_table(csv: Path, key: str, columns: Sequence[str], expected: str) -> pd.DataFrame:
+    """Read a table, plain or compressed, and check that its columns exist.
 
     Parameters
     ----------
     csv : Path
-        The table.
+        Path of the table.
     key : str
-        Column of the scan or patient; read as text without spaces around it, None where it is empty.
+        Column of the scan or patient; read as text, without surrounding spaces, None if empty.
     columns : sequence of str
-        The other columns that must be there, as pandas reads them.
-    wanted : str
-        What belongs there, for the message if nothing is.
+        Other required columns, as pandas reads them.
+    expected : str
+        What was expected there, for the message if the file is missing.
 
     Raises
     ------
     ScanError
-        If the file or a column is missing, or it is no table.
+        If the file or a column is missing, or the file is not a table.
     """
     if not csv.is_file():
-        raise ScanError(f"{csv}: no such file; {wanted}")
+        raise ScanError(f"{csv}: no such file; {expected}")
     try:
         table = pd.read_csv(csv, dtype={key: str})
     except ValueError as error:

@@ -1,1 +1,1 @@
-"""MetaImage, NIfTI and NRRD to and from volumes: content, headers, completeness, voxels."""
+"""Read and write MetaImage, NIfTI and NRRD files: format, headers, completeness, geometry and voxels."""

@@ -1,7 +1,7 @@
-"""Does a volume file hold all the voxels that its header promises, undamaged? ITK does not always say.
+"""Check that a volume file holds all voxels that its header promises, undamaged.
 
-ITK fills what a NIfTI file lacks with zeros, makes zeros of its NaN, and hands out a MetaImage whose compressed data
-are damaged.
+ITK does not report all damage. It fills missing voxels of a NIfTI file with zeros, replaces NaN there by zero, and
+returns a MetaImage even if its compressed data are damaged.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from nodules.imaging.geometry.volume import AIR_HU
 from nodules.scans.result import ScanError
 from nodules.scans.volume_files.headers import read_metaimage_header, read_nrrd_header
 
-NOT_FINITE = f"holds NaN or infinity where HU are wanted; replace it by {AIR_HU}"
+NOT_FINITE = f"holds NaN or infinity instead of HU; set such voxels to {AIR_HU}"
 
-_NIFTI_HEADER_BYTES = (348, 540)  # how versions 1 and 2 begin
-_ZLIB, _GZIP = 15, 31  # what zlib calls wbits
+_NIFTI_HEADER_BYTES = (348, 540)  # header sizes of versions 1 and 2, which are their first four bytes
+_ZLIB, _GZIP = 15, 31  # values of `wbits` in zlib
 _BLOCK_BYTES = 2**20
 _LEAST_BYTES = {"raw": 1.0, "ascii": 0.25, "text": 0.25, "txt": 0.25, "hex": 2.0}  # on disk, per byte in memory
 
 
 def check_metaimage(path: Path, *, inflate: bool = True) -> None:
-    """Refuse a MetaImage whose data file is missing, short, long or damaged.
+    """Refuse a MetaImage whose data file is missing, too short, too long or damaged.
 
     Parameters
     ----------
     path : Path
         `.mhd` or `.mha`.
     inflate : bool
-        Unpack compressed data to see that they are whole; without it only their size on disk is held against
-        `CompressedDataSize`.
+        Whether to inflate compressed data to check that they are complete. Otherwise only their size on disk is
+        compared with `CompressedDataSize`.
 
     Raises
     ------
     ScanError
-        If the header is unreadable, or the data are not what it says.
+        If the header is unreadable, or the data do not match it.
     """
     header = read_metaimage_header(path)
     data_path, start = _data(path, header.data_name, header.data_start)
@@ -59,12 +59,12 @@ def check_metaimage(path: Path, *, inflate: bool = True) -> None:
 
 
 def check_nrrd(path: Path) -> None:
-    """Refuse an NRRD whose data file is missing, short or damaged.
+    """Refuse an NRRD whose data file is missing, too short or damaged.
 
     Raises
     ------
     ScanError
-        If the header is unreadable, or the data are not what it says.
+        If the header is unreadable, or the data do not match it.
     """
     header = read_nrrd_header(path)
     data_path, start = _data(path, header.data_name, header.data_start)
@@ -79,19 +79,19 @@ def check_nrrd(path: Path) -> None:
 
 
 def check_nifti(path: Path, wanted: int) -> None:
-    """Refuse a NIfTI file that ends early or is damaged.
+    """Refuse a NIfTI file that is truncated or damaged.
 
     Parameters
     ----------
     path : Path
         `.nii` or `.nii.gz`.
     wanted : int
-        Bytes of header and voxels, uncompressed.
+        Uncompressed size of header and voxels in bytes.
 
     Raises
     ------
     ScanError
-        If the file holds fewer bytes, or others than were packed.
+        If the file holds fewer bytes, or its compressed data are damaged.
     """
     if path.name.lower().endswith(".gz"):
         _check_deflated(path, 0, _GZIP, wanted)
@@ -107,7 +107,7 @@ def check_finite_nifti(path: Path, voxel_start: int, voxel_bytes: int, value_byt
     path : Path
         `.nii` or `.nii.gz`, complete.
     voxel_start, voxel_bytes : int
-        Where the voxels begin and how much room they take, uncompressed.
+        Offset and size of the voxels in bytes, uncompressed.
     value_bytes : int
         4 for float, 8 for double.
 
@@ -129,7 +129,9 @@ def _data(path: Path, name: str | None, start: int) -> tuple[Path, int]:
     if name is None:
         return path, start
     if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ScanError(f"{path}: its data file {name[:80]} must lie beside the header; put it there and mend the name")
+        raise ScanError(
+            f"{path}: its data file {name[:80]} must lie beside the header; move it there and correct the name"
+        )
     data_path = path.parent / name
     if not data_path.is_file():
         raise ScanError(f"{path}: its data file {name} is missing; it must lie beside the header")
@@ -142,7 +144,7 @@ def _check_size(path: Path, held: int, wanted: int) -> None:
 
 
 def _check_deflated(path: Path, start: int, wbits: int, wanted: int) -> None:
-    """Inflate to the end, keeping nothing, so that the check sums speak; what lies beyond `wanted` is not looked at."""
+    """Inflate to the end and discard the data, which verifies the checksums; ignore data beyond `wanted` bytes."""
     held, ended = 0, True
     stream = zlib.decompressobj(wbits)
     try:
@@ -156,7 +158,7 @@ def _check_deflated(path: Path, start: int, wbits: int, wanted: int) -> None:
                         block = _next_member(stream.unused_data)
                         stream = zlib.decompressobj(wbits)
     except zlib.error as error:
-        raise ScanError(f"{path}: damaged: its compressed data do not unpack ({error}); get the file again") from error
+        raise ScanError(f"{path}: damaged: its data cannot be decompressed ({error}); get the file again") from error
     if held < wanted or (held == wanted and not ended):
         raise ScanError(
             f"{path}: cut short: the header asks for {wanted} bytes, it holds {held} unpacked; get the file again"
@@ -164,5 +166,5 @@ def _check_deflated(path: Path, start: int, wbits: int, wanted: int) -> None:
 
 
 def _next_member(rest: bytes) -> bytes:
-    """A gzip file may have several members, and zeros after the last; whatever else follows is not part of it."""
+    """Return the next member of a gzip file, or nothing; zeros or other data may follow the last member."""
     return rest if rest.startswith(b"\x1f\x8b") else b""

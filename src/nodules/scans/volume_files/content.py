@@ -1,4 +1,4 @@
-"""What a volume file is, by its name and by its first bytes."""
+"""Recognise the format of a volume file by its name and by its first bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VOLUME_SUFFIXES = (".mhd", ".mha", ".nii", ".nii.gz", ".nrrd")
 KINDS = {".mhd": "MetaImage", ".mha": "MetaImage", ".nii": "NIfTI", ".nii.gz": "NIfTI", ".nrrd": "NRRD"}
 
 _HEAD_BYTES = 2**16
-_NIFTI_BYTES = 348  # of version 1; both versions show their magic by then
+_NIFTI_BYTES = 348  # header size of version 1, within which both versions have their magic
 _NIFTI_MAGIC = {344: (b"n+1\0", b"ni1\0"), 4: (b"n+2\0", b"ni2\0")}  # offset of the magic in versions 1 and 2
 _FOREIGN = {b"PK\x03\x04": "a zip", b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"%PDF": "a PDF"}
 
@@ -24,12 +24,12 @@ def volume_suffix(path: Path) -> str | None:
 
 
 def content_suffix(head: bytes) -> str | None:
-    """Return the suffix that fits the first bytes of a file, or None if they are of no kind in `VOLUME_SUFFIXES`.
+    """Return the suffix that fits the first bytes of a file, or None if the format is not in `VOLUME_SUFFIXES`.
 
     Parameters
     ----------
     head : bytes
-        At least the first 64 KiB, or the whole file. A MetaImage is `.mhd` when its voxels are in another file.
+        At least the first 64 KiB, or the whole file. A MetaImage is `.mhd` if its voxels are in another file.
     """
     if head.startswith(b"NRRD"):
         return ".nrrd"
@@ -44,12 +44,12 @@ def content_suffix(head: bytes) -> str | None:
 
 
 def check_content(path: Path) -> None:
-    """Refuse a file that is not what its suffix says.
+    """Refuse a file whose content does not match its suffix.
 
     Raises
     ------
     ScanError
-        If the file is missing or empty, has none of `VOLUME_SUFFIXES`, or its first bytes are of another kind.
+        If the file is missing or empty, its suffix is not in `VOLUME_SUFFIXES`, or its content has another format.
     """
     suffix = volume_suffix(path)
     if suffix is None:
@@ -62,13 +62,15 @@ def check_content(path: Path) -> None:
         raise ScanError(f"{path}: the file is empty; get it again")
     found = content_suffix(head)
     if found is None:
-        raise ScanError(f"{path}: no readable header: {_foreign(head)} and not {KINDS[suffix]}; get the file again")
+        raise ScanError(
+            f"{path}: no readable header: {_describe_foreign(head)} and not {KINDS[suffix]}; get the file again"
+        )
     if KINDS[found] != KINDS[suffix] or {found, suffix} == {".nii", ".nii.gz"}:
         raise ScanError(f"{path}: its content is {KINDS[found]}; rename it to end in {found}")
 
 
 def _unzipped(head: bytes) -> bytes:
-    """Unpack the first kilobyte; bgzip and pigz may spread it over several members."""
+    """Decompress the first `_NIFTI_BYTES`; bgzip and pigz may spread them over several members."""
     found = b""
     try:
         while head and len(found) < _NIFTI_BYTES:
@@ -80,7 +82,7 @@ def _unzipped(head: bytes) -> bytes:
     return found
 
 
-def _foreign(head: bytes) -> str:
+def _describe_foreign(head: bytes) -> str:
     if head[128:132] == b"DICM":
         return "it is one DICOM file (give its folder)"
     return f"it is {next((name for magic, name in _FOREIGN.items() if head.startswith(magic)), 'of an unknown kind')}"

@@ -1,4 +1,4 @@
-"""The text headers of MetaImage and NRRD, read strictly before ITK sees the file."""
+"""Parse the text headers of MetaImage and NRRD strictly, before ITK opens the file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 from nodules.scans.result import ScanError
 
 MAX_SCAN_BYTES = 4 * 2**30
-"""Largest scan that is read, uncompressed: 2,000 slices of 1024 x 1024; what claims more is damaged or hostile."""
+"""Size limit of an uncompressed scan: 2,000 slices of 1024 x 1024; a larger one is damaged or hostile."""
 
 MAX_POSITION_MM = 1e5
-"""Largest number in a geometry; ITK searches for ever where a direction is beyond all numbers."""
+"""Limit of the numbers in a geometry; ITK can search forever if a direction is huge."""
 
 _HEADER_BYTES = 2**16  # a header is a few hundred bytes of text
 _DATA_FILE = "ElementDataFile"
-_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f]")  # all but tab and line feed
-_MAX_DIGITS = 18  # of a 64-bit number; Python refuses to read thousands
-_MAX_AXES = 5  # ITK keeps ten and trusts the file
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f]")  # control characters except tab and line feed
+_MAX_DIGITS = 18  # of a 64-bit number; Python refuses to parse thousands of digits
+_MAX_AXES = 5  # ITK has room for ten and does not check the file
 _PER_AXIS = ("DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
 _PER_AXIS_PAIR = ("TransformMatrix", "Rotation", "Orientation")
 _METAIMAGE_BYTES = {
@@ -45,18 +45,18 @@ _NRRD_BYTES = {"char": 1, "int8": 1, "short": 2, "int16": 2, "int": 4, "int32": 
 
 @dataclass(frozen=True)
 class TextHeader:
-    """What a header says.
+    """Content of a text header.
 
     Attributes
     ----------
     fields : dict
-        Key to value as written; the keys of NRRD in lower case and without spaces.
+        Key to value as written; NRRD keys are in lower case and without spaces.
     data_start : int
-        First byte of the voxels, where they are in the same file.
+        Offset of the voxels if they are in the same file.
     data_name : str or None
-        The file that holds the voxels; None where they follow the header.
+        Name of the file that holds the voxels; None if they follow the header.
     voxel_bytes : int
-        Size of all voxels, uncompressed; 0 where the header does not tell.
+        Uncompressed size of all voxels; 0 if the header does not state it.
     """
 
     fields: dict[str, str]
@@ -71,8 +71,8 @@ def read_metaimage_header(path: Path) -> TextHeader:
     Raises
     ------
     ScanError
-        If it has no data file or several, a field has not as many numbers as the image has axes or absurd ones, or
-        they claim more than `MAX_SCAN_BYTES`.
+        If it names no data file or several, a field has the wrong number of values or absurd values, or the voxels
+        would take more than `MAX_SCAN_BYTES`.
     """
     fields, start = _metaimage_lines(path)
     _check_counts(path, fields)
@@ -85,7 +85,7 @@ def read_metaimage_header(path: Path) -> TextHeader:
     channels = _whole_numbers(path, "ElementNumberOfChannels", fields.get("ElementNumberOfChannels", "1"))
     voxels = math.prod(_whole_numbers(path, "DimSize", fields["DimSize"]))
     local = name.upper() == "LOCAL"
-    voxel_bytes = _sane(path, voxels * one_value * math.prod(channels))
+    voxel_bytes = _within_limit(path, voxels * one_value * math.prod(channels))
     return TextHeader(fields, start, None if local else name, voxel_bytes)
 
 
@@ -95,21 +95,21 @@ def read_nrrd_header(path: Path) -> TextHeader:
     Raises
     ------
     ScanError
-        If it has no sizes, or they claim more than `MAX_SCAN_BYTES`, or its voxels lie in several files.
+        If it has no sizes, the voxels would take more than `MAX_SCAN_BYTES`, or they lie in several files.
     """
     fields, start = _nrrd_lines(path)
     if "sizes" not in fields:
         raise ScanError(f"{path}: no readable header: it has no sizes; get the file again")
     name = fields.get("datafile")
     if name and (name.upper().startswith("LIST") or "%" in name):
-        raise ScanError(f"{path}: its voxels lie in several files; save the scan as one .nrrd")
+        raise ScanError(f"{path}: the voxels lie in several files; save the scan as one .nrrd")
     for key in ("spacings", "spacedirections", "spaceorigin"):
         numbers = re.split(r"[\s,()]+", fields.get(key, ""))
         _check_numbers(path, key, [number for number in numbers if number not in ("", "none", "nan")])
     kind = fields.get("type", "").removeprefix("unsigned ").removeprefix("signed ")
     one_value = _NRRD_BYTES.get(kind.removeprefix("u").removesuffix("_t").removesuffix(" int").strip() or "int", 0)
     voxels = math.prod(_whole_numbers(path, "sizes", fields["sizes"]))
-    return TextHeader(fields, start, name, _sane(path, voxels * one_value))
+    return TextHeader(fields, start, name, _within_limit(path, voxels * one_value))
 
 
 def _metaimage_lines(path: Path) -> tuple[dict[str, str], int]:
@@ -121,10 +121,10 @@ def _metaimage_lines(path: Path) -> tuple[dict[str, str], int]:
             continue
         key, equals, value = line.decode("latin-1").partition("=")
         key = key.rstrip()
-        # ITK takes a ":" for a "=" and has its own mind about the rest: only what has one meaning is read.
+        # ITK also accepts ":" for "=" and is lenient elsewhere, so only unambiguous lines are accepted here.
         if not equals or ":" in key or key != key.lstrip() or (_DATA_FILE in key and key != _DATA_FILE):
             raise ScanError(
-                f"{path}: no readable header: wanted lines of 'key = value', got '{key[:80]}'; save it anew"
+                f"{path}: no readable header: expected lines of 'key = value', got '{key[:80]}'; save it again"
             )
         fields[key] = value.strip()
         if key == _DATA_FILE:
@@ -147,7 +147,7 @@ def _nrrd_lines(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _header_lines(path: Path) -> Iterator[bytes]:
-    """Lines of the text that a file begins with; refuses what one program may read as another line than the next."""
+    """Yield the lines of the text header; refuse bytes that some programs take for line breaks and others do not."""
     with path.open("rb") as file:
         head = file.read(_HEADER_BYTES)
         is_whole = not file.read(1)
@@ -163,10 +163,10 @@ def _header_lines(path: Path) -> Iterator[bytes]:
 
 
 def _check_counts(path: Path, fields: dict[str, str]) -> None:
-    """Refuse what makes ITK write past its ten axes."""
+    """Refuse numbers of values with which ITK would write beyond its arrays for ten axes."""
     (axes,) = _whole_numbers(path, "NDims", fields.get("NDims", "")) or (0,)
     if axes > _MAX_AXES:
-        raise ScanError(f"{path}: wanted a 3-D image of one value per voxel, got NDims = {axes}")
+        raise ScanError(f"{path}: expected a 3-D image of one value per voxel, got NDims = {axes}")
     wanted = dict.fromkeys(_PER_AXIS, axes) | dict.fromkeys(_PER_AXIS_PAIR, axes**2)
     if "DimSize" not in fields:
         raise ScanError(f"{path}: no readable header: it has no DimSize; get the file again")
@@ -180,7 +180,7 @@ def _check_counts(path: Path, fields: dict[str, str]) -> None:
 def _check_numbers(path: Path, key: str, numbers: Sequence[str]) -> None:
     for number in numbers:
         try:
-            is_sane = abs(float(number)) <= MAX_POSITION_MM  # not so for NaN
+            is_sane = abs(float(number)) <= MAX_POSITION_MM  # False for NaN
         except ValueError:
             is_sane = False
         if not is_sane:
@@ -195,7 +195,9 @@ def _whole_numbers(path: Path, key: str, text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers)
 
 
-def _sane(path: Path, voxel_bytes: int) -> int:
+def _within_limit(path: Path, voxel_bytes: int) -> int:
     if voxel_bytes > MAX_SCAN_BYTES:
-        raise ScanError(f"{path}: its header claims {voxel_bytes} bytes, over the limit of {MAX_SCAN_BYTES}")
+        raise ScanError(
+            f"{path}: its header claims {voxel_bytes} bytes, over the limit of {MAX_SCAN_BYTES}; get the file again"
+        )
     return voxel_bytes

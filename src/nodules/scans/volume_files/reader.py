@@ -1,4 +1,4 @@
-"""Single-file volumes (MetaImage, NIfTI, NRRD) to and from `Volume`, with their true place in the world."""
+"""Read a scan or a mask from one MetaImage, NIfTI or NRRD file into a `Volume` with its true geometry."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nodules.scans.volume_files.stated_geometry import check_stated_geometry
 
 _SHEARED = "its axes are not at right angles (a tilted gantry?); resample it onto a rectangular grid first"
 _COSINE_TOLERANCE = 1e-3
-_NIFTI_FLOATS = {"16": 4, "64": 8}  # code of the data type to its size
+_NIFTI_FLOATS = {"16": 4, "64": 8}  # code of the data type to its size in bytes
 
 
 def read_volume(path: Path, params: ReadingParams) -> Reading:
@@ -37,20 +37,21 @@ def read_volume(path: Path, params: ReadingParams) -> Reading:
     Parameters
     ----------
     path : Path
-        The file; for `.mhd` the header, whose data file lies beside it.
+        The file. For `.mhd` it is the header, and the data file lies beside it.
     params : ReadingParams
-        The largest gantry tilt, axes that are not at right angles, that is straightened (not in NIfTI).
+        Gives the largest gantry tilt (axes that are not at right angles) that is straightened. NIfTI files with a tilt
+        are always refused.
 
     Returns
     -------
     Reading
-        int16 HU, clipped to [`AIR_HU`, `MAX_HU`], fractions rounded, upright on canonical axes.
+        int16 HU on canonical axes along the body, rounded, clipped to [`AIR_HU`, `MAX_HU`].
 
     Raises
     ------
     ScanError
-        If the file is missing, damaged or not what its suffix says; if it is not a 3-D image of one value per voxel;
-        if it is tilted too far, does not state its voxel size, holds NaN, or values that are no HU
+        If the file is missing, damaged or of another format than its suffix; if it is not a 3-D image of one value per
+        voxel; if it is tilted too far, does not state its voxel size, or holds NaN or values that are not HU
         (`hu_range.examine_range`).
     """
     stored = _read(path)
@@ -61,7 +62,7 @@ def read_volume(path: Path, params: ReadingParams) -> Reading:
         raise ScanError(f"{path}: {finding.refusal}")
     hu = _to_hu(stored.values_zyx, finding.offset_hu)
     kept, grid = stored.repairs, stored.grid
-    del stored  # twice the memory else
+    del stored  # halves the peak memory
     volume, turned = _set_upright(hu, grid, params, path)
     return Reading(
         volume,
@@ -87,7 +88,7 @@ def read_mask(path: Path) -> Volume:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where the voxels lie; the columns of `direction` are the ways along index x, y and z."""
+    """Geometry of the voxels; the columns of `direction` point along index x, y and z."""
 
     spacing_xyz_mm: tuple[float, ...]
     origin_xyz_mm: tuple[float, ...]
@@ -95,7 +96,7 @@ class _Grid:
 
     @property
     def skew_degrees(self) -> float:
-        """How far two axes are from a right angle, 0 within rounding."""
+        """Largest deviation of two axes from a right angle; 0 within rounding."""
         columns = self.direction / np.linalg.norm(self.direction, axis=0)
         cosines = np.abs(columns.T @ columns - np.eye(3))
         return float(np.degrees(np.arcsin(min(1.0, cosines.max())))) if cosines.max() > _COSINE_TOLERANCE else 0.0
@@ -103,7 +104,7 @@ class _Grid:
 
 @dataclass(frozen=True)
 class _Stored:
-    """An image as ITK read it; `values_zyx` is a view of `image` and lives no longer."""
+    """An image as ITK read it; `values_zyx` may be a view of `image`, which must stay alive."""
 
     image: SimpleITK.Image
     header: SimpleITK.ImageFileReader
@@ -125,18 +126,20 @@ def _read(path: Path) -> _Stored:
         image = header.Execute()
     except RuntimeError as error:
         if "direction" in str(error) or "spacing" in str(error):
-            raise ScanError(f"{path}: unusable geometry: spacing and directions must span space; mend them") from error
+            raise ScanError(
+                f"{path}: unusable geometry: spacing and directions must span space; correct them"
+            ) from error
         raise ScanError(f"{path}: damaged: {_last_line(error)}; get the file again") from error
     values = SimpleITK.GetArrayViewFromImage(image).reshape(image.GetSize()[2::-1])
     if values.dtype.kind not in "iuf":
-        raise ScanError(f"{path}: wanted real numbers, got {image.GetPixelIDTypeAsString()}; save a single CT scan")
+        raise ScanError(f"{path}: expected real numbers, got {image.GetPixelIDTypeAsString()}; save a single CT scan")
     if inter := _unused_intercept(header):
         values = values - inter
     return _Stored(image, header, values, _grid(image), _single_time(header))
 
 
 def _open(path: Path) -> SimpleITK.ImageFileReader:
-    """Read the header alone and refuse what is no 3-D scalar image of a sane size."""
+    """Read the header only, and refuse anything but a 3-D scalar image of acceptable size."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -148,7 +151,7 @@ def _open(path: Path) -> SimpleITK.ImageFileReader:
     size = reader.GetSize()
     if len(size) < 3 or math.prod(size[3:]) != 1 or reader.GetNumberOfComponents() != 1 or 0 in size:
         raise ScanError(
-            f"{path}: wanted a 3-D image of one value per voxel, got size {tuple(size)} "
+            f"{path}: expected a 3-D image of one value per voxel, got size {tuple(size)} "
             f"of {reader.GetNumberOfComponents()} value(s); save a single 3-D scan"
         )
     if math.prod(size) * _bytes_per_value(reader) > MAX_SCAN_BYTES:
@@ -165,11 +168,12 @@ def _grid(image: SimpleITK.Image) -> _Grid:
 def _set_upright(
     hu_zyx: NDArray[np.int16], grid: _Grid, params: ReadingParams, path: Path
 ) -> tuple[Volume, str | None]:
-    """Give the grid the axes of the body, and say if that took resampling."""
+    """Align the grid with the axes of the body; also return the repair if this needs resampling."""
     skew_degrees = grid.skew_degrees
     if skew_degrees > params.max_tilt_degrees:
         raise ScanError(
-            f"{path}: {_SHEARED}: {skew_degrees:.1f} degrees off, over the limit of {params.max_tilt_degrees:g}"
+            f"{path}: {_SHEARED}: {skew_degrees:.1f} degrees off, over the limit of {params.max_tilt_degrees:g} "
+            "(max_tilt_degrees)"
         )
     turned = None if skew_degrees else canonical_axes(_volume(hu_zyx, grid, path))
     try:
@@ -178,8 +182,9 @@ def _set_upright(
             return straight, f"gantry tilt of {skew_degrees:.1f} degrees straightened"
         volume, degrees = upright(turned)
     except ValueError as error:
-        raise ScanError(f"{path}: its grid lies obliquely and cannot be resampled: {error}") from error
-    return volume, f"oblique by {degrees:.1f} degrees: resampled along the body's axes" if degrees else None
+        raise ScanError(f"{path}: its grid is oblique and cannot be resampled: {error}") from error
+    repair = f"the grid was {degrees:.1f} degrees off the axes of the body; resampled along them"
+    return volume, repair if degrees else None
 
 
 def _volume(voxels_zyx: NDArray[Any], grid: _Grid, path: Path) -> Volume:
@@ -209,7 +214,7 @@ def _check_finite(stored: _Stored, path: Path) -> None:
 
 def _to_hu(values_zyx: NDArray[Any], offset_hu: int) -> NDArray[np.int16]:
     hu = np.empty(values_zyx.shape, np.int16)
-    for plane, values in zip(hu, values_zyx, strict=True):  # slice by slice: no second copy of the scan
+    for plane, values in zip(hu, values_zyx, strict=True):  # slice by slice, to avoid a second copy of the scan
         limits = np.iinfo(values.dtype) if values.dtype.kind in "iu" else np.finfo(values.dtype)
         low, high = max(AIR_HU + offset_hu, limits.min), min(MAX_HU + offset_hu, limits.max)
         plane[:] = np.rint(np.clip(values, low, high)) - offset_hu
@@ -227,7 +232,7 @@ def _bytes_per_value(header: SimpleITK.ImageFileReader) -> int:
 
 
 def _unused_intercept(header: SimpleITK.ImageFileReader) -> float:
-    """Return what ITK added although a slope of 0 says that nothing is to be scaled (NIfTI-1); NaN shows as 0 here."""
+    """Return the intercept that ITK added although a slope of 0 means no scaling (NIfTI-1); NaN also reads as 0."""
     if not _is_nifti(header):
         return 0.0
     slope, inter = (float(header.GetMetaData(key)) for key in ("scl_slope", "scl_inter"))

@@ -1,4 +1,4 @@
-"""Writing a `Volume` to one file, whole or not at all."""
+"""Write a `Volume` to a MetaImage, NIfTI or NRRD file, which appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from nodules.scans.volume_files.content import VOLUME_SUFFIXES, volume_suffix
 
 
 def write_volume(volume: Volume, path: Path, *, compress: bool = True) -> None:
-    """Write a volume so that it appears whole or not at all; a file of that name is replaced.
+    """Write a volume; the file appears complete or not at all, and replaces an existing one.
 
     Parameters
     ----------
     volume : Volume
         int16, uint8, uint16, int32 or float voxels; bool is stored as uint8, every float as float32.
     path : Path
-        One of `VOLUME_SUFFIXES`, in an existing folder. `.mhd` puts its data file (`.zraw`, or `.raw` where not
-        compressed) beside it.
+        File with one of `VOLUME_SUFFIXES`, in an existing folder. For `.mhd`, the data file (`.zraw`, or `.raw` if not
+        compressed) is written beside it.
     compress : bool
-        Compress losslessly. NIfTI goes by its suffix instead: `.nii.gz` is compressed, `.nii` is not.
+        Whether to compress losslessly. For NIfTI the suffix decides: `.nii.gz` is compressed, `.nii` is not.
 
     Raises
     ------
@@ -38,12 +38,12 @@ def write_volume(volume: Volume, path: Path, *, compress: bool = True) -> None:
     if volume_suffix(path) is None:
         raise ScanError(f"{path}: a volume is written as one of {', '.join(VOLUME_SUFFIXES)}")
     if not path.parent.is_dir():
-        raise ScanError(f"{path}: its folder does not exist; make it first")
+        raise ScanError(f"{path}: its folder does not exist; create it first")
     image = SimpleITK.GetImageFromArray(_storable(volume.voxels_zyx))
     image.SetSpacing([float(s) for s in volume.spacing_zyx_mm[::-1]])
     image.SetOrigin([float(v) for v in volume.origin_xyz_mm])
     image.SetDirection([float(v) for v in volume.direction_xyz])
-    with _appearing_whole(path) as unfinished:
+    with _atomic(path) as unfinished:
         SimpleITK.WriteImage(image, str(unfinished), compress)
 
 
@@ -60,10 +60,10 @@ def _storable(voxels_zyx: NDArray[Any]) -> NDArray[Any]:
 
 
 @contextmanager
-def _appearing_whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to; what was written moves to `path` at the end, data files before the header.
+def _atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path; at the end, move the written files to `path`, data files before the header.
 
-    The folder's name is fixed, so that what a killed writer left behind is cleared by the next one.
+    The name of the temporary folder is fixed, so the next writer clears what a killed one left behind.
     """
     folder = path.parent / f".{path.name}.unfinished"
     shutil.rmtree(folder, ignore_errors=True)

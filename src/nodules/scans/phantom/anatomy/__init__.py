@@ -1,1 +1,1 @@
-"""The organs of a synthetic chest."""
+"""Anatomy of a synthetic chest: build, organs, bones and vessels on one canvas."""

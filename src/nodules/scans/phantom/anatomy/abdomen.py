@@ -1,4 +1,4 @@
-"""What lies under the diaphragm: its two domes, liver, spleen, stomach with gas, fat."""
+"""Build and paint the upper abdomen: diaphragm, liver, spleen, stomach with gas, and fat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIVER_HU, SPLEEN_HU, MEAL_HU, GAS_HU, DIAPHRAGM_HU = 58.0, 48.0, 28.0, -985.0, 4
 
 @dataclass(frozen=True)
 class Abdomen:
-    """Fields of the upper abdomen."""
+    """Fields that describe the upper abdomen."""
 
     diaphragm_mm: Array  # coarse signed distance, negative below
     diaphragm: SmoothField
@@ -51,7 +51,7 @@ def build_abdomen(frame: Frame, wall: Wall, rng: np.random.Generator) -> Abdomen
 
 
 def paint_abdomen(image: Array, organs: Abdomen, wall: Wall, k: int, grain: Array) -> None:
-    """Paint everything under the diaphragm on slice `k`, over the heart where the two meet."""
+    """Paint everything under the diaphragm on slice `k`, over the heart where they overlap."""
     paint(image, organs.diaphragm, k, DIAPHRAGM_HU)
     found = organs.content.near(k)
     if found is not None:
@@ -64,7 +64,7 @@ def paint_abdomen(image: Array, organs: Abdomen, wall: Wall, k: int, grain: Arra
 
 
 def dome_height(build: Build, x: Array, y: Array) -> Array:
-    """Reference height of the diaphragm over reference x and y: two domes, falling steeply behind and at the sides."""
+    """Return the reference height of the diaphragm over reference x and y: two domes, steep behind and laterally."""
     right, left = (
         top
         - 30 * (np.maximum(side * (x - side * 62), 0) / 64) ** 2

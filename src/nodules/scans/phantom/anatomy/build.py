@@ -1,4 +1,4 @@
-"""One patient's build: how large, how deep, how fat, how warped; and the frame all organs are described in."""
+"""Draw the build of one patient, and the frame of reference coordinates in which all organs are described."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nodules.scans.phantom.anatomy.canvas import Array, Canvas, cubic_matrix
 LUNG_WIDTH_MM = 260.0  # width of both lungs in the reference thorax; all organs are described at this size
 APEX_MM, RECESS_MM = 84.0, -148.0  # reference heights of the top of the lungs and of the deepest recess
 WARP_STEP_MM = 65.0
-LARGEST_SHARE_OF_FIELD = 0.86  # a person too wide for the field of view is drawn as a smaller one
+LARGEST_SHARE_OF_FIELD = 0.86  # a person too wide for the field of view is made smaller
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Build:
     kyphosis: float
     rib_phase: float
     rib_fall: float
-    contrast_hu: float  # blood above unenhanced blood, 0 for none
+    contrast_hu: float  # added to unenhanced blood; 0 without contrast agent
     lung_hu: float
     gravity_hu: float
     emphysema: float  # share of destroyed lung at the top, 0 for none
@@ -81,7 +81,7 @@ class Frame:
 
     @classmethod
     def warped(cls, canvas: Canvas, build: Build, rng: np.random.Generator) -> Frame:
-        """Scale the thorax to the patient and bend it by a smooth random displacement of a few mm."""
+        """Scale the thorax to the patient and warp it by a smooth random displacement of a few mm."""
         axes = canvas.coarse_axes_mm
         starts = [axis[0] for axis in axes]
         knots = [
@@ -100,7 +100,7 @@ class Frame:
         return cls(canvas, build, *reference)
 
     def to_thorax(self, reference_xyz: NDArray[np.floating]) -> Array:
-        """Thorax mm (N, 3) of reference points (N, 3), by fixed-point iteration on the warp."""
+        """Return the thorax mm (N, 3) of reference points (N, 3), by fixed-point iteration on the warp."""
         wanted = np.asarray(reference_xyz, dtype=np.float32)
         guess = wanted * np.float32(self.build.scale)
         scale = np.float32(self.build.scale)
@@ -119,12 +119,12 @@ class Frame:
 
 
 def spine_y(build: Build, z: NDArray[np.floating] | float) -> Array:
-    """Reference y of the spine's axis at reference height `z`: kyphotic, bending forward above and below."""
+    """Return the reference y of the spine's axis at reference height `z`; kyphosis bends it forward at both ends."""
     return np.asarray(59 - build.kyphosis * ((np.asarray(z) + 35) / 115) ** 2, dtype=np.float32)
 
 
 def random_field(frame: Frame, step_mm: float, rng: np.random.Generator) -> Array:
-    """Smooth random coarse field (Z, Y, X) of mean 0, SD about 1 and the given grain."""
+    """Draw a smooth random coarse field (Z, Y, X) of mean 0, SD about 1 and grain size `step_mm`."""
     matrices = []
     for axis in frame.canvas.coarse_axes_mm:
         knots = np.arange(axis[0] - 2 * step_mm, axis[-1] + 2 * step_mm, step_mm, dtype=np.float32)

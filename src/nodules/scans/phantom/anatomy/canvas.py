@@ -1,4 +1,4 @@
-"""The grid a phantom is painted on, with a coarse twin on which smooth organs are cheap to describe."""
+"""The voxel grid on which a phantom is painted, with a coarse grid for smooth organs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 Array = NDArray[np.floating[Any]]
-COARSE_STEP_MM = 4.0  # organs described here have radii of 8 mm and more; finer parts are painted on the full grid
+COARSE_STEP_MM = 4.0  # for organs with radii of at least 8 mm; finer parts are painted on the full grid
 COARSE_MARGIN_CELLS = 2  # reach of the cubic kernel
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """Full grid in the thorax frame (mm, LPS, carina near the origin) and its coarse twin.
+    """Full grid in the thorax frame (mm, LPS, carina near the origin), and a coarse grid over it.
 
     Attributes
     ----------
     shape_zyx : tuple of int
         Size of the full grid.
     spacing_zyx_mm : tuple of float
-        Voxel size; along z it is also the slice thickness.
+        Voxel size; the slice thickness equals the spacing along z.
     corner_xyz_mm : tuple of float
         Thorax coordinates of the centre of voxel (0, 0, 0).
     """
@@ -50,22 +50,22 @@ class Canvas:
 
     @property
     def coarse_mesh_xyz(self) -> tuple[Array, Array, Array]:
-        """Open coarse coordinate arrays x, y, z that broadcast to (Z, Y, X)."""
+        """Coarse coordinates x, y, z as arrays that broadcast to (Z, Y, X)."""
         z, y, x = self.coarse_axes_mm
         return x[None, None, :], y[None, :, None], z[:, None, None]
 
     def smooth_field(self, coarse_zyx: NDArray[np.floating]) -> SmoothField:
-        """Keep a coarse array as values that can be read on any full slice."""
+        """Turn a coarse array into a field that can be evaluated on any full slice."""
         matrix_z, _, _ = self.matrices
         cells = np.asarray(coarse_zyx, dtype=np.float32)
         flat = matrix_z @ cells.reshape(len(cells), -1)
         return SmoothField(self, flat.reshape(len(matrix_z), *cells.shape[1:]))
 
     def edge_field(self, signed_zyx: NDArray[np.floating]) -> SmoothField:
-        """Turn an implicit surface (negative inside) into a field counted in voxel widths along its normal.
+        """Turn an implicit surface (negative inside) into a field in units of voxel widths along its normal.
 
-        Dividing by the sum of |derivative| x voxel size gives the exact width over which a box-shaped voxel is
-        partly filled by a plane: narrow for upright walls, as wide as the slice for a level diaphragm.
+        Dividing by the sum of |derivative| x voxel size gives the exact width over which a plane partly fills a
+        box-shaped voxel: narrow for vertical walls, as wide as the slice for a horizontal diaphragm.
         """
         gz, gy, gx = np.gradient(signed_zyx, COARSE_STEP_MM)
         dz, dy, dx = self.spacing_zyx_mm
@@ -73,7 +73,7 @@ class Canvas:
         return self.smooth_field(np.clip(signed_zyx / (width + 1e-3), -30.0, 30.0))
 
     def coarse_values(self, coarse_zyx: NDArray[np.floating], points_xyz: NDArray[np.floating]) -> Array:
-        """Trilinear values (N,) of a coarse array at thorax points (N, 3)."""
+        """Interpolate a coarse array trilinearly at thorax points (N, 3); return values (N,)."""
         starts = np.array([axis[0] for axis in self.coarse_axes_mm])
         indices = (points_xyz[:, ::-1] - starts) / COARSE_STEP_MM
         return map_coordinates(coarse_zyx, indices.T, order=1, mode="nearest", output=np.float32)
@@ -81,23 +81,23 @@ class Canvas:
 
 @dataclass(frozen=True)
 class SmoothField:
-    """Smooth values, coarse in-plane and exact in z: (Z, coarse Y, coarse X)."""
+    """Smooth values on the full grid along z and the coarse grid in-plane: (Z, coarse Y, coarse X)."""
 
     canvas: Canvas
     cells: Array
 
     def at(self, k: int) -> Array:
-        """Values on the whole full slice `k`, shape (Y, X)."""
+        """Return the values on full slice `k`, shape (Y, X)."""
         _, matrix_y, matrix_x = self.canvas.matrices
         return matrix_y @ self.cells[k] @ matrix_x.T
 
     def on(self, k: int, box: tuple[slice, slice]) -> Array:
-        """Values in one box of full slice `k`."""
+        """Return the values in one box of full slice `k`."""
         _, matrix_y, matrix_x = self.canvas.matrices
         return matrix_y[box[0]] @ self.cells[k] @ matrix_x[box[1]].T
 
     def near(self, k: int, below: float = 1.0) -> tuple[tuple[slice, slice], Array] | None:
-        """Box of slice `k` outside which all values are above `below`, with the values in it; None if there is none."""
+        """Return the box of slice `k` that holds all values below `below`, and its values; None without such values."""
         rows, columns = (np.flatnonzero(np.any(self.cells[k] < below, axis=axis)) for axis in (1, 0))
         if not len(rows):
             return None
@@ -110,7 +110,7 @@ class SmoothField:
 
 
 def _reached(matrix: Array, cells: NDArray[np.intp]) -> tuple[slice, slice]:
-    """Full-grid range that the given cells reach, and the cells needed there."""
+    """Return the full-grid range that the cells reach, and the cells needed there."""
     low, high = max(int(cells[0]) - 1, 0), min(int(cells[-1]) + 2, matrix.shape[1])
     hit = np.flatnonzero(np.any(matrix[:, low:high] != 0, axis=1))
     if not len(hit):
@@ -121,7 +121,7 @@ def _reached(matrix: Array, cells: NDArray[np.intp]) -> tuple[slice, slice]:
 
 
 def cubic_matrix(axis: Array, knots: Array) -> Array:
-    """Matrix (len(axis), len(knots)) of Catmull-Rom weights that interpolates values at `knots` to `axis`.
+    """Return the matrix (len(axis), len(knots)) of Catmull-Rom weights that interpolates from `knots` to `axis`.
 
     Source: Keys, "Cubic convolution interpolation for digital image processing", 1981, with a = -1/2.
     """
@@ -132,17 +132,17 @@ def cubic_matrix(axis: Array, knots: Array) -> Array:
 
 
 def blend(image: Array, occupancy: Array, hu: float | Array) -> None:
-    """Paint a tissue in place: where `occupancy` is 1 the image takes `hu`."""
+    """Paint a tissue in place; where `occupancy` is 1, the image becomes `hu`."""
     image += occupancy * (hu - image)
 
 
 def filled(edge: Array) -> Array:
-    """Occupied share of each voxel for an edge distance counted in voxel widths."""
+    """Return the occupied share of each voxel, from its edge distance in voxel widths."""
     return np.clip(np.float32(0.5) - edge, 0.0, 1.0)
 
 
 def paint(image: Array, organ: SmoothField, k: int, hu: float) -> None:
-    """Paint an organ of one density on slice `k`."""
+    """Paint an organ of uniform density on slice `k`."""
     found = organ.near(k)
     if found is not None:
         box, edge = found
@@ -150,7 +150,7 @@ def paint(image: Array, organ: SmoothField, k: int, hu: float) -> None:
 
 
 def smooth_union(first: Array, *others: Array, radius_mm: float) -> Array:
-    """Union of implicit surfaces whose joins are filled with fillets of about `radius_mm`.
+    """Return the union of implicit surfaces, with fillets of about `radius_mm` at their joins.
 
     Source: the polynomial smooth minimum, Quilez, "smooth minimum", 2013.
     """
@@ -162,5 +162,5 @@ def smooth_union(first: Array, *others: Array, radius_mm: float) -> Array:
 
 
 def smooth_cut(first: Array, *others: Array, radius_mm: float) -> Array:
-    """Intersection of implicit surfaces with rounded corners."""
+    """Return the intersection of implicit surfaces with rounded corners."""
     return -smooth_union(-first, *(-other for other in others), radius_mm=radius_mm)

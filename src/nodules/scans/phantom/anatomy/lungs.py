@@ -1,4 +1,4 @@
-"""The two lungs: outlines, lobes, fissures, parenchyma with its gradient and texture, emphysema."""
+"""Build and paint the lungs: outlines, lobes, fissures, density gradient, texture and emphysema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXTURE_STEP_MM = 2.1
 
 @dataclass(frozen=True)
 class Lungs:
-    """Fields of the lungs; `outline_mm` and `oblique_mm`, `minor_mm` are coarse arrays in mm."""
+    """Fields that describe the lungs; `outline_mm`, `oblique_mm` and `minor_mm` are coarse arrays in mm."""
 
     frame: Frame
     outline_mm: dict[str, Array]  # negative inside
@@ -33,14 +33,14 @@ class Lungs:
     texture_hu: float
 
 
-def build_lungs(frame: Frame, wall: Wall, organs: Mediastinum, belly: Abdomen, rng: np.random.Generator) -> Lungs:
-    """Cut both lungs out of the rib cage and describe their inside on the coarse grid."""
+def build_lungs(frame: Frame, wall: Wall, organs: Mediastinum, abdomen: Abdomen, rng: np.random.Generator) -> Lungs:
+    """Cut both lungs out of the rib cage and describe their interior on the coarse grid."""
     build, canvas = frame.build, frame.canvas
     gap = 2.2 + 5 * np.clip((np.abs(frame.z + 10) - 40) / 60, 0, 1)
     middle = frame.x - 3 * np.sin(frame.z / 40)
     outline = {
         side: smooth_cut(
-            smooth_cut(wall.cavity_mm, -belly.diaphragm_mm, radius_mm=4.0),
+            smooth_cut(wall.cavity_mm, -abdomen.diaphragm_mm, radius_mm=4.0),
             smooth_cut(-organs.outline_mm, (gap - sign * middle) * np.float32(build.scale), radius_mm=6.0),
             radius_mm=9.0,  # rounds off slivers too thin for the coarse grid
         )
@@ -59,7 +59,7 @@ def build_lungs(frame: Frame, wall: Wall, organs: Mediastinum, belly: Abdomen, r
         edges={side: canvas.edge_field(outline[side]) for side in SIDES},
         fissures={"oblique": canvas.edge_field(oblique), "minor": canvas.edge_field(minor)},
         density_hu=canvas.smooth_field(density),
-        holes=canvas.smooth_field(_holes(frame, rng)),
+        holes=canvas.smooth_field(_emphysema(frame, rng)),
         texture_hu=float(rng.uniform(20, 34)),
     )
 
@@ -81,7 +81,7 @@ def paint_lungs(image: Array, lungs: Lungs, k: int, texture: Array) -> None:
 
 
 def lobe_at(lungs: Lungs, side: str, points_xyz: Array) -> list[str]:
-    """Name of the lobe of each thorax point (N, 3) of one lung."""
+    """Return the lobe of each thorax point (N, 3) in one lung."""
     upper = lungs.frame.canvas.coarse_values(lungs.oblique_mm, points_xyz) > 0
     top = lungs.frame.canvas.coarse_values(lungs.minor_mm, points_xyz) > 0
     if side == "left":
@@ -103,7 +103,7 @@ class Texture:
         self._cells: Array | None = None
 
     def next(self) -> Array:
-        """Texture (Y, X) of the next slice, mean 0 and SD about 1."""
+        """Return the texture (Y, X) of the next slice, of mean 0 and SD about 1."""
         rows, columns = self._matrices
         fresh = self._rng.standard_normal((rows.shape[1], columns.shape[1]), dtype=np.float32)
         if self._cells is None:
@@ -123,8 +123,8 @@ def _fissure_share(lungs: Lungs, side: str, k: int, box: tuple[slice, slice]) ->
     return share
 
 
-def _holes(frame: Frame, rng: np.random.Generator) -> Array:
-    """Emphysema: round holes of 5-12 mm, denser upwards; share of destroyed lung, coarse."""
+def _emphysema(frame: Frame, rng: np.random.Generator) -> Array:
+    """Draw emphysema as a coarse share of destroyed lung: round holes of 5-12 mm, more frequent higher up."""
     noise = 0.8 * random_field(frame, 9.0, rng) + 0.6 * random_field(frame, 18.0, rng)
     upward = np.clip((frame.z + 90) / 130, 0.15, 1.2)
     amount = frame.build.emphysema * upward

@@ -1,4 +1,4 @@
-"""Heart, great vessels, gullet and the fat around them, which together shape the inner faces of the lungs."""
+"""Build and paint the mediastinum: heart, great vessels, oesophagus and fat, which bound the lungs medially."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from nodules.scans.phantom.anatomy.canvas import (
 from nodules.scans.phantom.anatomy.thorax import Wall, cavity_shape, ellipsoid_mm
 
 Point = tuple[float, float, float]
-BLOOD_HU, MYOCARDIUM_HU, GULLET_HU = 42.0, 50.0, 34.0
+BLOOD_HU, MYOCARDIUM_HU, OESOPHAGUS_HU = 42.0, 50.0, 34.0
 FAR_MM = 60.0
 
-# Reference points (x, y, z, radius) in mm, patient's left is +x, back is +y; the carina is at (2, 12, 0).
+# Reference points (x, y, z, radius) in mm; +x is the patient's left, +y the back; the carina is at (2, 12, 0).
 AORTA = (
     (2, -20, -58, 15), (-14, -24, -42, 16), (-16, -22, -10, 15.5), (-10, -12, 16, 14.5), (4, 4, 26, 13.5),
     (18, 22, 20, 13), (25, 36, 4, 12.5), (25, 40, -30, 12), (22, 40, -80, 11.5), (12, 36, -130, 11), (6, 32, -190, 10),
@@ -35,7 +35,14 @@ PULMONARY_RIGHT = ((18, -14, -13, 11), (-6, -2, -15, 10), (-30, 2, -16, 10), (-4
 PULMONARY_LEFT = ((20, -16, -12, 11), (36, 2, -6, 10.5), (50, 16, -6, 9.5))
 CAVA = ((-26, -18, 44, 8), (-29, -14, 20, 9), (-30, -12, -10, 9.5), (-30, -14, -48, 11))
 LOWER_CAVA = ((-26, 2, -84, 12), (-24, 10, -110, 11.5), (-22, 14, -190, 12))
-GULLET = ((2, 22, 110, 6.5), (6, 27, 30, 6.5), (8, 30, -20, 7), (7, 26, -70, 8), (14, 20, -120, 8), (26, 4, -140, 9))
+OESOPHAGUS = (
+    (2, 22, 110, 6.5),
+    (6, 27, 30, 6.5),
+    (8, 30, -20, 7),
+    (7, 26, -70, 8),
+    (14, 20, -120, 8),
+    (26, 4, -140, 9),
+)
 NECK_VESSELS = (
     ((-10, -14, 26, 6.5), (-18, -10, 50, 6.2), (-27, -6, 80, 5), (-34, -8, 120, 4.5)),
     ((5, -4, 28, 4), (12, -6, 50, 3.8), (22, -6, 80, 3.6), (26, -8, 120, 3.6)),
@@ -55,14 +62,14 @@ TRACHEA = ((0, 2, 130, 8.5), (0, 4, 70, 8.8), (1, 7, 35, 9), (2, 12, 4, 9.5))
 
 @dataclass(frozen=True)
 class Mediastinum:
-    """Fields of the organs between the lungs."""
+    """Fields that describe the organs between the lungs."""
 
     heart: SmoothField
     left_blood: SmoothField
     right_blood: SmoothField
-    gullet: SmoothField
+    oesophagus: SmoothField
     beside_spine: SmoothField
-    outline_mm: Array  # everything between the lungs, with its fat; coarse, negative inside
+    outline_mm: Array  # outline of everything between the lungs, with fat; coarse, negative inside
     contrast_hu: float
 
 
@@ -76,14 +83,14 @@ def build_mediastinum(frame: Frame, wall: Wall) -> Mediastinum:
     aorta = tube_mm(frame, AORTA)
     pulmonary = np.minimum.reduce([tube_mm(frame, p) for p in (PULMONARY_TRUNK, PULMONARY_RIGHT, PULMONARY_LEFT)])
     cava = np.minimum(tube_mm(frame, CAVA), tube_mm(frame, LOWER_CAVA))
-    gullet = tube_mm(frame, GULLET)
+    oesophagus = tube_mm(frame, OESOPHAGUS)
     small = np.minimum.reduce([tube_mm(frame, p) for p in (*NECK_VESSELS, *VEINS, AZYGOS)])
     airway = tube_mm(frame, TRACHEA)
     fat = 1.2 + 0.12 * build.fat
     spine = _spine_mm(frame)
     outline = smooth_union(
         smooth_union(muscle - fat, aorta - 1.5, cava - 1.5, pulmonary - 2, radius_mm=10.0),
-        smooth_union(spine, gullet - 1.5, airway - 3, small - 2, _front_fat_mm(frame), radius_mm=9.0),
+        smooth_union(spine, oesophagus - 1.5, airway - 3, small - 2, _front_fat_mm(frame), radius_mm=9.0),
         radius_mm=12.0,
     )
     edge = canvas.edge_field
@@ -91,7 +98,7 @@ def build_mediastinum(frame: Frame, wall: Wall) -> Mediastinum:
         heart=edge(heart),
         left_blood=edge(np.minimum(aorta, left)),
         right_blood=edge(np.minimum(np.minimum(pulmonary, cava), right)),
-        gullet=edge(gullet),
+        oesophagus=edge(oesophagus),
         beside_spine=edge(
             np.maximum(np.maximum(spine, wall.cavity_mm), 12 - build.scale * (frame.y - spine_y(build, frame.z)))
         ),
@@ -101,21 +108,21 @@ def build_mediastinum(frame: Frame, wall: Wall) -> Mediastinum:
 
 
 def paint_mediastinum(image: Array, organs: Mediastinum, wall: Wall, k: int, inside: Array, grain: Array) -> None:
-    """Paint fat, heart and great vessels on slice `k`; `inside` (Y, X) is the share of the rib cage's inside."""
+    """Paint fat, heart and great vessels on slice `k`; `inside` (Y, X) is the share of each pixel in the rib cage."""
     blend(image, inside, wall.fat_hu + 12 + 10 * grain)
     paint(image, organs.beside_spine, k, 38.0)
     paint(image, organs.heart, k, MYOCARDIUM_HU + 0.3 * organs.contrast_hu)
     paint(image, organs.left_blood, k, BLOOD_HU + organs.contrast_hu)
     paint(image, organs.right_blood, k, BLOOD_HU + 0.85 * organs.contrast_hu)
-    found = organs.gullet.near(k)
+    found = organs.oesophagus.near(k)
     if found is not None:
         box, edge = found
-        blend(image[box], filled(edge), GULLET_HU + 0.1 * organs.contrast_hu)
+        blend(image[box], filled(edge), OESOPHAGUS_HU + 0.1 * organs.contrast_hu)
         blend(image[box], filled(edge + np.float32(5.0)) * np.clip(grain[box] - 0.6, 0, 0.7), -500.0)
 
 
 def tube_mm(frame: Frame, path: Sequence[tuple[float, float, float, float]]) -> Array:
-    """Signed distance in mm to a chain of round tubes given as reference (x, y, z, radius); FAR_MM far away."""
+    """Return the signed distance in mm to round tubes along reference points (x, y, z, radius); FAR_MM far away."""
     result = np.full(frame.x.shape, FAR_MM, dtype=np.float32)
     scale = np.float32(frame.build.scale)
     for start, stop in itertools.pairwise(path):
@@ -132,7 +139,7 @@ def tube_mm(frame: Frame, path: Sequence[tuple[float, float, float, float]]) -> 
 
 
 def _spine_mm(frame: Frame) -> Array:
-    """Vertebral body and the wedge of soft tissue behind it that keeps the two lungs apart."""
+    """Return the signed distance to the vertebral bodies and the wedge of soft tissue behind them."""
     behind = frame.y - spine_y(frame.build, frame.z)
     body = (np.hypot(frame.x / 21, (behind - 2) / 18) - 1) * 18
     wedge = np.maximum(0.88 * (np.abs(frame.x) - 20 - 0.5 * behind), 2 - behind)
@@ -140,7 +147,7 @@ def _spine_mm(frame: Frame) -> Array:
 
 
 def _front_fat_mm(frame: Frame) -> Array:
-    """Wedge of fat between the breast bone and the great vessels, wide above where the lungs do not meet."""
+    """Return the signed distance to the fat between sternum and great vessels, which widens towards the neck."""
     half_width, half_depth, centre_y = cavity_shape(frame.build, frame.z)
     behind_front = np.maximum(frame.y - (centre_y - half_depth) - 3, 0)
     half = 2.5 + 0.26 * behind_front + 0.55 * np.clip(frame.z - 5, 0, 60)
@@ -149,7 +156,7 @@ def _front_fat_mm(frame: Frame) -> Array:
 
 
 def _coarse_box(frame: Frame, start: Sequence[float], stop: Sequence[float]) -> tuple[slice, slice, slice] | None:
-    """Coarse cells within reach of one tube segment."""
+    """Return the coarse cells within reach of one tube segment, or None if there are none."""
     reach_mm = max(start[3], stop[3]) * frame.build.scale + 32.0
     box = []
     for axis_zyx, axis_xyz in ((0, 2), (1, 1), (2, 0)):
@@ -165,7 +172,7 @@ def _coarse_box(frame: Frame, start: Sequence[float], stop: Sequence[float]) -> 
 
 
 def _chambers(frame: Frame) -> tuple[Array, Array, Array, Array]:
-    """Blood of the left and of the right heart, outlines of the atria and of the ventricles."""
+    """Return signed distances to the blood of the left and right heart, the atria and the ventricles."""
     f = frame.build.heart
 
     def chamber(centre: Point, semi: Point) -> Array:

@@ -1,4 +1,4 @@
-"""Bones: ribs with their cartilages, vertebrae and discs, sternum, shoulder blades."""
+"""Build and paint the bones: ribs with cartilages, vertebrae and discs, sternum, scapulae and clavicles."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from nodules.scans.phantom.anatomy.canvas import Array, SmoothField, blend, fill
 from nodules.scans.phantom.anatomy.thorax import Wall, cavity_shape
 from nodules.scans.phantom.anatomy.tubes import Tubes
 
-LEVEL_MM = 24.0  # reference height of one vertebra with its disc, and of one rib with its gap
+LEVEL_MM = 24.0  # reference height of one vertebra with its disc, and of one rib with its intercostal space
 CORTEX_HU, MARROW_HU, CARTILAGE_HU, DISC_HU = 1400.0, 70.0, 95.0, 80.0
 RIB_DEPTH_MM, RIB_HALF_THICK_MM, RIB_HALF_HIGH_MM, RIB_CORTEX_MM = 5.2, 3.5, 6.2, 1.35
 CARTILAGE_FROM = 0.70  # share of the way from the spine to the sternum where bone ends
-
-
 CLAVICLES = tuple(
     ((side * 22, -50, 60, 6.5), (side * 42, -50, 68, 5.5), (side * 80, -38, 78, 5.2), (side * 128, 2, 86, 6.5))
     for side in (-1, 1)
@@ -25,7 +23,7 @@ CLAVICLES = tuple(
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Fields of the bones."""
+    """Fields that describe the bones."""
 
     wall: Wall
     rib_number: SmoothField  # whole numbers on the axes of the ribs
@@ -42,7 +40,7 @@ def build_skeleton(frame: Frame, wall: Wall, rng: np.random.Generator) -> Skelet
     """Describe the bones of one patient."""
     canvas, build, turn = frame.canvas, frame.build, wall.turn_rad
     fall = build.rib_fall * (0.2 * turn / np.pi + 0.8 * np.sin(turn / 2))
-    fall = fall * np.clip(1 - (frame.z + 0.5 * fall - 10) / 150, 0.45, 1)  # upper ribs fall less
+    fall = fall * np.clip(1 - (frame.z + 0.5 * fall - 10) / 150, 0.45, 1)  # upper ribs slope less
     behind = frame.y - spine_y(build, frame.z)
     _, half_depth, centre_y = cavity_shape(build, frame.z)
     from_sternum = frame.y - (np.minimum(centre_y - half_depth, -40) - 6)
@@ -63,7 +61,7 @@ def build_skeleton(frame: Frame, wall: Wall, rng: np.random.Generator) -> Skelet
 
 
 def clavicles(frame: Frame) -> Tubes:
-    """Both collar bones."""
+    """Return both clavicles."""
     return Tubes.joined([Tubes.through(frame, path) for path in CLAVICLES])
 
 
@@ -156,7 +154,7 @@ def _paint_spine(image: Array, bones: Skeleton, k: int, grain: Array) -> None:
 
 
 def _paint_arch(view: Array, x: Array, y: Array, z: Array, dx: float) -> None:
-    """Canal, pedicles and laminae, transverse and spinous processes; open between two levels."""
+    """Paint the canal, pedicles, laminae, transverse and spinous processes, with gaps between the vertebrae."""
     canal_y = 22.0
     canal = np.hypot(x / 9.6, (y - canal_y) / 8.2)
     middle = np.clip((9 - np.abs(z - 1)) / 3, 0, 1)

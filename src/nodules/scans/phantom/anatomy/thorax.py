@@ -1,4 +1,4 @@
-"""The chest wall: rib-cage cavity, body outline, fat and muscle layers."""
+"""Build and paint the chest wall: rib-cage cavity, body outline, fat and muscle layers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAT_HU, MUSCLE_HU, SKIN_HU = -108.0, 52.0, 10.0
 
 @dataclass(frozen=True)
 class Wall:
-    """Fields of the chest wall."""
+    """Fields that describe the chest wall."""
 
     frame: Frame
     cavity_mm: Array  # coarse signed distance to the inside of the rib cage, negative inside
@@ -85,7 +85,7 @@ def paint_wall(image: Array, wall: Wall, k: int) -> Array:
 
 
 def cavity_shape(build: Build, z: Array) -> tuple[Array, Array, Array]:
-    """Half width, half depth and centre y of the cavity at reference heights; the back follows the spine."""
+    """Return half width, half depth and centre y of the cavity at reference heights; the back follows the spine."""
     up = np.clip((z - WIDEST_Z) / (build.apex - WIDEST_Z), 0, 1.1)
     down = np.clip((WIDEST_Z - z) / 100, 0, 1.2)
     half_width = HALF_WIDTH * (1 - 0.56 * up**2.4 - 0.03 * down**2)
@@ -94,14 +94,14 @@ def cavity_shape(build: Build, z: Array) -> tuple[Array, Array, Array]:
 
 
 def distance_mm(implicit: Array) -> Array:
-    """Implicit surface to approximate signed distance in mm, by dividing by the slope."""
+    """Turn an implicit surface into an approximate signed distance in mm by dividing by its slope."""
     gz, gy, gx = np.gradient(implicit, COARSE_STEP_MM)
     slope = np.sqrt(gz * gz + gy * gy + gx * gx)
     return (implicit / np.maximum(slope, 0.25 * np.median(slope))).astype(np.float32)
 
 
 def ellipsoid_mm(frame: Frame, centre: tuple[float, float, float], semi_axes: tuple[float, float, float]) -> Array:
-    """Approximate signed distance in mm to an ellipsoid given in reference mm."""
+    """Return the approximate signed distance in mm to an ellipsoid given in reference mm."""
     parts = [
         (axis - np.float32(c)) / np.float32(s)
         for axis, c, s in zip((frame.x, frame.y, frame.z), centre, semi_axes, strict=True)
@@ -141,10 +141,10 @@ def _body_mm(frame: Frame) -> Array:
 
 
 def _muscle_mm(frame: Frame, cavity_mm: Array, cos_turn: Array, body_mm: Array) -> Array:
-    """Muscle on the rib cage, thick where real muscles lie, joined with the shoulder girdle and the back."""
+    """Return the signed distance to muscle: layers on the rib cage, shoulder girdle and back."""
     build, z = frame.build, frame.z
     turn = np.arccos(cos_turn) / np.pi
-    chest = _step((z + 45) / 40)  # arm muscles reach down to about here
+    chest = _step((z + 45) / 40)  # arm muscles reach down to about this height
     pectoral = 14 * np.exp(-(((turn - 0.76) / 0.13) ** 2)) * chest
     latissimus = (6 + 7 * chest) * np.exp(-(((turn - 0.47) / 0.14) ** 2))
     scapular = 26 * np.exp(-(((turn - 0.25) / 0.12) ** 2)) * _step((z + 70) / 55)
@@ -163,6 +163,6 @@ def _muscle_mm(frame: Frame, cavity_mm: Array, cos_turn: Array, body_mm: Array) 
 
 
 def _step(t: Array) -> Array:
-    """0 below 0, 1 above 1, smooth between."""
+    """Return a smooth step: 0 below 0, 1 above 1."""
     t = np.clip(t, 0, 1)
     return t * t * (3 - 2 * t)

@@ -1,4 +1,4 @@
-"""Round curved tubes (vessels, bronchi, collar bones) as exact shares of voxels, by counting points inside them."""
+"""Paint curved round tubes (vessels, bronchi, clavicles) with partial volume, by counting points in each voxel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nodules.scans.phantom.anatomy.build import Frame
 from nodules.scans.phantom.anatomy.canvas import Array, Canvas
 
 POINTS_PER_VOXEL = 12
-CHUNK_POINTS = 100_000  # more leave a processor's caches: 400,000 take half as long again
+CHUNK_POINTS = 100_000  # larger chunks exceed the processor caches: 400,000 points take 1.5 times as long
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Tubes:
     Attributes
     ----------
     start, control, end : (N, 3) ndarray
-        Points x, y, z of each curve.
+        Bezier points (x, y, z) of each curve.
     start_radius, end_radius : (N,) ndarray
-        Radii in mm, linear in between.
+        Radii in mm at both ends, linear in between.
     """
 
     start: Array
@@ -35,7 +35,7 @@ class Tubes:
 
     @classmethod
     def along(cls, points_xyz: Array, radii_mm: ArrayLike) -> Tubes:
-        """A chain of tubes through points (N, 3), rounded at its bends."""
+        """Return a chain of tubes along points (N, 3), with rounded bends."""
         middles = (points_xyz[1:] + points_xyz[:-1]) / 2
         start = np.concatenate([points_xyz[:1], middles])
         end = np.concatenate([middles, points_xyz[-1:]])
@@ -51,23 +51,23 @@ class Tubes:
 
     @classmethod
     def through(cls, frame: Frame, path: Sequence[tuple[float, float, float, float]]) -> Tubes:
-        """A chain of tubes given in reference mm as (x, y, z, radius)."""
+        """Return a chain of tubes along points given in reference mm as (x, y, z, radius)."""
         table = np.array(path, dtype=np.float32)
         return cls.along(frame.to_thorax(table[:, :3]), table[:, 3] * np.float32(frame.build.scale))
 
     @classmethod
     def joined(cls, parts: Sequence[Tubes]) -> Tubes:
-        """All tubes of several sets."""
+        """Return all tubes of several sets as one set."""
         names = ("start", "control", "end", "start_radius", "end_radius")
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
     def moved(self, offset_xyz: Array) -> Tubes:
-        """The same tubes elsewhere."""
+        """Return the tubes shifted by an offset in mm."""
         start, control, end = (points + offset_xyz for points in (self.start, self.control, self.end))
         return Tubes(start, control, end, self.start_radius, self.end_radius)
 
     def widened(self, factor: float, offset_mm: float) -> Tubes:
-        """The same curves with radii times `factor` plus `offset_mm`; tubes that vanish get no volume."""
+        """Return the same curves with radii times `factor` plus `offset_mm`, at least 0."""
         return Tubes(
             self.start,
             self.control,
@@ -79,7 +79,7 @@ class Tubes:
 
 @dataclass(frozen=True)
 class TubeShares:
-    """The few voxels that tubes reach, by flat index in rising order, and how far each is filled."""
+    """The voxels that tubes reach, by ascending flat index, and the filled share of each."""
 
     canvas: Canvas
     voxels: NDArray[np.intp]
@@ -94,14 +94,14 @@ class TubeShares:
 
 
 def tube_shares(canvas: Canvas, tubes: Tubes, rng: np.random.Generator) -> TubeShares:
-    """Filled share of every voxel that the tubes reach."""
+    """Return the filled share of every voxel that the tubes reach."""
     counts = tube_counts(canvas, tubes, rng).reshape(-1)
-    voxels = np.flatnonzero(counts > 0)  # of bool: twice as fast
+    voxels = np.flatnonzero(counts > 0)  # on booleans, which is twice as fast
     return TubeShares(canvas, voxels, np.minimum(counts[voxels] / np.float32(POINTS_PER_VOXEL), 1))
 
 
 def tube_counts(canvas: Canvas, tubes: Tubes, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Number of points of all tubes in each voxel (Z, Y, X); `POINTS_PER_VOXEL` points fill a voxel."""
+    """Count the points of all tubes in each voxel (Z, Y, X); `POINTS_PER_VOXEL` points fill a voxel."""
     counts = np.zeros(int(np.prod(canvas.shape_zyx)), dtype=np.uint16)
     length = np.linalg.norm(tubes.control - tubes.start, axis=1) + np.linalg.norm(tubes.end - tubes.control, axis=1)
     section = np.pi / 3 * (tubes.start_radius**2 + tubes.start_radius * tubes.end_radius + tubes.end_radius**2)
@@ -116,7 +116,7 @@ def tube_counts(canvas: Canvas, tubes: Tubes, rng: np.random.Generator) -> NDArr
 
 
 def _voxels(canvas: Canvas, tubes: Tubes, members: NDArray[np.intp], numbers: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Flat voxel numbers of evenly spread points in the tubes `members`."""
+    """Return the flat voxel indices of evenly spread points in the tubes `members`."""
     start, control, end = (v[members] for v in (tubes.start, tubes.control, tubes.end))
     r0, r1 = tubes.start_radius[members], tubes.end_radius[members]
     side, up = _cross_axes(end - start)
@@ -138,7 +138,7 @@ def _voxels(canvas: Canvas, tubes: Tubes, members: NDArray[np.intp], numbers: ND
 
 
 def _cross_axes(direction: Array) -> tuple[Array, Array]:
-    """Two unit vectors across each direction (N, 3)."""
+    """Return two unit vectors perpendicular to each direction (N, 3)."""
     along = direction / np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-6)
     helper = np.where(
         np.abs(along[:, 2:3]) < 0.8, np.array([[0, 0, 1]], dtype=np.float32), np.array([[1, 0, 0]], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Branching pulmonary arteries and veins that thin towards the pleura, and the airways beside the arteries."""
+"""Grow branching pulmonary arteries and veins that taper towards the pleura, and airways beside the arteries."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nodules.scans.phantom.anatomy.mediastinum import AZYGOS, NECK_VESSELS, TRAC
 from nodules.scans.phantom.anatomy.tubes import Tubes
 
 TERMINAL_STEP_MM = 8.4  # distance between the ends of neighbouring visible branches
-BARE_RIM_MM = 3.0  # outer lung in which CT shows hardly any vessel
+BARE_RIM_MM = 3.0  # outer rim of the lung in which CT shows hardly any vessels
 TERMINAL_RADIUS_MM = 0.62
-MURRAY_POWER = 2.7  # flow goes with this power of the radius: 3 by Murray (1926), somewhat less in lungs
+MURRAY_POWER = 2.7  # flow is proportional to this power of the radius: 3 by Murray (1926), somewhat less in lungs
 PATH_WEIGHT, TURN_WEIGHT = 0.18, 1.2
 LARGEST_RADIUS_MM = 8.5
 
@@ -39,12 +39,12 @@ BRONCHI = (
     ((-32, 15, -18, 5), (-46, 12, -8, 4.4), (-52, 10, 6, 3.6)),
     ((38, 21, -25, 5), (50, 12, -16, 4.4), (56, 6, 2, 3.6)),
 )
-WALL_SHARE, THINNEST_WALL_MM = 0.12, 0.55  # wall of an airway: this share of its radius more than the least
+WALL_SHARE, THINNEST_WALL_MM = 0.12, 0.55  # an airway wall is the thinnest wall plus this share of the radius
 
 
 @dataclass(frozen=True)
 class Vessels:
-    """All tubes of the lungs, with the branching points as places where false candidates sit."""
+    """All tubes of the lungs, with their branching points, where false candidates are placed."""
 
     blood: Tubes
     airway: Tubes  # lumen
@@ -54,7 +54,7 @@ class Vessels:
 
 
 def grow_vessels(lungs: Lungs, rng: np.random.Generator) -> Vessels:
-    """Grow arteries and veins into both lungs and lay the airways."""
+    """Grow arteries and veins into both lungs and add the airways."""
     blood, airways, points, radii = [], [], [], []
     for side in ("right", "left"):
         ends = _terminals(lungs, side, rng)
@@ -66,7 +66,7 @@ def grow_vessels(lungs: Lungs, rng: np.random.Generator) -> Vessels:
             points.append(nodes[8:])
             radii.append(radius[8:])
             if kind == "artery":
-                airways.append(_beside(tubes))
+                airways.append(_bronchi(tubes))
     frame = lungs.frame
     blood += [Tubes.through(frame, path) for path in (*NECK_VESSELS, *VEINS, AZYGOS)]
     airways += [Tubes.through(frame, path) for path in (TRACHEA, *BRONCHI)]
@@ -76,7 +76,7 @@ def grow_vessels(lungs: Lungs, rng: np.random.Generator) -> Vessels:
 
 
 def _terminals(lungs: Lungs, side: str, rng: np.random.Generator) -> Array:
-    """Evenly scattered ends of branches (N, 3), in random order, away from the pleura and the fissures."""
+    """Draw evenly scattered branch ends (N, 3), in random order, away from the pleura and the fissures."""
     canvas = lungs.frame.canvas
     axes = [np.arange(a[0], a[-1], TERMINAL_STEP_MM, dtype=np.float32) for a in canvas.coarse_axes_mm[::-1]]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -91,7 +91,7 @@ def _terminals(lungs: Lungs, side: str, rng: np.random.Generator) -> Array:
 
 
 def _grow(frame: Frame, stem: tuple[tuple[int, ...], ...], ends: Array) -> tuple[Array, NDArray[np.intp]]:
-    """Join all ends to the stem, nearest first; each to the node that costs least in length and in turning."""
+    """Connect all ends to the stem, nearest first, each to the node with the least cost in length and turning."""
     table = np.array(stem, dtype=np.float32)
     first = frame.to_thorax(table[:, 1:])
     n = len(first) + len(ends)
@@ -116,7 +116,7 @@ def _grow(frame: Frame, stem: tuple[tuple[int, ...], ...], ends: Array) -> tuple
 
 
 def _murray(parents: NDArray[np.intp]) -> Array:
-    """Radius of the branch that ends in each node."""
+    """Return the radius of the branch that ends in each node, by Murray's law."""
     flow = np.zeros(len(parents))
     for i in range(len(parents) - 1, 0, -1):
         flow[i] = flow[i] or TERMINAL_RADIUS_MM**MURRAY_POWER
@@ -126,7 +126,7 @@ def _murray(parents: NDArray[np.intp]) -> Array:
 
 
 def _curves(nodes: Array, parents: NDArray[np.intp], radius: Array) -> Tubes:
-    """One curved tube per branch; each leaves its parent in a direction between the parent's and its own."""
+    """Return one curved tube per branch, which leaves its parent between the parent's direction and its own."""
     child = np.flatnonzero(parents >= 0)
     parent = parents[child]
     step = nodes[child] - nodes[parent]
@@ -140,8 +140,8 @@ def _curves(nodes: Array, parents: NDArray[np.intp], radius: Array) -> Tubes:
     return Tubes(nodes[parent], control.astype(np.float32), nodes[child], start_radius, radius[child])
 
 
-def _beside(arteries: Tubes) -> Tubes:
-    """Bronchi (lumen) that run with the larger arteries; the smallest ones are below what CT shows."""
+def _bronchi(arteries: Tubes) -> Tubes:
+    """Return the bronchi (lumen) beside the larger arteries; CT does not show smaller ones."""
     radius = np.minimum(arteries.start_radius, arteries.end_radius)
     large = np.flatnonzero((radius > 2.0) & (radius < 5.0))
     outward = np.array([[0.25, 0.85, 0.45]], dtype=np.float32)
@@ -152,7 +152,7 @@ def _beside(arteries: Tubes) -> Tubes:
 
 
 def lung_points(lungs: Lungs, rng: np.random.Generator, number: int) -> Array:
-    """Random points (N, 3) inside the lungs, in thorax mm."""
+    """Draw points (N, 3) inside the lungs, in thorax mm."""
     found = []
     for side in ("right", "left"):
         cells = np.argwhere(lungs.outline_mm[side] < -4)
