@@ -11,9 +11,9 @@ from nodules import params
 from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.unet import training
-from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
-from nodules.models.unet.training_slices import slice_set
+from nodules.models.unet.training_slices import SliceSet, slice_set
 from nodules.scans.stores import slices as slice_store
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
 from nodules.scans.volume_files.reader import read_mask

@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from excerpts import Excerpt, folds, read_excerpts, series
 from nodules import params
 from nodules.checkpoint import work_folder
+from nodules.imaging.geometry.resample import resample_slices
 from nodules.imaging.lungs.segment import LungMaskParams
-from nodules.imaging.network_input.lung_roi import extract, resample_slices
+from nodules.imaging.network_input.lung_roi import extract
 from nodules.pictures.overlay import save_figure
 from nodules.scans.result import ReadingParams
 from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, choose, interval, judge, scores, table

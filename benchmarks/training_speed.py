@@ -34,8 +34,9 @@ from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch
 from nodules.models.unet import network as unet
 from nodules.models.unet.inference import AskedNetwork
-from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.training import TrainingParams, compiled, drawn_epoch
+from nodules.models.unet.training_slices import SliceSet
 
 SLICES, HEIGHT, WIDTH = 16, 260, 340  # a lung region at 1 mm a pixel
 WINDOW_HU = (-1000.0, 400.0)

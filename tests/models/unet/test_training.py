@@ -13,8 +13,9 @@ from nodules.models.runtime.epochs import learning_rate
 from nodules.models.unet import training
 from nodules.models.unet.loss import PooledDice
 from nodules.models.unet.network import UNetParams
-from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.training import train
+from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING, TRAINING
 
 PARAMS = replace(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -12,6 +11,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from nodules.imaging.network_input.lung_roi import normalise
+from nodules.models.unet.training_slices import SliceSet
 from nodules.scans.stores.slices import INSIDE
 
 Patch = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -68,54 +68,6 @@ class SamplingParams:
             )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be two numbers with 0 < low <= high, got {self.scale}")
-
-
-@dataclass(frozen=True)
-class SliceSet:
-    """The training slices of one scan on the network's grid.
-
-    Attributes
-    ----------
-    hu : (N, Y, X, C) ndarray of int16
-        HU of the inputs, air where nothing is visible. May be a memory map.
-    visible : (N, Y, X) ndarray of bool
-        What the network may see.
-    nodules : (N, Y, X) ndarray of uint8
-        `INSIDE` a nodule, `BESIDE` one, otherwise 0 (`scans.slice_store`).
-    lungs : (N, Y, X) ndarray of bool
-        Where patches of healthy lung may be centred.
-    centres : (K, 4) ndarray of int64
-        Row, y, x and number of each nodule cross-section.
-    diameters_mm : (K,) ndarray of float64
-        Diameter of the nodule of each cross-section.
-    """
-
-    hu: NDArray[np.int16]
-    visible: NDArray[np.bool_]
-    nodules: NDArray[np.uint8]
-    lungs: NDArray[np.bool_]
-    centres: NDArray[np.int64]
-    diameters_mm: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        if len(self.diameters_mm) != len(self.centres):
-            raise ValueError(
-                f"diameters_mm must have one entry for each of the {len(self.centres)} centres, "
-                f"got {len(self.diameters_mm)}"
-            )
-
-    def save(self, folder: Path) -> None:
-        """Write one .npy file an array, so that training can map them instead of holding every scan in memory."""
-        for name, array in vars(self).items():
-            np.save(folder / f"{name}.npy", array)
-
-    @classmethod
-    def load(cls, folder: Path) -> SliceSet:
-        """Map the arrays of `save`."""
-        names = ("hu", "visible", "nodules", "lungs")
-        maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-        small = {name: np.load(folder / f"{name}.npy") for name in ("centres", "diameters_mm")}
-        return cls(**maps, **small)
 
 
 class PatchSampler:
