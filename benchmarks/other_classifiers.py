@@ -22,7 +22,8 @@ from nodules.models.cancer.cross_fitting import HeldOut, held_out_predictions, m
 from nodules.models.cancer.estimators import AVERAGED, FAMILIES
 from nodules.models.cancer.feature_selection import screen
 from nodules.models.cancer.params import ClassifierParams
-from nodules.models.cancer.table import LabelledTable, labelled_table, seed_of, splits
+from nodules.models.cancer.table import LabelledTable, labelled_table, splits
+from nodules.models.runtime.seeds import seed_of
 from nodules.parallel import job_count
 from nodules.stages.shared.patients import Patients
 from rival_classifiers import RIVALS, Array, Model, Rival

@@ -22,7 +22,8 @@ from nodules.models.cancer.params import (
     RandomForestParams,
     XGBoostParams,
 )
-from nodules.models.cancer.table import LabelledTable, labelled_table, numbers, seed_of, usable_folds
+from nodules.models.cancer.table import LabelledTable, labelled_table, numbers, usable_folds
+from nodules.models.runtime.seeds import seed_of
 
 __all__ = [
     "LEARNED",

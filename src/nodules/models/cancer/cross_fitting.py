@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from nodules.models.cancer.estimators import Estimator, Family, families_of, fit_variants, variants_of
 from nodules.models.cancer.feature_selection import screen
 from nodules.models.cancer.params import ClassifierParams, LogisticParams, ModelName
-from nodules.models.cancer.table import LabelledTable, seed_of, splits
+from nodules.models.cancer.table import LabelledTable, splits
+from nodules.models.runtime.seeds import seed_of
 
 Array = NDArray[np.float64]
 HeldOut = dict[Family, Array]

@@ -15,7 +15,8 @@ from sklearn.metrics import precision_recall_curve
 
 from nodules.models.cancer.classifier import Candidacy, Classifier, candidacies, constant, fit_settled, predict
 from nodules.models.cancer.params import LEARNED, MODEL_NAMES, ClassifierParams, LearnedName, ModelName, XGBoostParams
-from nodules.models.cancer.table import LabelledTable, labelled_table, refuse_scans_entered_twice, seed_of, splits
+from nodules.models.cancer.table import LabelledTable, labelled_table, refuse_scans_entered_twice, splits
+from nodules.models.runtime.seeds import seed_of
 
 Tuner = Callable[[pd.DataFrame, pd.Series, ClassifierParams, int], XGBoostParams]
 """Tunes XGBoost on the features and labels of the patients it is given."""
