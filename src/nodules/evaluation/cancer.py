@@ -7,6 +7,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics
 
+from nodules.log_loss import log_losses
+
 # Probabilities are kept this far from 0 and 1 in the log-loss, as the tutorial's published figures were: a certain and
 # wrong answer costs 34.54.
 LOG_LOSS_CLIP = 1e-15
@@ -174,8 +176,7 @@ def _wilson(share: float, patients: float, z: float = 1.96) -> tuple[float, floa
 
 
 def _log_loss(truth: NDArray[np.int64], chance: NDArray[np.float64]) -> float:
-    clipped = np.clip(chance, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
-    return float(-np.mean(np.where(truth == 1, np.log(clipped), np.log(1 - clipped))))
+    return float(np.mean(log_losses(truth, chance, LOG_LOSS_CLIP)))
 
 
 def _paired(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

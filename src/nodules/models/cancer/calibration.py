@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
+from nodules.log_loss import log_losses
 from nodules.models.cancer.table import splits
 
 CalibrationKind = Literal["none", "platt", "isotonic"]
@@ -124,10 +125,10 @@ def choose(labels: pd.Series, probabilities: pd.Series, seed: int) -> Calibratio
 def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tuple[Calibration, Array]:
     """Choose as `choose` does, and give the loss of each patient, calibrated without itself."""
     chosen: CalibrationKind = "none"
-    losses = _losses(truth, fit_kind("none", truth, chances).of(chances))
+    losses = log_losses(truth, fit_kind("none", truth, chances).of(chances))
     if min(truth.sum(), (1 - truth).sum()) >= _FEWEST_OF_A_CLASS:
         for kind in KINDS[1:]:
-            others = _losses(truth, _cross_calibrated(kind, truth, chances, seed))
+            others = log_losses(truth, _cross_calibrated(kind, truth, chances, seed))
             gains = losses - others
             if gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)):
                 chosen, losses = kind, others
@@ -154,10 +155,6 @@ def _cross_calibrated(kind: CalibrationKind, truth: NDArray[np.int64], chances: 
     for train, held_out in splits(truth, _FOLDS, seed):
         calibrated[held_out] = fit_kind(kind, truth[train], chances[train]).of(chances[held_out])
     return calibrated
-
-
-def _losses(truth: NDArray[np.int64], chances: Array) -> Array:
-    return np.asarray(-np.log(np.where(truth == 1, chances, 1 - chances)))
 
 
 def _line(log_odds: Array, truth: NDArray[np.int64]) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from nodules.log_loss import log_losses
 from nodules.models.cancer.estimators import Estimator, Family, families_of, fit_variants, variants_of
 from nodules.models.cancer.feature_selection import screen
 from nodules.models.cancer.params import ClassifierParams, LogisticParams, ModelName
@@ -78,8 +79,7 @@ def fit_families(
 
 def log_loss(truth: NDArray[np.int64], chances: Array) -> float:
     """Mean of minus the log of the probability of what came true; 0 and 1 count as the next number inside."""
-    inside = np.clip(chances, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
-    return float(-np.log(np.where(truth == 1, inside, 1 - inside)).mean())
+    return float(log_losses(truth, chances, float(np.finfo(np.float64).eps)).mean())
 
 
 def _predict_fold(
