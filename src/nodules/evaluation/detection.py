@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from nodules.imaging.geometry.spheres import in_spheres
 from nodules.scans.tables.luna import NoduleAnnotation
 from nodules.scans.tables.submission import COORDINATES
 
@@ -52,7 +53,7 @@ def match_candidates(
 ) -> ScanDetections:
     """Hold the candidates of one scan against its nodules.
 
-    A candidate hits every nodule from whose centre it is less than half the diameter away.
+    A candidate may hit several nodules (`in_spheres`).
 
     Parameters
     ----------
@@ -73,9 +74,10 @@ def match_candidates(
     """
     candidates = _points("candidates_xyz", candidates_xyz)
     chances = _values("probabilities", probabilities, len(candidates))
-    in_nodule = _inside(candidates, _points("nodules_xyz", nodules_xyz), "diameters_mm", diameters_mm)
-    in_excluded = _inside(
-        candidates, _points("excluded_xyz", excluded_xyz), "excluded_diameters_mm", excluded_diameters_mm
+    nodules, excluded = _points("nodules_xyz", nodules_xyz), _points("excluded_xyz", excluded_xyz)
+    in_nodule = in_spheres(candidates, nodules, _values("diameters_mm", diameters_mm, len(nodules)))
+    in_excluded = in_spheres(
+        candidates, excluded, _values("excluded_diameters_mm", excluded_diameters_mm, len(excluded))
     ).any(axis=1)
     elsewhere = ~in_nodule.any(axis=1)
     hits = np.where(in_nodule, chances[:, None], -np.inf).max(axis=0, initial=-np.inf)
@@ -205,16 +207,6 @@ def _read(pooled: _Pooled, weights: NDArray[Any], rates: Sequence[float]) -> lis
     return [*(float(value) for value in sensitivities), float(np.mean(sensitivities))]
 
 
-def _inside(
-    candidates: NDArray[np.float64], centres: NDArray[np.float64], name: str, diameters_mm: ArrayLike
-) -> NDArray[np.bool_]:
-    """Tell for each candidate (rows) and sphere (columns) whether one lies in the other."""
-    radii_mm = _values(name, diameters_mm, len(centres)) / 2
-    distances_mm = np.linalg.norm(candidates[:, None, :] - centres[None, :, :], axis=2)
-    inside: NDArray[np.bool_] = distances_mm < radii_mm
-    return inside
-
-
 def _points(name: str, values: ArrayLike) -> NDArray[np.float64]:
     points = np.asarray(values, dtype=float)
     if points.size == 0:
@@ -268,12 +260,11 @@ def _match(
     return match_candidates(
         kept[COORDINATES].to_numpy(dtype=float),
         kept["probability"].to_numpy(dtype=float),
-        _centres(nodules),
-        [nodule.diameter_mm for nodule in nodules],
-        _centres(excluded),
-        [finding.diameter_mm for finding in excluded],
+        *places(nodules),
+        *places(excluded),
     )
 
 
-def _centres(nodules: Sequence[NoduleAnnotation]) -> np.ndarray:
-    return np.array([nodule.centre_world_xyz for nodule in nodules], dtype=float).reshape(-1, 3)
+def places(findings: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, float, float]], list[float]]:
+    """Centres in world mm, x first, and diameters in mm, as `match_candidates` and `draw_nodules` take them."""
+    return [one.centre_world_xyz for one in findings], [one.diameter_mm for one in findings]

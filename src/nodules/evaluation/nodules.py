@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.evaluation.detection import ScanDetections, detection_summary, match_candidates
+from nodules.evaluation.detection import ScanDetections, detection_summary, match_candidates, places
 from nodules.evaluation.dice import NoduleScore, false_positive_components, panoptic_quality, score_nodules, summary
 from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, outline
 from nodules.imaging.candidates.probability_map import Segmentation
@@ -69,13 +69,13 @@ class _Reference:
     @property
     def diameters_mm(self) -> list[float]:
         """Of the nodules."""
-        return _places(self.nodules)[1]
+        return places(self.nodules)[1]
 
     def detections(self, table: pd.DataFrame, probability: str) -> ScanDetections:
         """Match a table of places by LUNA16's rule."""
         positions = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
         chances = table[probability].to_numpy(dtype=float)
-        return match_candidates(positions, chances, *_places(self.nodules), *_places(self.excluded))
+        return match_candidates(positions, chances, *places(self.nodules), *places(self.excluded))
 
     def touched(self, labels_zyx: NDArray[np.int32], detections: ScanDetections) -> NDArray[np.bool_]:
         """Tell for each nodule whether it shares a voxel with a label or holds the centre of a detection."""
@@ -120,7 +120,7 @@ def evaluate_judged(
 ) -> list[ScanResult]:
     """The same for proposals that are known already; `excluded` findings count neither for nor against."""
     proposals = judged.proposals()
-    drawn, spared = (draw_nodules(segmentation.scan, *_places(findings)) for findings in (nodules, excluded))
+    drawn, spared = (draw_nodules(segmentation.scan, *places(findings)) for findings in (nodules, excluded))
     reference = _Reference(drawn, spared, nodules, excluded)
     proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
     found = [outline(segmentation, proposals, judged.probabilities, chosen, judged.params) for chosen in settings]
@@ -147,10 +147,6 @@ def _compare(
         false_positives=false_positive_components(np.maximum(reference.labels_zyx, reference.excluded_zyx), labels),
         is_whole=grid.extent_zyx_mm[0] >= WHOLE_SCAN_MM,
     )
-
-
-def _places(findings: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, float, float]], list[float]]:
-    return [one.centre_world_xyz for one in findings], [one.diameter_mm for one in findings]
 
 
 def _fate(proposed: bool, found: bool) -> Fate:

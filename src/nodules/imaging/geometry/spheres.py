@@ -1,13 +1,39 @@
-"""The voxels of annotated nodules: spheres drawn on a scan's own grid."""
+"""Annotated nodules as spheres: the voxels of a grid and the points of the world that lie in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nodules.imaging.geometry.volume import Volume
+
+
+def in_spheres(points_xyz: ArrayLike, centres_xyz: ArrayLike, diameters_mm: ArrayLike) -> NDArray[np.bool_]:
+    """Tell which points hit which spheres: LUNA16's rule for a candidate and a nodule.
+
+    A point hits a sphere from whose centre it is less than half the diameter away (Setio et al., Medical Image Analysis
+    42, 2017).
+
+    Parameters
+    ----------
+    points_xyz : (N, 3) array_like
+        World mm.
+    centres_xyz : (M, 3) array_like
+        World mm.
+    diameters_mm : (M,) array_like
+        One per centre.
+
+    Returns
+    -------
+    (N, M) ndarray of bool
+        Points in rows, spheres in columns.
+    """
+    points, centres = (np.asarray(values, dtype=float).reshape(-1, 3) for values in (points_xyz, centres_xyz))
+    distances_mm = np.linalg.norm(points[:, None] - centres[None], axis=2)
+    inside: NDArray[np.bool_] = distances_mm < np.asarray(diameters_mm, dtype=float) / 2
+    return inside
 
 
 def crossed_slices(grid: Volume, centre_world_xyz: Sequence[float], diameter_mm: float) -> NDArray[np.int64]:
