@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Name of the stratum -> [smallest, largest) diameter in mm; 6 mm is where the follow-up of a solid nodule starts
-# (Fleischner Society 2017), 10 mm splits the rest.
-DIAMETER_STRATA_MM = {"under_6mm": (0.0, 6.0), "6_to_10mm": (6.0, 10.0), "from_10mm": (10.0, np.inf)}
+from nodules.imaging.geometry.spheres import DIAMETER_STRATA_MM
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from nodules.imaging.geometry.volume import Volume
 
+DIAMETER_STRATA_MM = {"under_6mm": (0.0, 6.0), "6_to_10mm": (6.0, 10.0), "from_10mm": (10.0, np.inf)}
+"""Nodules by size: name of the stratum and its diameters [smallest, largest). The follow-up of a solid nodule starts at
+6 mm (Fleischner Society 2017); 10 mm splits the rest."""
+
 
 def in_spheres(points_xyz: ArrayLike, centres_xyz: ArrayLike, diameters_mm: ArrayLike) -> NDArray[np.bool_]:
     """Tell which points hit which spheres: LUNA16's rule for a candidate and a nodule.

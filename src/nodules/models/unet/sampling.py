@@ -10,15 +10,12 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
+from nodules.imaging.geometry.spheres import DIAMETER_STRATA_MM
 from nodules.imaging.network_input.lung_roi import normalise
 from nodules.models.unet.training_slices import SliceSet
 from nodules.scans.stores.slices import INSIDE
 
 Patch = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-# Diameters that part the strata of `balance_diameters`: follow-up begins at 6 mm (Fleischner Society 2017), 10 mm
-# splits the rest. A diameter on a bound belongs above it.
-STRATA_MM = (6.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,8 @@ class SamplingParams:
     hu_shift, hu_noise : float
         Standard deviations of a shift of all HU and of noise added to each pixel.
     balance_diameters : bool
-        Whether nodules under 6 mm, from 6 to under 10 mm and from 10 mm are equally likely, as far as there are any;
-        otherwise every nodule is as likely as any other.
+        Whether the `DIAMETER_STRATA_MM` are equally likely, as far as they have any nodule; otherwise every nodule is
+        as likely as any other.
     """
 
     patch_px: Annotated[int, Gt(0)]
@@ -137,11 +134,19 @@ class PatchSampler:
         ]
 
     def _nodules_by_diameter(self) -> list[list[tuple[int, NDArray[np.int64]]]]:
-        strata: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in range(len(STRATA_MM) + 1)]
-        for number, sections in self._all_nodules():
-            slices = self.sets[number]
-            diameter_mm = slices.diameters_mm[slices.centres[:, 3] == sections[0, 3]][0]
-            strata[int(np.searchsorted(STRATA_MM, diameter_mm, side="right"))].append((number, sections))
+        nodules = self._all_nodules()
+        diameters_mm = [
+            self.sets[number].diameters_mm[self.sets[number].centres[:, 3] == sections[0, 3]][0]
+            for number, sections in nodules
+        ]
+        strata = [
+            [
+                nodule
+                for nodule, diameter_mm in zip(nodules, diameters_mm, strict=True)
+                if low_mm <= diameter_mm < high_mm
+            ]
+            for low_mm, high_mm in DIAMETER_STRATA_MM.values()
+        ]
         return [stratum for stratum in strata if stratum]
 
     def _nodule_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:

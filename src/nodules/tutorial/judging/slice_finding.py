@@ -10,8 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nodules.imaging.geometry.spheres import DIAMETER_STRATA_MM
+
 MIN_PIXELS = 4
-STRATA_MM = {"< 6 mm": (0.0, 6.0), "6-10 mm": (6.0, 10.0), ">= 10 mm": (10.0, np.inf)}
+STRATUM_TITLES = {"under_6mm": "< 6 mm", "6_to_10mm": "6-10 mm", "from_10mm": ">= 10 mm"}
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
@@ -183,8 +185,8 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
         one a stratum.
     """
     strata = {"all": rows} | {
-        name: rows[(rows["diameter_mm"] >= low) & (rows["diameter_mm"] < high)]
-        for name, (low, high) in STRATA_MM.items()
+        STRATUM_TITLES[name]: rows[(rows["diameter_mm"] >= low) & (rows["diameter_mm"] < high)]
+        for name, (low, high) in DIAMETER_STRATA_MM.items()
     }
     return pd.DataFrame(
         {
