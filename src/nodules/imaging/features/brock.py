@@ -2,7 +2,8 @@
 
 The Brock (PanCan) model, "full, with spiculation": McWilliams et al., Probability of cancer in pulmonary nodules
 detected on first screening CT, N Engl J Med 2013; 369: 910-919. What a scan does not tell is left at the model's point
-of reference: a man of 62 years without lung cancer in the family.
+of reference: a man of 62 years without lung cancer in the family. The labels of synthetic patients are drawn with the
+same coefficients (`scans.phantom.patient`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+# Log-odds of a smooth solid nodule of 4 mm, one of four, in a lower lobe without emphysema, and what changes them.
 INTERCEPT = -6.7892
 EMPHYSEMA = 0.2953
-SIZE, SIZE_CENTRE = -5.3854, 1.58113883
+SIZE, SIZE_CENTRE = -5.3854, 1.58113883  # times (diameter / 10 mm) ** -0.5, less its value at 4 mm
 PART_SOLID, GROUND_GLASS = 0.3770, -0.1276
 UPPER_LOBE = 0.6581
 COUNT, COUNT_CENTRE = -0.0824, 4.0

@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nodules.scans.phantom import cohort, nodules
-from nodules.scans.phantom import patient as risk
+from nodules.scans.phantom import cohort, nodules, patient
 from nodules.scans.phantom.nodules import Nodule
 from nodules.scans.phantom.patient import PhantomParams, draw_truth
 from support.small_cohort import SMALL
@@ -29,8 +28,8 @@ def log_odds(probability):
 
 
 def test_reference_nodule_has_the_intercept():
-    assert log_odds(risk.nodule_probability(nodule(), count=4, emphysema=False)) == pytest.approx(
-        risk.INTERCEPT, abs=1e-6
+    assert log_odds(patient.nodule_probability(nodule(), count=4, emphysema=False)) == pytest.approx(
+        patient.INTERCEPT, abs=1e-6
     )
 
 
@@ -47,17 +46,17 @@ def test_reference_nodule_has_the_intercept():
     ],
 )
 def test_each_term_adds_its_coefficient(changes, count, emphysema, added):
-    probability = risk.nodule_probability(nodule(**changes), count=count, emphysema=emphysema)
-    assert log_odds(probability) == pytest.approx(risk.INTERCEPT + added, abs=1e-6)
+    probability = patient.nodule_probability(nodule(**changes), count=count, emphysema=emphysema)
+    assert log_odds(probability) == pytest.approx(patient.INTERCEPT + added, abs=1e-6)
 
 
 def test_patient_risk_is_that_of_at_least_one_cancer():
-    one = risk.nodule_probability(nodule(), count=2, emphysema=False)
-    assert risk.patient_probability([nodule(), nodule()], emphysema=False) == pytest.approx(1 - (1 - one) ** 2)
+    one = patient.nodule_probability(nodule(), count=2, emphysema=False)
+    assert patient.patient_probability([nodule(), nodule()], emphysema=False) == pytest.approx(1 - (1 - one) ** 2)
 
 
 def test_patient_without_nodules_has_the_base_risk():
-    assert risk.patient_probability([], emphysema=True) == risk.BASE_RISK
+    assert patient.patient_probability([], emphysema=True) == patient.BASE_RISK
 
 
 def test_labels_of_a_cohort_are_decisive_and_a_quarter_is_positive():
