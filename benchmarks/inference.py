@@ -86,15 +86,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import keras
 
     from nodules.models.runtime import devices
-    from nodules.models.unet import network as unet
+    from nodules.models.unet.network import UNetParams, build
 
     roi = params.load("lung_roi", LungRoiParams, arguments.params)
     context = params.load("context", ContextParams, arguments.params)
     scan, region = prepared(arguments, roi)
     keras.utils.set_random_seed(1)
     devices.share_gpus()
-    shape = unet.UNetParams(FILTERS, DEPTH, stem_stride=1, normalisation="batch", residual=False)
-    network = unet.build(shape, context.slices)
+    shape = UNetParams(FILTERS, DEPTH, stem_stride=1, normalisation="batch", residual=False)
+    network = build(shape, context.slices)
     run, pixels = {
         "box": lambda: box(network, shape, region, roi, context),
         "tiles": lambda: tiles(as_segmenter(network, shape), region, roi, context),

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from nodules.imaging.candidates.outline import CANDIDATE_COLUMNS, Candidates
-from nodules.imaging.features import registry as feature_registry
-from nodules.imaging.features import row as features
+from nodules.imaging.features import registry
 from nodules.imaging.features.row import FEATURES, RANKS, REGION_COLUMNS, Findings, find_regions, measure
 from nodules.imaging.geometry.volume import Volume
 
@@ -207,12 +206,12 @@ def test_every_feature_has_a_definition_a_unit_and_a_source():
 @pytest.fixture
 def empty_register(monkeypatch):
     register = {}
-    monkeypatch.setattr(feature_registry, "FEATURES", register)
+    monkeypatch.setattr(registry, "FEATURES", register)
     return register
 
 
 def test_new_feature_is_one_function(empty_register):
-    @feature_registry.feature
+    @registry.feature
     def slices(findings: Findings) -> float:
         """Number of slices.
 
@@ -224,11 +223,11 @@ def test_new_feature_is_one_function(empty_register):
     assert measure(nothing_found(LUNGS)) == {"slices": 40.0}
     assert slices(nothing_found(LUNGS)) == 40
     assert empty_register["slices"].definition == "Number of slices."
-    assert "slices" not in features.FEATURES
+    assert "slices" not in FEATURES
 
 
 def test_new_feature_of_every_nodule_is_one_function(empty_register):
-    @feature_registry.ranked_feature(absent=-1.0)
+    @registry.ranked_feature(absent=-1.0)
     def brightness(nodule) -> float:
         """Mean HU above air.
 
@@ -251,11 +250,11 @@ def test_a_name_taken_and_a_feature_without_source_are_refused(empty_register):
         return findings.slice_count
 
     with pytest.raises(ValueError, match="docstring of feature 'slices' must have a definition"):
-        feature_registry.feature(slices)
+        registry.feature(slices)
     slices.__doc__ += "Source: none"
-    feature_registry.feature(slices)
+    registry.feature(slices)
     with pytest.raises(ValueError, match="name must be new, got 'slices'"):
-        feature_registry.feature(slices)
+        registry.feature(slices)
 
 
 def grid(shape=(4, 14, 20)) -> Volume:

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from nodules.models.unet import network as unet
-from nodules.models.unet import training as averaging
+from nodules.models.unet import training
+from nodules.models.unet.network import UNetParams, build
 from nodules.models.unet.training import settle_averages
 
 
@@ -17,7 +17,7 @@ def batches(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_statistics_are_the_mean_over_the_first_batches(monkeypatch, count):
-    monkeypatch.setattr(averaging, "STATISTICS_BATCHES", 3)
+    monkeypatch.setattr(training, "STATISTICS_BATCHES", 3)
     image = keras.Input((None, None, 3))
     norm = keras.layers.BatchNormalization(momentum=0.9)
     model = keras.Model(image, norm(image))
@@ -33,9 +33,7 @@ def test_statistics_are_the_mean_over_the_first_batches(monkeypatch, count):
 
 
 def test_network_without_normalisation_is_left_alone():
-    model = unet.build(
-        unet.UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=3
-    )
+    model = build(UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=3)
     before = model.get_weights()
     settle_averages(model, batches(2))
     for ours, theirs in zip(model.get_weights(), before, strict=True):

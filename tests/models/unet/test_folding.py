@@ -2,15 +2,14 @@ import keras
 import numpy as np
 import pytest
 
-from nodules.models.unet import network as unet
 from nodules.models.unet.inference import fold
-from nodules.models.unet.network import UNetParams
+from nodules.models.unet.network import UNetParams, build
 
 
 def trained(params: UNetParams, channels: int) -> keras.Model:
     """Weights and statistics far from those of a fresh network, in which every normalisation changes nothing."""
     keras.utils.set_random_seed(11)
-    network = unet.build(params, channels)
+    network = build(params, channels)
     random = np.random.default_rng(12)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

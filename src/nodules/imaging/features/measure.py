@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, find_candidates
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, Scorer, unet_scorer
-from nodules.imaging.features import row as features
+from nodules.imaging.features.row import Findings, find_regions, measure
 
 
 def measure_patient(
@@ -19,6 +19,6 @@ def measure_patient(
 ) -> tuple[Candidates, dict[str, float]]:
     """Nodules and features from a network's answer, fresh or from disk."""
     candidates = find_candidates(segmentation, settings, params, scorer)
-    regions = features.find_regions(segmentation.scan, segmentation.lungs_zyx, candidates)
-    findings = features.Findings(candidates.table, regions, segmentation.scan.shape_zyx[0], lung_measures)
-    return candidates, features.measure(findings)
+    regions = find_regions(segmentation.scan, segmentation.lungs_zyx, candidates)
+    findings = Findings(candidates.table, regions, segmentation.scan.shape_zyx[0], lung_measures)
+    return candidates, measure(findings)

@@ -55,7 +55,7 @@ def build(size_px: int, filters: int, depth: int, normalisation: Normalisation =
 
 
 def shape_of(network: keras.Model) -> dict[str, Any]:
-    """What `build` was called with."""
+    """What `network.build` was called with."""
     normalised = any(isinstance(layer, layers.BatchNormalization) for layer in network.layers)
     return {
         "size_px": int(network.input_shape[1]),
