@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodules.evaluation.detection import ScanDetections, detection_summary, froc_curve, froc_points, match_candidates
+from nodules.evaluation.detection import ScanDetections, detection_summary, froc_points, match_candidates
 
 
 def test_candidate_hits_inside_the_radius_only():
@@ -86,13 +86,6 @@ def test_summary_leaves_out_what_is_undefined():
     assert set(found.values()) == {0}
 
 
-def test_curve_by_hand():
-    curve = froc_curve(three_scans())
-    assert curve["threshold"].tolist() == [np.inf, 0.9, 0.8, 0.6, 0.5, 0.2]
-    assert curve["sensitivity"].tolist() == [0, 0.25, 0.25, 0.5, 0.5, 0.75]
-    assert curve["false_positives_per_scan"].tolist() == pytest.approx([0, 0, 1 / 3, 1 / 3, 1, 1])
-
-
 def test_points_by_hand():
     points = froc_points(three_scans(), rates=(0.0, 0.3, 0.34, 0.9, 1.0, 8.0))
     assert points["sensitivity"].tolist() == pytest.approx([0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 3.0 / 6])
@@ -107,7 +100,6 @@ def test_between_tied_candidates_the_curve_is_a_line():
 def test_without_nodules_or_scans_there_are_no_rows():
     for scans in ([], [match_candidates([[0, 0, 0]], [0.5], [], [])]):
         assert froc_points(scans, draws=10).empty
-        assert froc_curve(scans).empty
 
 
 def test_no_candidate_at_all():

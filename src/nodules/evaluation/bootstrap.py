@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.evaluation.cancer import LOG_LOSS_CLIP, bin_numbers
+from nodules.evaluation.cancer import EVEN_ODDS, LOG_LOSS_CLIP, bin_numbers
 from nodules.log_loss import log_losses
 
 DRAWS = 1000
@@ -155,7 +155,7 @@ def _figures(truth: NDArray[np.int64], predicted: Predicted, counts: Array) -> d
     for repeat in range(repeats):
         chance = predicted.probabilities[:, repeat]
         found = _of_one_repeat(truth, chance, counts)
-        found |= _of_calls(truth, chance >= 0.5, counts, "")
+        found |= _of_calls(truth, chance >= EVEN_ODDS, counts, "")
         if predicted.thresholds is not None:
             found |= _of_calls(truth, chance >= predicted.thresholds[:, repeat], counts, "_tuned")
         parts.append(found)

@@ -116,25 +116,6 @@ def detection_summary(scans: Sequence[ScanDetections]) -> dict[str, float]:
     return figures
 
 
-def froc_curve(scans: Sequence[ScanDetections]) -> pd.DataFrame:
-    """Sensitivity and false positives at every threshold.
-
-    Scans without candidates or without nodules count.
-
-    Returns
-    -------
-    DataFrame
-        ``false_positives_per_scan``, ``sensitivity`` and ``threshold``, from no candidate to all of them; no rows
-        without scans or nodules.
-    """
-    pooled = _Pooled.of(scans)
-    if not pooled.nodules.sum():
-        return pd.DataFrame({"false_positives_per_scan": [], "sensitivity": [], "threshold": []}, dtype=float)
-    price, found = pooled.curve(np.ones(len(scans)))
-    thresholds = np.append(np.inf, pooled.probabilities[pooled.steps])
-    return pd.DataFrame({"false_positives_per_scan": price, "sensitivity": found, "threshold": thresholds})
-
-
 def froc_points(
     scans: Sequence[ScanDetections], rates: Sequence[float] = FROC_RATES, draws: int = 0, seed: int = 0
 ) -> pd.DataFrame:
@@ -175,7 +156,6 @@ def froc_points(
 class _Pooled:
     """All hits and false positives of all scans, the most probable first; `steps` are the ends of ties."""
 
-    probabilities: NDArray[np.float64]
     is_hit: NDArray[np.bool_]
     scan: NDArray[np.int64]
     steps: NDArray[np.int64]
@@ -192,7 +172,7 @@ class _Pooled:
         chances = chances[order]
         steps = np.flatnonzero(np.append(chances[1:] != chances[:-1], True)) if chances.size else np.empty(0, np.int64)
         nodules = np.array([scan.hit_probabilities.size for scan in scans], dtype=np.int64)
-        return cls(chances, is_hit[order], number[order], steps, nodules)
+        return cls(is_hit[order], number[order], steps, nodules)
 
     def curve(self, weights: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """False positives per scan and sensitivity after each step, each scan counted `weights` times."""

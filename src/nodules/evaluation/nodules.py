@@ -14,7 +14,7 @@ from nodules.evaluation.detection import ScanDetections, detection_summary, matc
 from nodules.evaluation.dice import NoduleScore, false_positive_components, panoptic_quality, score_nodules, summary
 from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, outline
 from nodules.imaging.candidates.probability_map import Segmentation
-from nodules.imaging.candidates.proposals import CandidateParams, JudgedProposals, Scorer, judge, unet_scorer
+from nodules.imaging.candidates.proposals import JudgedProposals
 from nodules.imaging.geometry.spheres import draw_nodules
 from nodules.scans.tables.luna import NoduleAnnotation
 
@@ -85,31 +85,6 @@ class _Reference:
         return touched
 
 
-def evaluate_scan(
-    seriesuid: str,
-    segmentation: Segmentation,
-    nodules: Sequence[NoduleAnnotation],
-    settings: SegmentationSettings,
-    params: CandidateParams,
-    scorer: Scorer = unet_scorer,
-) -> ScanResult:
-    """Find candidates with the given settings and compare them with spheres of the annotated diameters."""
-    (result,) = evaluate_each(seriesuid, segmentation, nodules, [settings], params, scorer)
-    return result
-
-
-def evaluate_each(
-    seriesuid: str,
-    segmentation: Segmentation,
-    nodules: Sequence[NoduleAnnotation],
-    settings: Sequence[SegmentationSettings],
-    params: CandidateParams,
-    scorer: Scorer = unet_scorer,
-) -> list[ScanResult]:
-    """The same for several settings; the scan is proposed on and scored once."""
-    return evaluate_judged(seriesuid, segmentation, nodules, settings, judge(segmentation, params, scorer))
-
-
 def evaluate_judged(
     seriesuid: str,
     segmentation: Segmentation,
@@ -118,7 +93,17 @@ def evaluate_judged(
     judged: JudgedProposals,
     excluded: Sequence[NoduleAnnotation] = (),
 ) -> list[ScanResult]:
-    """The same for proposals that are known already; `excluded` findings count neither for nor against."""
+    """Outline a scan's proposals with each of the settings, and compare them with spheres of the annotated diameters.
+
+    Parameters
+    ----------
+    settings : sequence of SegmentationSettings
+        One result each.
+    judged : JudgedProposals
+        What was proposed in the scan, and the scorer's probabilities.
+    excluded : sequence of NoduleAnnotation
+        Findings that count neither for nor against.
+    """
     proposals = judged.proposals()
     drawn, spared = (draw_nodules(segmentation.scan, *places(findings)) for findings in (nodules, excluded))
     reference = _Reference(drawn, spared, nodules, excluded)

@@ -41,8 +41,6 @@ HORIZONTAL_FISSURE = 0.50
 FISSURE_DOUBT = 0.20  # the height over which fissures of different people lie
 RIGHT_LUNG = 1
 
-RISK_COLUMNS = ["upper_lobe", "malignancy", "cancer_probability"]
-
 
 def with_risk(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
     """Add the risk of each candidate.
@@ -57,8 +55,9 @@ def with_risk(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The candidates with `RISK_COLUMNS`: how surely it lies in an upper lobe, 0 to 1; the model's probability of
-        cancer for a nodule of this look; that times the probability of being a nodule.
+        The candidates with three more columns. ``upper_lobe``: how surely it lies in an upper lobe, 0 to 1.
+        ``malignancy``: the model's probability of cancer for a nodule of this look. ``cancer_probability``: that times
+        the probability of being a nodule.
     """
     upper = upper_lobe(candidates["relative_height"], candidates["relative_y"], candidates["lung"])
     # Not every candidate is a nodule: their expected number.

@@ -31,11 +31,11 @@ class Findings:
     candidates : DataFrame
         `Candidates.table`.
     regions : DataFrame
-        `regions.find_regions`.
+        `cross_sections.find_regions`.
     slice_count : int
         Slices of the region that was segmented.
     lungs : mapping of str to float
-        `lung_mask.lung_measures`.
+        `lungs.segment.lung_measures`.
     """
 
     candidates: pd.DataFrame
@@ -51,7 +51,7 @@ class Findings:
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """Candidates with `malignancy.RISK_COLUMNS`, the one that most probably is a cancer first.
+        """Candidates with the columns of `brock.with_risk`, the one that most probably is a cancer first.
 
         A model sees five nodules at most, and a scan may have dozens of candidates, most of them vessels or scars. What
         counts for the patient is the nodule that is one and is malignant; its probability and its risk by what it looks

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
@@ -53,12 +52,8 @@ class Calibration:
     stated: tuple[float, ...] = ()
     calibrated: tuple[float, ...] = ()
 
-    def apply(self, probabilities: pd.Series) -> pd.Series:
-        """Calibrated probabilities, within (0, 1)."""
-        return pd.Series(self.of(probabilities.to_numpy()), index=probabilities.index, name=probabilities.name)
-
     def of(self, probabilities: ArrayLike) -> Array:
-        """Calibrated probabilities of an array."""
+        """Calibrated probabilities of an array, within (0, 1)."""
         chances = np.clip(np.asarray(probabilities, dtype=np.float64), self.floor, 1 - self.floor)
         if self.kind == "platt":
             chances = expit(self.slope * logit(chances) + self.intercept)
@@ -107,23 +102,23 @@ class Calibration:
         return bool(knots.size and np.isfinite(knots).all() and (np.diff(knots, axis=1) >= 0).all())
 
 
-def choose(labels: pd.Series, probabilities: pd.Series, seed: int) -> Calibration:
-    """Choose none, Platt's or isotonic calibration by log-loss over folds of these probabilities.
+def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tuple[Calibration, Array]:
+    """Choose no, Platt's or isotonic calibration by log-loss over folds of these probabilities.
 
     The simpler one stays unless the other's gain is more than one standard error of itself.
 
     Parameters
     ----------
-    labels : Series of 0 and 1
-        By patient.
-    probabilities : Series
+    truth : int64 (patients,)
+        0 or 1.
+    chances : float64 (patients,)
         Out-of-fold predictions of the same patients.
+
+    Returns
+    -------
+    Calibration, float64 (patients,)
+        The one chosen, and the loss of each patient, calibrated without itself.
     """
-    return choose_and_judge(labels.to_numpy(np.int64), probabilities.loc[labels.index].to_numpy(float), seed)[0]
-
-
-def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tuple[Calibration, Array]:
-    """Choose as `choose` does, and give the loss of each patient, calibrated without itself."""
     chosen: CalibrationKind = "none"
     losses = log_losses(truth, fit_kind("none", truth, chances).of(chances))
     if min(truth.sum(), (1 - truth).sum()) >= _FEWEST_OF_A_CLASS:

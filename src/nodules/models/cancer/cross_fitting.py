@@ -27,7 +27,6 @@ def held_out_predictions(
     seed: int,
     *,
     folds: int,
-    threads: int = 1,
     jobs: int = 1,
 ) -> HeldOut:
     """Predict every patient by each family's variants, screened and fitted without that patient.
@@ -42,7 +41,7 @@ def held_out_predictions(
         return predicted
     division = list(splits(table.truth, folds, seed))
     parts = joblib.Parallel(n_jobs=jobs)(
-        joblib.delayed(_predict_fold)(families, table, train, held_out, params, seed_of(seed, fold), threads)
+        joblib.delayed(_predict_fold)(families, table, train, held_out, params, seed_of(seed, fold))
         for fold, (train, held_out) in enumerate(division)
     )
     for (_, held_out), part in zip(division, parts, strict=True):
@@ -89,9 +88,8 @@ def _predict_fold(
     held_out: NDArray[np.intp],
     params: ClassifierParams,
     seed: int,
-    threads: int,
 ) -> HeldOut:
-    columns, fitted = fit_families(families, table.rows(train), params, seed, threads)
+    columns, fitted = fit_families(families, table.rows(train), params, seed)
     unseen = table.values[np.ix_(held_out, columns)]
     return {
         name: np.column_stack([variant.probabilities(unseen) for variant in variants])

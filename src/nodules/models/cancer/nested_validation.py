@@ -38,12 +38,6 @@ class NestedPredictions:
 
     table: pd.DataFrame
 
-    def of_model(self, name: str) -> list[pd.Series]:
-        """One series of probabilities by patient id per repeat; `name` is one of `MODEL_NAMES` or ``chosen``."""
-        if name not in (*MODEL_NAMES, "chosen"):
-            raise ValueError(f"the model must be one of {', '.join(MODEL_NAMES)} or chosen, got {name!r}")
-        return [part.set_index("id")[name] for _, part in self.table.groupby("repeat")]
-
 
 @dataclass(frozen=True)
 class FittedModels:
@@ -104,8 +98,8 @@ def validate(
     Raises
     ------
     ValueError
-        What `classifier.fit` refuses; a class with fewer patients than `outer_folds` wants; one scan under two
-        patient ids.
+        What `labelled_table` refuses; a class with fewer patients than `outer_folds` wants; one scan under two patient
+        ids.
     """
     table = labelled_table(features, labels)
     outer_folds(table.truth, params, tuned=tune is not None)

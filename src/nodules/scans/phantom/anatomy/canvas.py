@@ -96,9 +96,9 @@ class SmoothField:
         _, matrix_y, matrix_x = self.canvas.matrices
         return matrix_y[box[0]] @ self.cells[k] @ matrix_x[box[1]].T
 
-    def near(self, k: int, below: float = 1.0) -> tuple[tuple[slice, slice], Array] | None:
-        """Box of slice `k` outside which all values are above `below`, with the values in it; None if there is none."""
-        rows, columns = (np.flatnonzero(np.any(self.cells[k] < below, axis=axis)) for axis in (1, 0))
+    def near(self, k: int) -> tuple[tuple[slice, slice], Array] | None:
+        """Box of slice `k` outside which all values are at least 1, with the values in it; None if there is none."""
+        rows, columns = (np.flatnonzero(np.any(self.cells[k] < 1.0, axis=axis)) for axis in (1, 0))
         if not len(rows):
             return None
         _, matrix_y, matrix_x = self.canvas.matrices
