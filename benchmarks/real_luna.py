@@ -34,8 +34,9 @@ from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.imaging.network_input.lung_roi import extract
 from nodules.pictures.overlay import save_figure
 from nodules.scans.result import ReadingParams
-from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice, choose, interval, judge, scores, table
+from nodules.tutorial.judging.slice_finding import OperatingPoint, Slice
 from slice_pictures import sheet
+from slice_scores import choose, interval, judge, scores, table
 
 if TYPE_CHECKING:
     from nodules.models.unet.segmenter import Segmenter

@@ -1,19 +1,14 @@
-"""Nodules on whole slices: Dice against discs of the annotated diameter, hits, false positives, by diameter."""
+"""Nodules on whole slices: Dice against discs of the annotated diameter, hits and false positives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.geometry.spheres import DIAMETER_STRATA_MM
-
 MIN_PIXELS = 4
-STRATUM_TITLES = {"under_6mm": "< 6 mm", "6_to_10mm": "6-10 mm", "from_10mm": ">= 10 mm"}
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
@@ -111,8 +106,20 @@ class Parts:
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """The parts of a slice, where they lie, and the pixels of its nodules."""
+class PlacedParts:
+    """The parts of a slice, cut and placed once for many operating points of one `OperatingPoint.cut`.
+
+    Attributes
+    ----------
+    parts : Parts
+        Of the slice.
+    on_nodules, on_own : (N,) ndarray of int64
+        Pixels of each part on any nodule, and on the one that the slice was chosen for.
+    in_lungs : (N,) ndarray of bool
+        Whether the part reaches into the lungs.
+    truth_pixels, own_pixels : int
+        Pixels of all nodules, and of the one that the slice was chosen for.
+    """
 
     parts: Parts
     on_nodules: NDArray[np.int64]
@@ -122,7 +129,8 @@ class _Placed:
     own_pixels: int
 
     @classmethod
-    def of(cls, image: Slice, threshold: float, share: float, power: float) -> _Placed:
+    def of(cls, image: Slice, threshold: float, share: float, power: float) -> PlacedParts:
+        """Find, cut and place the parts."""
         parts = Parts.of(image.probability_yx, threshold, share, power)
         own, any_nodule = image.truth_yx == 1, image.truth_yx > 0
         return cls(
@@ -133,6 +141,20 @@ class _Placed:
             truth_pixels=int(np.count_nonzero(any_nodule)),
             own_pixels=int(np.count_nonzero(own)),
         )
+
+    def score(self, image: Slice, point: OperatingPoint) -> dict[str, float]:
+        """As the function `score` says; the point must have the cut of these parts."""
+        kept = self.parts.count(image.pixel_mm2, point)
+        truth, own_truth = self.truth_pixels, self.own_pixels
+        own = kept & (self.on_own > 0)
+        found, own_found = (int(self.parts.pixels[chosen].sum()) for chosen in (kept, own))
+        return {
+            "dice": 2.0 * self.on_nodules[kept].sum() / (found + truth) if truth else np.nan,
+            "hit": float(own.any()) if own_truth else np.nan,
+            "nodule_dice": 2.0 * self.on_own[own].sum() / (own_found + own_truth) if own_truth else np.nan,
+            "false_positives": float(np.count_nonzero(kept & (self.on_nodules == 0) & self.in_lungs)),
+            "diameter_mm": image.diameter_mm,
+        }
 
 
 def mask(probability_yx: NDArray[np.float32], pixel_mm2: float, point: OperatingPoint) -> NDArray[np.int32]:
@@ -152,89 +174,7 @@ def score(image: Slice, point: OperatingPoint) -> dict[str, float]:
         of those parts against nodule 1, both NaN where the slice does not show it; `false_positives`, parts in the
         lungs that touch no nodule; `diameter_mm` of nodule 1.
     """
-    return _score(image, point, _Placed.of(image, *point.cut))
-
-
-def _score(image: Slice, point: OperatingPoint, placed: _Placed) -> dict[str, float]:
-    kept = placed.parts.count(image.pixel_mm2, point)
-    truth, own_truth = placed.truth_pixels, placed.own_pixels
-    own = kept & (placed.on_own > 0)
-    found, own_found = (int(placed.parts.pixels[chosen].sum()) for chosen in (kept, own))
-    return {
-        "dice": 2.0 * placed.on_nodules[kept].sum() / (found + truth) if truth else np.nan,
-        "hit": float(own.any()) if own_truth else np.nan,
-        "nodule_dice": 2.0 * placed.on_own[own].sum() / (own_found + own_truth) if own_truth else np.nan,
-        "false_positives": float(np.count_nonzero(kept & (placed.on_nodules == 0) & placed.in_lungs)),
-        "diameter_mm": image.diameter_mm,
-    }
-
-
-def scores(images: Iterable[Slice], point: OperatingPoint) -> pd.DataFrame:
-    """One row a slice."""
-    return pd.DataFrame([score(image, point) for image in images])
-
-
-def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means over all slices and by diameter; what a slice has no number for, it does not count in.
-
-    Returns
-    -------
-    DataFrame
-        `slices`; mean and `median` of `dice` of whole slices; `hit`, the share of nodules; `dice_of_hits`, the mean
-        Dice of the hit nodules, each with the parts that touch it; `false_positives` a slice. One row for all slices,
-        one a stratum.
-    """
-    strata = {"all": rows} | {
-        STRATUM_TITLES[name]: rows[(rows["diameter_mm"] >= low) & (rows["diameter_mm"] < high)]
-        for name, (low, high) in DIAMETER_STRATA_MM.items()
-    }
-    return pd.DataFrame(
-        {
-            name: {
-                "slices": len(part),
-                "dice": part["dice"].mean(),
-                "median": part["dice"].median(),
-                "hit": part["hit"].mean(),
-                "dice_of_hits": part["nodule_dice"][part["hit"] > 0].mean(),
-                "false_positives": part["false_positives"].mean(),
-            }
-            for name, part in strata.items()
-        }
-    ).T
-
-
-def judge(images: Sequence[Slice], points: Sequence[OperatingPoint]) -> NDArray[np.float64]:
-    """Hit, Dice and false positives (P, N, 3) of N slices at P points, as `score` has them."""
-    figures = np.empty((len(points), len(images), 3))
-    for number, image in enumerate(images):
-        placed = {cut: _Placed.of(image, *cut) for cut in {point.cut for point in points}}
-        for row, point in enumerate(points):
-            scored = _score(image, point, placed[point.cut])
-            figures[row, number] = scored["hit"], scored["dice"], scored["false_positives"]
-    return figures
-
-
-def choose(
-    points: Sequence[OperatingPoint],
-    figures: NDArray[np.float64],
-    allowed_false_positives: float,
-    *,
-    hits_first: bool = False,
-) -> OperatingPoint:
-    """The best point among those with few enough false positives a slice, or with the fewest.
-
-    The best has the highest mean Dice, which falls with each false positive and so settles for fewer than are allowed.
-    With `hits_first` it hits most nodules, as in a FROC curve, and of equals has the highest mean Dice.
-
-    Parameters
-    ----------
-    figures : (P, N, 3) ndarray
-        What `judge` says of the points on the slices that choose.
-    """
-    hits, dices, wrong = np.nanmean(figures, axis=1).T
-    limit = max(allowed_false_positives, wrong.min())
-    allowed = [index for index in range(len(points)) if wrong[index] <= limit]
-    return points[max(allowed, key=lambda index: (hits[index] if hits_first else 0.0, dices[index]))]
+    return PlacedParts.of(image, *point.cut).score(image, point)
 
 
 def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
@@ -246,16 +186,3 @@ def mean_soft_dice(masks: NDArray[np.float32], answers: NDArray[np.float32]) -> 
         return float("nan")
     overlap, sizes = (masks * answers).sum(axis=(1, 2)), masks.sum(axis=(1, 2)) + answers.sum(axis=(1, 2))
     return float(np.mean((2.0 * overlap + 1.0) / (sizes + 1.0)))
-
-
-def interval(rows: pd.DataFrame, patients: Sequence[str], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean Dice, drawing patients; slices without nodules have no part in it."""
-    shown = rows["dice"].notna().to_numpy()
-    by_patient = [dice.to_numpy() for _, dice in rows["dice"][shown].groupby(np.asarray(patients)[shown])]
-    random = np.random.default_rng(seed)
-    means = [
-        np.concatenate([by_patient[k] for k in random.integers(len(by_patient), size=len(by_patient))]).mean()
-        for _ in range(draws)
-    ]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
