@@ -15,7 +15,7 @@ from nodules.evaluation.dice import NoduleScore, false_positive_components, pano
 from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, outline
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import JudgedProposals
-from nodules.imaging.geometry.spheres import draw_nodules
+from nodules.imaging.geometry.spheres import ball_mm3, draw_nodules
 from nodules.scans.tables.luna import NoduleAnnotation
 
 WHOLE_SCAN_MM = 100.0  # a region lower than this is a stack of excerpts, not a chest: a newborn's lungs are as high
@@ -183,5 +183,4 @@ def _missed_outside(score: NoduleScore, voxel_mm3: float) -> NoduleScore:
     """A nodule that the lungs' region does not even contain is a miss of its full size, not a nodule less."""
     if score.reference_voxels:
         return score
-    sphere_mm3 = np.pi / 6 * score.diameter_mm**3
-    return replace(score, reference_voxels=max(1, round(sphere_mm3 / voxel_mm3)))
+    return replace(score, reference_voxels=max(1, round(ball_mm3(score.diameter_mm) / voxel_mm3)))

@@ -14,6 +14,7 @@ from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, Proposals, Scorer, propose, score, unet_scorer
 from nodules.imaging.candidates.shape import SHELL_MM, solid_share, sphericity, spiculation
 from nodules.imaging.candidates.watershed import heaviest_part
+from nodules.imaging.geometry.spheres import ball_diameter_mm
 from nodules.imaging.lungs.position import LungFrame
 
 CANDIDATE_COLUMNS = [
@@ -175,7 +176,7 @@ def _measure(voxels: NDArray[np.int64], segmentation: Segmentation, lungs: LungF
         "x_mm": x_mm,
         "y_mm": y_mm,
         "z_mm": z_mm,
-        "diameter_mm": (6 * volume_mm3 / np.pi) ** (1 / 3),
+        "diameter_mm": ball_diameter_mm(volume_mm3),
         "volume_mm3": volume_mm3,
         "mean_probability": probability.mean(),
         "max_probability": probability.max(),

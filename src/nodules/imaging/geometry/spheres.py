@@ -14,6 +14,16 @@ DIAMETER_STRATA_MM = {"under_6mm": (0.0, 6.0), "6_to_10mm": (6.0, 10.0), "from_1
 6 mm (Fleischner Society 2017); 10 mm splits the rest."""
 
 
+def ball_mm3(diameter_mm: float) -> float:
+    """Volume of a ball."""
+    return float(np.pi / 6 * diameter_mm**3)
+
+
+def ball_diameter_mm(volume_mm3: float) -> float:
+    """Diameter of the ball of a volume."""
+    return float((6 * volume_mm3 / np.pi) ** (1 / 3))
+
+
 def in_spheres(points_xyz: ArrayLike, centres_xyz: ArrayLike, diameters_mm: ArrayLike) -> NDArray[np.bool_]:
     """Tell which points hit which spheres: LUNA16's rule for a candidate and a nodule.
 

@@ -43,7 +43,7 @@ def label_sides(
     labels = np.zeros(lungs_zyx.shape, dtype=np.uint8)
     if not lungs_zyx.any():
         return labels
-    box = ndimage.find_objects(lungs_zyx.astype(np.uint8))[0]
+    box = morphology.bounding_box(lungs_zyx)
     lungs = np.pad(lungs_zyx[box], ((0, 0), (1, 1), (1, 1)))
     offset = box[2].start - 1
     sides = _nearest(lungs, _seeds(lungs, spacing_zyx_mm, midline_x - offset), spacing_zyx_mm)

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from nodules.imaging.geometry.morphology import bounding_box
 from nodules.imaging.geometry.resample import covered_slices, in_plane_grid, resample_slices
 from nodules.imaging.geometry.volume import AIR_HU, Volume, window
 from nodules.imaging.lungs.segment import dilate_mm
@@ -100,7 +100,7 @@ def scan_on_grid(scan: Volume, grid: Volume) -> Volume:
 
 def roi_grid(volume: Volume, lungs_zyx: NDArray[np.uint8], params: LungRoiParams) -> Volume:
     """The grid of the region: the scan's slices, `spacing_mm` in-plane, its voxels all 0 (uint8)."""
-    return in_plane_grid(volume, _lung_box(volume, lungs_zyx, params.margin_mm), params.spacing_mm)
+    return in_plane_grid(volume, _lung_box(lungs_zyx, volume.spacing_zyx_mm, params.margin_mm), params.spacing_mm)
 
 
 def network_input(
@@ -153,14 +153,10 @@ def normalise(hu: NDArray[Any], visible: NDArray[np.bool_], window_hu: tuple[flo
     return window(hu, *window_hu) * visible[..., np.newaxis]
 
 
-def _lung_box(volume: Volume, lungs_zyx: NDArray[np.uint8], margin_mm: float) -> tuple[slice, slice, slice]:
-    found = ndimage.find_objects((lungs_zyx > 0).astype(np.uint8))
-    if not found:
-        z, y, x = (slice(0, size) for size in volume.shape_zyx)
+def _lung_box(
+    lungs_zyx: NDArray[np.uint8], spacing_zyx_mm: tuple[float, float, float], margin_mm: float
+) -> tuple[slice, slice, slice]:
+    if not lungs_zyx.any():
+        z, y, x = (slice(0, size) for size in lungs_zyx.shape)
         return z, y, x
-    box = []
-    for part, spacing, size in zip(found[0], volume.spacing_zyx_mm, volume.shape_zyx, strict=True):
-        margin = int(np.ceil(margin_mm / spacing))
-        box.append(slice(max(0, part.start - margin), min(size, part.stop + margin)))
-    z, y, x = box
-    return z, y, x
+    return bounding_box(lungs_zyx > 0, [int(np.ceil(margin_mm / spacing)) for spacing in spacing_zyx_mm])
