@@ -9,7 +9,7 @@ its own:
 - tiles: the same box in squares of the training's size that overlap by a quarter, their answers averaged;
 - slices: `model.predict` on the scan's whole slices at its own resolution, as the tutorial does, one or 8 in one call.
 
-In the first two, normalisation and upsampling are folded into the convolutions (`models.folding`).
+In the first two, normalisation and upsampling are folded into the convolutions (`models.unet.inference.fold`).
 
 Reading the scan and finding the lungs are not counted, the preparation of the network's input is. One call beforehand,
 on the same shapes, compiles.

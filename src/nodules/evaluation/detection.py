@@ -1,4 +1,4 @@
-"""Free-response ROC by LUNA16's rule: which nodules a list of candidates finds, at what price in false positives."""
+"""Detection by LUNA16's rule: candidates or a whole submission held against nodules, and the FROC curve."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 DRAWS = 1000
 """Resamplings of the scans for an interval, as many as LUNA16 makes."""
+
+
+MAX_CANDIDATES = 100
+"""Most candidates of a scan that LUNA16 looks at; the most probable ones are kept."""
 
 
 @dataclass(frozen=True)
@@ -207,10 +211,6 @@ def _values(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
     return numbers
 
 
-MAX_CANDIDATES = 100
-"""Most candidates of a scan that LUNA16 looks at; the most probable ones are kept."""
-
-
 def evaluate_submission(
     submission: pd.DataFrame,
     nodules: Mapping[str, Sequence[NoduleAnnotation]],
@@ -222,7 +222,7 @@ def evaluate_submission(
     Parameters
     ----------
     submission : DataFrame
-        As `scans.submission.read_submission` returns it; other scans than those of `seriesuids` are not looked at.
+        As `scans.tables.submission.read_submission` returns it; scans that are not in `seriesuids` are left aside.
     nodules, excluded : mapping
         Series UID to nodules, and to findings that count neither for nor against.
     seriesuids : sequence of str

@@ -71,7 +71,7 @@ class Candidates:
     table : DataFrame
         One row a candidate, most probable first, columns `CANDIDATE_COLUMNS`: label of its proposal, centre in world
         mm, volume-equivalent diameter, volume; probability from the scorer, mean and largest of the map; mean and SD
-        of HU; share of solid voxels, sphericity and spiculation (`candidate_shape`); distance to the lungs' surface (0
+        of HU; share of solid voxels, sphericity and spiculation (`shape`); distance to the lungs' surface (0
         where it touches or leaves them); lung (1 right, 2 left, 0 between); height between the lungs' lowest (0) and
         highest (1) slice, and the place in their box from the patient's right (0) to the left (1) and from front (0) to
         back (1).

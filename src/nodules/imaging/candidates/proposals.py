@@ -1,4 +1,4 @@
-"""Where a nodule may be: separate places in the map of nodule probability, before anything is decided about them."""
+"""Proposals: the places in the probability map where a nodule may be, cut apart where two touch, and scored."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SMALLEST_MM = 1.0  # the model has never seen a smaller nodule, and its size ter
 # tell a solid part by voxels above -300 HU; a few voxels pass it by noise alone.
 GROUND_GLASS_SHARE = 0.06
 SOLID_SHARE = 0.45  # a solid nodule keeps at least this, although its surface shares voxels with the lung
-# From a smooth to a clearly spiculated margin on the scale of `candidate_shape.spiculation`.
+# From a smooth to a clearly spiculated margin on the scale of `shape.spiculation`.
 SPICULATION_RAMP = (0.015, 0.05)
 # Share of lung below -950 HU. Limits in use for emphysema lie near 6%; noise of a low dose moves voxels below -950 HU,
 # so that one sharp limit would be arbitrary.

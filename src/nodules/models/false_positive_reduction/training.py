@@ -31,7 +31,7 @@ class RescorerParams:
     learning_rate : float
         Adam's largest: it rises along a line and falls to 0 along a cosine.
     listed_negatives : int
-        Places that each training scan takes at most from a table of false positives (`scans.luna_candidates`).
+        Places that each training scan takes at most from a table of false positives (`scans.tables.submission`).
     cube : CubeParams
         What the network sees.
     network : RescoringNetworkParams

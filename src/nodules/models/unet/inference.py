@@ -1,4 +1,4 @@
-"""A trained U-Net that is only asked: slices of any number and size in, their maps out."""
+"""Inference with a trained U-Net: layers folded into convolutions, one compiled function for each size of slice."""
 
 from __future__ import annotations
 

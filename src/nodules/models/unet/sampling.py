@@ -29,7 +29,7 @@ class SamplingParams:
     nodule_share : float
         Share of the patches that are centred near a nodule.
     hard_share : float
-        Share near an earlier false positive, once there are any (`mining`). All others lie anywhere in the lungs.
+        Share near an earlier false positive (`hard_negatives`), once there are any. All others lie anywhere in lungs.
     jitter_px : int
         Largest distance along each axis from such a patch's centre to its nodule or false positive.
     warped_share : float
@@ -109,7 +109,7 @@ class PatchSampler:
         return np.stack(images), np.stack(masks)
 
     def learn_from(self, hard_places: NDArray[np.int64]) -> None:
-        """Show these false positives of `mining.find_false_positives` in `sets`, instead of any given earlier."""
+        """Show these places in `sets` (`hard_negatives.find_false_positives`), instead of any given earlier."""
         self._hard_places = hard_places
 
     def _place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:

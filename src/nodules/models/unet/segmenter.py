@@ -1,4 +1,4 @@
-"""Trained U-Nets with the preprocessing they were trained on: lung region in, nodule probability out."""
+"""Trained U-Nets with their preprocessing, alone or as an ensemble: a scan and its lungs in, probability out."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Segmenter:
         return self.settings.lung_roi
 
     def predict(self, region: LungRoi) -> NDArray[np.float32]:
-        """Nodule probability (Z, Y, X) in the steps of `segmentation_store`; 0 where nothing is visible.
+        """Nodule probability (Z, Y, X) in the steps of `scans.stores.segmentations`; 0 where nothing is visible.
 
         Raises
         ------

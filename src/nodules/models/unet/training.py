@@ -1,4 +1,4 @@
-"""Trains the U-Net; killed at any moment, it goes on from its last whole epoch and ends with the same weights."""
+"""Training of the U-Net: averaged weights, hard negatives, choice of the best epoch, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from nodules.models.unet.network import UNetParams, build
 from nodules.models.unet.sampling import PatchSampler, SamplingParams
 
 STATISTICS_BATCHES = 10  # of 16 patches of 80 x 80 pixels: a million pixels behind each channel's mean and variance
+
+
+EpochLog = Callable[[int, dict[str, float]], None]
 
 
 class LastStep(keras.callbacks.Callback):
@@ -63,9 +66,6 @@ def settle_averages(model: keras.Model, batches: Sequence[tuple[NDArray[np.float
 
 def _copies(model: keras.Model) -> list[NDArray[np.float32]]:
     return [np.array(weight) for weight in model.get_weights()]
-
-
-EpochLog = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
