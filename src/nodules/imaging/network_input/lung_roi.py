@@ -95,7 +95,33 @@ def lung_region(lungs: Volume, params: LungRoiParams) -> tuple[Volume, NDArray[n
 
 def scan_on_grid(scan: Volume, grid: Volume) -> Volume:
     """HU of a whole scan on the grid of its region."""
-    return grid.with_voxels(resample_slices(scan.voxels_zyx[covered_slices(scan, grid)], scan, grid))
+    return grid.with_voxels(slices_on_grid(scan.voxels_zyx, np.arange(scan.shape_zyx[0]), scan, grid)[0])
+
+
+def slices_on_grid(
+    slices_zyx: NDArray[Any], slice_indices: NDArray[np.int64], scan: Volume, grid: Volume
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Bring slices of a scan to the grid of its region; those above and below the region are left out.
+
+    Parameters
+    ----------
+    slices_zyx : (S, Y, X) ndarray
+        All slices of the scan or some.
+    slice_indices : (S,) ndarray of int64
+        Ascending index in the scan of each of them.
+    scan : Volume
+        Supplies the scan's grid; its voxels are not looked at.
+    grid : Volume
+        Supplies that of the region.
+
+    Returns
+    -------
+    (N, Y, X) ndarray, (N,) ndarray of int64
+        The slices, resampled in-plane, and their indices in the region.
+    """
+    covered = covered_slices(scan, grid)
+    inside = slice(*np.searchsorted(slice_indices, [covered.start, covered.stop]))
+    return resample_slices(slices_zyx[inside], scan, grid), slice_indices[inside] - covered.start
 
 
 def roi_grid(volume: Volume, lungs_zyx: NDArray[np.uint8], params: LungRoiParams) -> Volume:

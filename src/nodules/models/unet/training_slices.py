@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.imaging.geometry.resample import covered_slices, resample_slices
+from nodules.imaging.geometry.resample import covered_slices
 from nodules.imaging.geometry.volume import Volume
-from nodules.imaging.network_input.lung_roi import LungRoiParams, lung_region, visible_stacks
+from nodules.imaging.network_input.lung_roi import LungRoiParams, lung_region, slices_on_grid, visible_stacks
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.scans.stores.slices import BESIDE, INSIDE, ScanSlices
 
@@ -74,42 +74,34 @@ def slice_set(slices: ScanSlices, lungs: Volume, params: LungRoiParams, context:
         uint8 lung labels of the whole scan.
     """
     grid, visible = lung_region(lungs, params)
-    covered = covered_slices(lungs, grid)
-    stored = _within(slices.slice_indices, covered)
-    kept = _within(slices.target_indices, covered)
-    targets = [int(slices.target_indices[row]) - covered.start for row in kept]
-    hu = resample_slices(slices.voxels_zyx[stored], lungs, grid)
-    shown = slices.slice_indices[stored] - covered.start
+    hu, stored = slices_on_grid(slices.voxels_zyx, slices.slice_indices, lungs, grid)
+    masks = (slices.nodule_masks_zyx == INSIDE, slices.nodule_masks_zyx > 0)
+    (inside, targets), (marked, _) = (
+        slices_on_grid(mask.astype(np.float32), slices.target_indices, lungs, grid) for mask in masks
+    )
     shape = (len(targets), *grid.shape_zyx[1:])
     inputs = np.empty((*shape, context.slices), dtype=np.int16)
-    stacks = visible_stacks(hu, shown, visible, targets, context, grid.spacing_zyx_mm[0])
+    stacks = visible_stacks(hu, stored, visible, targets.tolist(), context, grid.spacing_zyx_mm[0])
     for out, stack in zip(inputs, stacks, strict=True):
         out[...] = np.rint(stack)
-    masks = slices.nodule_masks_zyx[kept]
-    inside = resample_slices((masks == INSIDE).astype(np.float32), lungs, grid) >= 0.5
-    marked = resample_slices((masks > 0).astype(np.float32), lungs, grid) >= 0.5
-    centres = _section_centres(slices, kept, grid)
+    centres = _section_centres(slices, targets + covered_slices(lungs, grid).start, grid)
     return SliceSet(
         hu=inputs,
-        visible=visible[targets].reshape(shape),
-        nodules=np.where(inside, INSIDE, np.where(marked, BESIDE, 0)).astype(np.uint8),
-        lungs=(grid.voxels_zyx[targets] > 0).reshape(shape),
+        visible=visible[targets],
+        nodules=np.where(inside >= 0.5, INSIDE, np.where(marked >= 0.5, BESIDE, 0)).astype(np.uint8),
+        lungs=grid.voxels_zyx[targets] > 0,
         centres=centres,
         diameters_mm=slices.diameter_mm[centres[:, 3]],
     )
 
 
-def _within(indices: NDArray[np.int64], covered: slice) -> list[int]:
-    """Rows of the indices that lie in the slices of the region."""
-    return [row for row, index in enumerate(indices) if covered.start <= index < covered.stop]
-
-
-def _section_centres(slices: ScanSlices, kept: list[int], grid: Volume) -> NDArray[np.int64]:
+def _section_centres(slices: ScanSlices, shown: NDArray[np.int64], grid: Volume) -> NDArray[np.int64]:
+    """`SliceSet.centres` for the target slices that are shown, given by their index in the scan."""
+    rows = {int(index): row for row, index in enumerate(shown)}
     places = []
-    for row, nodule in slices.nodule_numbers:
-        if int(row) not in kept:
-            continue
+    for target, nodule in slices.nodule_numbers:
+        row = rows.get(int(slices.target_indices[target]))
         _, y, x = np.rint(grid.world_to_voxel(slices.centre_world_xyz[nodule])).astype(int)
-        if 0 <= y < grid.shape_zyx[1] and 0 <= x < grid.shape_zyx[2]:
-            places.append((kept.index(int(row)), y, x, int(nodule)))
+        if row is not None and 0 <= y < grid.shape_zyx[1] and 0 <= x < grid.shape_zyx[2]:
+            places.append((row, y, x, int(nodule)))
     return np.asarray(places, dtype=np.int64).reshape(-1, 4)
