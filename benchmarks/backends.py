@@ -76,9 +76,9 @@ def answer(folder: Path, result: Path) -> None:
     """Run one backend in this interpreter: predictions of both networks, from two threads at once, and losses."""
     import keras
 
-    from nodules.models.unet import network as unet
     from nodules.models.unet.inference import AskedNetwork
     from nodules.models.unet.loss import DiceLoss
+    from nodules.models.unet.network import UNetParams, build
 
     version = importlib.import_module(keras.backend.backend()).__version__
     stored: dict[str, Any] = {"version": f"{version}, Keras {keras.__version__}"}
@@ -87,8 +87,8 @@ def answer(folder: Path, result: Path) -> None:
     masks = (images[..., 2:3] > 0.95).astype(np.float32)
     for name in ("plain", "residual"):
         keras.utils.set_random_seed(SEED)
-        params = unet.UNetParams(8, 4, stem_stride=1, normalisation="batch", residual=name == "residual")
-        network = unet.build(params, channels=5)
+        params = UNetParams(8, 4, stem_stride=1, normalisation="batch", residual=name == "residual")
+        network = build(params, channels=5)
         weights = folder / f"{name}.weights.h5"
         if weights.exists():
             network.load_weights(weights)

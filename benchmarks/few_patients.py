@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from nodules import params
+from nodules.log_loss import log_losses
 from nodules.models.cancer import nested_validation
 from nodules.models.cancer.classifier import predict
 from nodules.models.cancer.params import LEARNED, ClassifierParams
@@ -71,8 +72,7 @@ def judged(few: Cohort, others: Cohort, columns: int, seed: int) -> list[float]:
     fitted = nested_validation.fit_models(*few, settings, seed)
     truth, losses = others[1].to_numpy(float), {}
     for name in LEARNED:
-        chances = np.clip(predict(fitted.classifiers[name], others[0]).to_numpy(), 1e-6, 1 - 1e-6)
-        losses[name] = -float(np.mean(truth * np.log(chances) + (1 - truth) * np.log(1 - chances)))
+        losses[name] = float(log_losses(truth, predict(fitted.classifiers[name], others[0]), clip=1e-6).mean())
     return [*losses.values(), losses[fitted.chosen]]
 
 

@@ -9,7 +9,7 @@ of its own:
 - tiles: the same box in squares of the training size that overlap by a quarter, with averaged predictions;
 - slices: `model.predict` on whole slices at the scan's own resolution, as in the tutorial, with 1 or 8 per call.
 
-In the first two, normalisation and upsampling are folded into the convolutions (`models.unet.inference`).
+In the first two, normalisation and upsampling are folded into the convolutions (`models.unet.inference.fold`).
 
 The times include the preparation of the network's input, but not reading the scan and finding the lungs. One call
 beforehand, on the same shapes, compiles the network.
@@ -86,15 +86,15 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import keras
 
     from nodules.models.runtime import devices
-    from nodules.models.unet import network as unet
+    from nodules.models.unet.network import UNetParams, build
 
     roi = params.load("lung_roi", LungRoiParams, arguments.params)
     context = params.load("context", ContextParams, arguments.params)
     scan, region = prepared(arguments, roi)
     keras.utils.set_random_seed(1)
     devices.share_gpus()
-    shape = unet.UNetParams(FILTERS, DEPTH, stem_stride=1, normalisation="batch", residual=False)
-    network = unet.build(shape, context.slices)
+    shape = UNetParams(FILTERS, DEPTH, stem_stride=1, normalisation="batch", residual=False)
+    network = build(shape, context.slices)
     run, pixels = {
         "box": lambda: box(network, shape, region, roi, context),
         "tiles": lambda: tiles(as_segmenter(network, shape), region, roi, context),

@@ -11,11 +11,11 @@ from nodules import params
 from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.unet import training
-from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
-from nodules.models.unet.training_slices import slice_set
-from nodules.scans.stores import slices as slice_store
+from nodules.models.unet.training_slices import SliceSet, slice_set
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
+from nodules.scans.stores.slices import load
 from nodules.scans.volume_files.reader import read_mask
 
 # An excerpt's outer slices lack one neighbour: such inputs do not occur in the test.
@@ -63,7 +63,7 @@ class Recipe:
         """Slices that the pipeline has extracted to `luna`, one set per scan."""
         for file in sorted(luna.glob("slices/subset*/*.npz")):
             lungs = read_mask(luna / "lungs" / file.parent.name / f"{file.stem}.mha")
-            yield slice_set(slice_store.load(file), lungs, self.roi, self.context)
+            yield slice_set(load(file), lungs, self.roi, self.context)
 
     def train(
         self, section: str, slices: Sequence[SliceSet], seed: int, work: Path, start_from: Path | None = None

@@ -18,11 +18,13 @@ from scipy.special import expit, logit
 from threadpoolctl import threadpool_limits
 
 from nodules import params
+from nodules.log_loss import log_losses
 from nodules.models.cancer.cross_fitting import HeldOut, held_out_predictions, mean_of, settled
 from nodules.models.cancer.estimators import AVERAGED, FAMILIES
 from nodules.models.cancer.feature_selection import screen
 from nodules.models.cancer.params import ClassifierParams
-from nodules.models.cancer.table import LabelledTable, labelled_table, seed_of, splits
+from nodules.models.cancer.table import LabelledTable, labelled_table, splits
+from nodules.models.runtime.seeds import seed_of
 from nodules.parallel import job_count
 from nodules.stages.shared.patients import Patients
 from rival_classifiers import RIVALS, Array, Model, Rival
@@ -93,8 +95,7 @@ def _log_odds(chances: Array) -> Array:
 def _losses(table: LabelledTable, repeats: Sequence[Array]) -> Array:
     """Loss of each patient, averaged over the repeats."""
     floor = 1 / (2 * (len(table.truth) + 1))
-    inside = np.clip(repeats, floor, 1 - floor)
-    return np.asarray(-np.log(np.where(table.truth == 1, inside, 1 - inside)).mean(axis=0))
+    return np.asarray(log_losses(table.truth, repeats, floor).mean(axis=0))
 
 
 def _change(change: Array) -> str:

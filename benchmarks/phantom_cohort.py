@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from nodules import params
+from nodules.log_loss import log_losses
 from nodules.scans.phantom.cohort import PhantomParams
 from phantom_features import patient_tables
 
@@ -37,8 +37,7 @@ def main() -> None:
 def limits(labels: pd.DataFrame) -> tuple[float, float]:
     """Log-loss of the true probabilities: on these labels, and the expected value."""
     p, cancer = labels["true_probability"].to_numpy(), labels["cancer"].to_numpy()
-    drawn = -np.mean(np.where(cancer == 1, np.log(p), np.log(1 - p)))
-    return float(drawn), float(-np.mean(p * np.log(p) + (1 - p) * np.log(1 - p)))
+    return float(log_losses(cancer, p).mean()), float(log_losses(p, p).mean())
 
 
 if __name__ == "__main__":

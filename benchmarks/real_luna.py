@@ -31,20 +31,14 @@ from numpy.typing import NDArray
 from excerpts import Excerpt, folds, read_excerpts, series
 from nodules import params
 from nodules.checkpoint import work_folder
+from nodules.imaging.geometry.resample import resample_slices
 from nodules.imaging.lungs.segment import LungMaskParams
-from nodules.imaging.network_input.lung_roi import extract, resample_slices
+from nodules.imaging.network_input.lung_roi import extract
 from nodules.pictures.overlay import save_figure
 from nodules.scans.result import ReadingParams
-from nodules.tutorial.evaluation.slice_detection import (
-    OperatingPoint,
-    PredictedSlice,
-    choose_operating_point,
-    dice_interval,
-    score_operating_points,
-    score_slices,
-    scores_by_diameter,
-)
+from nodules.tutorial.evaluation.slice_detection import OperatingPoint, PredictedSlice
 from slice_pictures import sheet
+from slice_scores import choose_operating_point, dice_interval, score_operating_points, score_slices, scores_by_diameter
 
 if TYPE_CHECKING:
     from nodules.models.unet.segmenter import Segmenter

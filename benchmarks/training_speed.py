@@ -32,10 +32,11 @@ from nodules import params
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch
-from nodules.models.unet import network as unet
 from nodules.models.unet.inference import AskedNetwork
-from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.network import UNetParams, build
+from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.training import TrainingParams, compiled, drawn_epoch
+from nodules.models.unet.training_slices import SliceSet
 
 SLICES, HEIGHT, WIDTH = 16, 260, 340  # a lung region at 1 mm a pixel
 WINDOW_HU = (-1000.0, 400.0)
@@ -123,10 +124,10 @@ def made_up_scans(folder: Path, scans: int, channels: int) -> list[SliceSet]:
     return sets
 
 
-def forward_flop(shape: unet.UNetParams, channels: int, side: int) -> int:
+def forward_flop(shape: UNetParams, channels: int, side: int) -> int:
     """FLOP of all convolutions for one image of `side` x `side` pixels."""
     image = keras.Input((side, side, channels))
-    sized = keras.models.clone_model(unet.build(shape, channels), input_tensors=image)
+    sized = keras.models.clone_model(build(shape, channels), input_tensors=image)
     layers = [layer for layer in sized.layers if isinstance(layer, keras.layers.Conv2D)]
     return sum(2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3])) for layer in layers)
 

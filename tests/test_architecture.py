@@ -11,6 +11,7 @@ import pytest
 from support.code_graph import PROJECT, SOURCE, imports, modules
 
 FLOORS = {
+    "log_loss": 0,
     "imaging": 0,
     "scans": 1,
     "models": 2,
@@ -54,7 +55,6 @@ SHORT_MODULES = {
     "nodules.models.runtime.normalisation": "a Keras layer of its own",
     "nodules.models.unet.hard_negatives": "a method with a name in the field, apart from the training loop",
     "nodules.models.unet.outline_search": "an Optuna search space, and Optuna stays out of the stages",
-    "nodules.models.unet.training_slices": "makes arrays, while the stage only reads and writes files",
     "nodules.tutorial.stages.answer_patient": "holds a cached network, which a module that is run may not",
     "nodules.tutorial.steps.node_mask": "one module per step of the tutorial",
 }

@@ -58,7 +58,7 @@ class TestMetrics:
 
     def test_probability_at_the_threshold_counts_as_cancer(self):
         assert classification_metrics([1, 0], [0.5, 0.4])["recall"] == 1.0
-        assert classification_metrics([1, 0], [0.5, 0.4], threshold=0.4)["precision"] == 0.5
+        assert classification_metrics([1, 0], [0.6, 0.5])["precision"] == 0.5
 
     def test_one_class_leaves_out_what_is_undefined(self):
         figures = classification_metrics([0, 0], [0.1, 0.2])

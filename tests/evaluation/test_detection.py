@@ -14,7 +14,6 @@ from nodules.evaluation.detection import (
     ScanDetections,
     detection_summary,
     evaluate_submission,
-    froc_curve,
     froc_points,
     match_candidates,
 )
@@ -101,13 +100,6 @@ def test_summary_leaves_out_what_is_undefined():
     assert set(found.values()) == {0}
 
 
-def test_curve_by_hand():
-    curve = froc_curve(three_scans())
-    assert curve["threshold"].tolist() == [np.inf, 0.9, 0.8, 0.6, 0.5, 0.2]
-    assert curve["sensitivity"].tolist() == [0, 0.25, 0.25, 0.5, 0.5, 0.75]
-    assert curve["false_positives_per_scan"].tolist() == pytest.approx([0, 0, 1 / 3, 1 / 3, 1, 1])
-
-
 def test_points_by_hand():
     points = froc_points(three_scans(), rates=(0.0, 0.3, 0.34, 0.9, 1.0, 8.0))
     assert points["sensitivity"].tolist() == pytest.approx([0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 3.0 / 6])
@@ -122,7 +114,6 @@ def test_between_tied_candidates_the_curve_is_a_line():
 def test_without_nodules_or_scans_there_are_no_rows():
     for scans in ([], [match_candidates([[0, 0, 0]], [0.5], [], [])]):
         assert froc_points(scans, draws=10).empty
-        assert froc_curve(scans).empty
 
 
 def test_no_candidate_at_all():
@@ -172,9 +163,8 @@ def test_figures_of_the_official_script():
     expected = [0.7619, 0.8762, 0.8952, 0.9238, 0.9333, 0.9810, 0.9905, 0.9088]
     assert froc_points(scans)["sensitivity"].tolist() == pytest.approx(expected, abs=1e-4)
     official = pd.read_csv(example / "expected_froc.csv", names=["rate", "sensitivity", "threshold"])
-    curve = froc_curve(scans)
     rates = np.linspace(0.01, 11, 1000)
-    ours = np.interp(rates, curve["false_positives_per_scan"], curve["sensitivity"])
+    ours = froc_points(scans, rates.tolist())["sensitivity"][:-1]
     np.testing.assert_allclose(ours, np.interp(rates, official["rate"], official["sensitivity"]), atol=1e-6)
 
 

@@ -5,7 +5,6 @@ import pytest
 
 from nodules.evaluation.dice import (
     NoduleScore,
-    dice,
     false_positive_components,
     panoptic_quality,
     pooled_dice,
@@ -27,29 +26,6 @@ def labels(**boxes):
 def score(number, diameter_mm, reference, predicted, overlap):
     value = 2 * overlap / (reference + predicted)
     return NoduleScore(number, diameter_mm, value, overlap > 0, reference, predicted, overlap)
-
-
-class TestDice:
-    def test_by_hand(self):
-        reference, prediction = np.zeros((2, 6), bool)
-        reference[:4], prediction[3:5] = True, True
-        assert dice(reference, prediction) == pytest.approx(2 * 1 / (4 + 2))
-
-    def test_same_array_is_one_and_disjoint_arrays_are_zero(self):
-        reference = np.array([True, False, True])
-        assert dice(reference, reference) == 1.0
-        assert dice(reference, ~reference) == 0.0
-
-    def test_both_empty_is_one_and_one_empty_is_zero(self):
-        empty = np.zeros(4, bool)
-        assert dice(empty, empty) == 1.0
-        assert dice(empty, ~empty) == 0.0
-
-    def test_refuses_probabilities_and_other_shapes(self):
-        with pytest.raises(ValueError, match="boolean"):
-            dice(np.zeros(3), np.zeros(3))
-        with pytest.raises(ValueError, match="share a shape"):
-            dice(np.zeros(3, bool), np.zeros(4, bool))
 
 
 class TestScoreNodules:

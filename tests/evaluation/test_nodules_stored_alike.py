@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodules.evaluation.nodules import ScanResult, evaluate_scan
+from nodules.evaluation.nodules import ScanResult
 from nodules.imaging.candidates.outline import SegmentationSettings
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams
@@ -18,6 +18,7 @@ from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.lung_roi import LungRoiParams, extract, network_input
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.scans.tables.luna import NoduleAnnotation
+from support.evaluated_scans import evaluate_scan
 
 SETTINGS, PARAMS = SegmentationSettings(0.45, 3.0), CandidateParams(3.0, 0.1, 0.3, 0.3)
 SHAPE, SPACING = (26, 40, 50), (2.2, 0.9, 1.1)

@@ -24,13 +24,11 @@ def test_training_curves_has_a_panel_per_metric():
     assert [legend_of(axes) for axes in panels] == [["training", "validation"], ["validation"]]
 
 
-def test_froc_and_size_response():
+def test_froc_has_a_mean_and_an_interval():
     points = pd.DataFrame({"false_positives_per_scan": [0.5, 1.0, np.nan], "sensitivity": [0.4, 0.6, 0.5]})
     assert legend_of(draw(figures.froc(points)).axes[0]) == ["mean 0.50"]
     points = points.assign(low=points["sensitivity"] - 0.1, high=points["sensitivity"] + 0.1)
     assert legend_of(draw(figures.froc(points)).axes[0]) == ["mean 0.50", "95 %, by scan"]
-    scores = pd.DataFrame({"diameter_mm": [5.0, 9.0], "dice": [0.0, 0.7], "hit": [False, True]})
-    assert legend_of(draw(figures.size_response(scores)).axes[0]) == ["hit (1)", "missed (1)"]
 
 
 def test_empty_tables_are_drawn():

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from nodules.models.runtime import devices
-from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.training import train
+from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING, TRAINING
 
 PARAMS = replace(TRAINING, sampling=replace(SAMPLING, patch_px=16, nodule_share=0.5, jitter_px=2))

@@ -1,1 +1,1 @@
-"""Floor 2: numbers and charts from arrays and tables; no files."""
+"""Floor 2: numbers from arrays and tables; no files, no pictures."""

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.evaluation.cancer import LOG_LOSS_CLIP, bin_numbers
+from nodules.evaluation.cancer import EVEN_ODDS, LOG_LOSS_CLIP, bin_numbers
+from nodules.log_loss import log_losses
 
 DRAWS = 1000
 INTERVAL = (0.025, 0.975)
@@ -154,7 +155,7 @@ def _figures(truth: NDArray[np.int64], predicted: Predicted, counts: Array) -> d
     for repeat in range(repeats):
         chance = predicted.probabilities[:, repeat]
         found = _of_one_repeat(truth, chance, counts)
-        found |= _of_calls(truth, chance >= 0.5, counts, "")
+        found |= _of_calls(truth, chance >= EVEN_ODDS, counts, "")
         if predicted.thresholds is not None:
             found |= _of_calls(truth, chance >= predicted.thresholds[:, repeat], counts, "_tuned")
         parts.append(found)
@@ -163,8 +164,7 @@ def _figures(truth: NDArray[np.int64], predicted: Predicted, counts: Array) -> d
 
 def _of_one_repeat(truth: NDArray[np.int64], chance: Array, counts: Array) -> dict[str, Array]:
     patients = truth.size
-    clipped = np.clip(chance, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
-    loss = -np.where(truth == 1, np.log(clipped), np.log1p(-clipped))
+    loss = log_losses(truth, chance, LOG_LOSS_CLIP, log1p=True)
     gaps = np.zeros((patients, bin_numbers(chance).max() + 1))
     gaps[np.arange(patients), bin_numbers(chance)] = chance - truth
     log_loss, share = counts @ loss / patients, counts @ truth / patients
@@ -205,8 +205,7 @@ def _auc(truth: NDArray[np.int64], chance: Array, counts: Array) -> Array:
 
 
 def _entropy(share: Array) -> Array:
-    inside = np.clip(share, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
-    return np.where((share > 0) & (share < 1), -(share * np.log(inside) + (1 - share) * np.log1p(-inside)), 0.0)
+    return np.where((share > 0) & (share < 1), log_losses(share, share, LOG_LOSS_CLIP, log1p=True), 0.0)
 
 
 def _ratio(part: Array, whole: Array) -> Array:

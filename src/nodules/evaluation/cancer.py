@@ -7,14 +7,17 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics
 
+from nodules.log_loss import log_losses
+
 # Probabilities are kept this far from 0 and 1 in the log-loss, as the tutorial's published figures were: a certain and
 # wrong answer costs 34.54.
 LOG_LOSS_CLIP = 1e-15
+EVEN_ODDS = 0.5  # smallest probability that is called cancer
 BINS = 10  # of the calibration
 CLASS_NAMES = ("No Cancer", "Cancer")
 
 
-def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, threshold: float = 0.5) -> dict[str, float]:
+def classification_metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
     """Figures of merit of one model on one set of patients.
 
     Parameters
@@ -22,17 +25,15 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, threshol
     labels : (n,) array of 0 and 1
         1 is cancer. Two Series are brought together by their index.
     probabilities : (n,) array
-        Probability of cancer.
-    threshold : float
-        Smallest probability that counts as cancer in ``f1``, ``precision`` and ``recall``.
+        Probability of cancer; from `EVEN_ODDS` it counts as cancer in ``f1``, ``precision`` and ``recall``.
 
     Returns
     -------
     dict
         ``log_loss`` (clipped at 1e-15), ``brier``, ``ece`` (`expected_calibration_error`), ``f1``, ``precision``,
-        ``recall`` (0 where undefined),
-        ``positives``, ``patients`` and ``prior_log_loss``, the log-loss of giving every patient the share of cancer
-        among these very labels. With both classes present also ``skill`` = 1 - log_loss / prior_log_loss and ``auc``.
+        ``recall`` (0 where undefined), ``positives``, ``patients`` and ``prior_log_loss``, the log-loss of giving every
+        patient the share of cancer among these very labels. With both classes present also ``skill`` = 1 - log_loss /
+        prior_log_loss and ``auc``.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, threshol
         If there are no patients, the lengths or indices differ, a label is not 0 or 1, or a probability not in [0, 1].
     """
     truth, chance = _paired(labels, probabilities)
-    called = chance >= threshold
+    called = chance >= EVEN_ODDS
     prior = np.full(truth.size, truth.mean())
     figures = {
         "log_loss": _log_loss(truth, chance),
@@ -59,12 +60,12 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, threshol
     return figures
 
 
-def classification_report_text(labels: ArrayLike, probabilities: ArrayLike, threshold: float = 0.5) -> str:
+def classification_report_text(labels: ArrayLike, probabilities: ArrayLike) -> str:
     """Precision, recall and F1 of both classes as the text table that the tutorial prints."""
     truth, chance = _paired(labels, probabilities)
     return str(
         metrics.classification_report(
-            truth, chance >= threshold, labels=[0, 1], target_names=list(CLASS_NAMES), zero_division=0
+            truth, chance >= EVEN_ODDS, labels=[0, 1], target_names=list(CLASS_NAMES), zero_division=0
         )
     )
 
@@ -158,15 +159,16 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
     return float(np.average(gaps, weights=table["patients"]))
 
 
-def confusion_table(labels: ArrayLike, probabilities: ArrayLike, threshold: float = 0.5) -> pd.DataFrame:
+def confusion_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     """One row per patient with the ``actual`` and the ``predicted`` class by name, indexed as `labels` is."""
     truth, chance = _paired(labels, probabilities)
     names = np.asarray(CLASS_NAMES)
     index = labels.index if isinstance(labels, pd.Series) else None
-    return pd.DataFrame({"actual": names[truth], "predicted": names[(chance >= threshold).astype(int)]}, index=index)
+    return pd.DataFrame({"actual": names[truth], "predicted": names[(chance >= EVEN_ODDS).astype(int)]}, index=index)
 
 
-def _wilson(share: float, patients: float, z: float = 1.96) -> tuple[float, float]:
+def _wilson(share: float, patients: float) -> tuple[float, float]:
+    z = 1.96
     centre = share + z**2 / (2 * patients)
     reach = z * np.sqrt(share * (1 - share) / patients + z**2 / (4 * patients**2))
     shrink = 1 + z**2 / patients
@@ -174,8 +176,7 @@ def _wilson(share: float, patients: float, z: float = 1.96) -> tuple[float, floa
 
 
 def _log_loss(truth: NDArray[np.int64], chance: NDArray[np.float64]) -> float:
-    clipped = np.clip(chance, LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
-    return float(-np.mean(np.where(truth == 1, np.log(clipped), np.log(1 - clipped))))
+    return float(np.mean(log_losses(truth, chance, LOG_LOSS_CLIP)))
 
 
 def _paired(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""Free-response ROC by LUNA16's rule: which nodules a list of candidates finds, at what price in false positives."""
+"""Detection by LUNA16's rule: candidates or a whole submission held against nodules, and the FROC curve."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from nodules.imaging.geometry.spheres import in_spheres
 from nodules.scans.tables.luna import NoduleAnnotation
 from nodules.scans.tables.submission import COORDINATES
 
@@ -18,6 +19,10 @@ FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 DRAWS = 1000
 """Resamplings of the scans for an interval, as many as LUNA16 makes."""
+
+
+MAX_CANDIDATES = 100
+"""Most candidates of a scan that LUNA16 looks at; the most probable ones are kept."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def match_candidates(
 ) -> ScanDetections:
     """Hold the candidates of one scan against its nodules.
 
-    A candidate hits every nodule from whose centre it is less than half the diameter away.
+    A candidate may hit several nodules (`in_spheres`).
 
     Parameters
     ----------
@@ -73,9 +78,10 @@ def match_candidates(
     """
     candidates = _points("candidates_xyz", candidates_xyz)
     chances = _values("probabilities", probabilities, len(candidates))
-    in_nodule = _inside(candidates, _points("nodules_xyz", nodules_xyz), "diameters_mm", diameters_mm)
-    in_excluded = _inside(
-        candidates, _points("excluded_xyz", excluded_xyz), "excluded_diameters_mm", excluded_diameters_mm
+    nodules, excluded = _points("nodules_xyz", nodules_xyz), _points("excluded_xyz", excluded_xyz)
+    in_nodule = in_spheres(candidates, nodules, _values("diameters_mm", diameters_mm, len(nodules)))
+    in_excluded = in_spheres(
+        candidates, excluded, _values("excluded_diameters_mm", excluded_diameters_mm, len(excluded))
     ).any(axis=1)
     elsewhere = ~in_nodule.any(axis=1)
     hits = np.where(in_nodule, chances[:, None], -np.inf).max(axis=0, initial=-np.inf)
@@ -112,25 +118,6 @@ def detection_summary(scans: Sequence[ScanDetections]) -> dict[str, float]:
     if scans:
         figures["false_positives_per_scan"] = false_positives / len(scans)
     return figures
-
-
-def froc_curve(scans: Sequence[ScanDetections]) -> pd.DataFrame:
-    """Sensitivity and false positives at every threshold.
-
-    Scans without candidates or without nodules count.
-
-    Returns
-    -------
-    DataFrame
-        ``false_positives_per_scan``, ``sensitivity`` and ``threshold``, from no candidate to all of them; no rows
-        without scans or nodules.
-    """
-    pooled = _Pooled.of(scans)
-    if not pooled.nodules.sum():
-        return pd.DataFrame({"false_positives_per_scan": [], "sensitivity": [], "threshold": []}, dtype=float)
-    price, found = pooled.curve(np.ones(len(scans)))
-    thresholds = np.append(np.inf, pooled.probabilities[pooled.steps])
-    return pd.DataFrame({"false_positives_per_scan": price, "sensitivity": found, "threshold": thresholds})
 
 
 def froc_points(
@@ -173,7 +160,6 @@ def froc_points(
 class _Pooled:
     """All hits and false positives of all scans, the most probable first; `steps` are the ends of ties."""
 
-    probabilities: NDArray[np.float64]
     is_hit: NDArray[np.bool_]
     scan: NDArray[np.int64]
     steps: NDArray[np.int64]
@@ -190,7 +176,7 @@ class _Pooled:
         chances = chances[order]
         steps = np.flatnonzero(np.append(chances[1:] != chances[:-1], True)) if chances.size else np.empty(0, np.int64)
         nodules = np.array([scan.hit_probabilities.size for scan in scans], dtype=np.int64)
-        return cls(chances, is_hit[order], number[order], steps, nodules)
+        return cls(is_hit[order], number[order], steps, nodules)
 
     def curve(self, weights: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """False positives per scan and sensitivity after each step, each scan counted `weights` times."""
@@ -203,16 +189,6 @@ def _read(pooled: _Pooled, weights: NDArray[Any], rates: Sequence[float]) -> lis
     price, found = pooled.curve(weights)
     sensitivities = np.interp(rates, price, found)
     return [*(float(value) for value in sensitivities), float(np.mean(sensitivities))]
-
-
-def _inside(
-    candidates: NDArray[np.float64], centres: NDArray[np.float64], name: str, diameters_mm: ArrayLike
-) -> NDArray[np.bool_]:
-    """Tell for each candidate (rows) and sphere (columns) whether one lies in the other."""
-    radii_mm = _values(name, diameters_mm, len(centres)) / 2
-    distances_mm = np.linalg.norm(candidates[:, None, :] - centres[None, :, :], axis=2)
-    inside: NDArray[np.bool_] = distances_mm < radii_mm
-    return inside
 
 
 def _points(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -235,10 +211,6 @@ def _values(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
     return numbers
 
 
-MAX_CANDIDATES = 100
-"""Most candidates of a scan that LUNA16 looks at; the most probable ones are kept."""
-
-
 def evaluate_submission(
     submission: pd.DataFrame,
     nodules: Mapping[str, Sequence[NoduleAnnotation]],
@@ -250,7 +222,7 @@ def evaluate_submission(
     Parameters
     ----------
     submission : DataFrame
-        As `scans.submission.read_submission` returns it; other scans than those of `seriesuids` are not looked at.
+        As `scans.tables.submission.read_submission` returns it; scans that are not in `seriesuids` are left aside.
     nodules, excluded : mapping
         Series UID to nodules, and to findings that count neither for nor against.
     seriesuids : sequence of str
@@ -268,12 +240,11 @@ def _match(
     return match_candidates(
         kept[COORDINATES].to_numpy(dtype=float),
         kept["probability"].to_numpy(dtype=float),
-        _centres(nodules),
-        [nodule.diameter_mm for nodule in nodules],
-        _centres(excluded),
-        [finding.diameter_mm for finding in excluded],
+        *places(nodules),
+        *places(excluded),
     )
 
 
-def _centres(nodules: Sequence[NoduleAnnotation]) -> np.ndarray:
-    return np.array([nodule.centre_world_xyz for nodule in nodules], dtype=float).reshape(-1, 3)
+def places(findings: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, float, float]], list[float]]:
+    """Centres in world mm, x first, and diameters in mm, as `match_candidates` and `draw_nodules` take them."""
+    return [one.centre_world_xyz for one in findings], [one.diameter_mm for one in findings]

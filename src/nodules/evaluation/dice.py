@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Name of the stratum -> [smallest, largest) diameter in mm; 6 mm is where the follow-up of a solid nodule starts
-# (Fleischner Society 2017), 10 mm splits the rest.
-DIAMETER_STRATA_MM = {"under_6mm": (0.0, 6.0), "6_to_10mm": (6.0, 10.0), "from_10mm": (10.0, np.inf)}
+from nodules.imaging.geometry.spheres import DIAMETER_STRATA_MM
 
 
 @dataclass(frozen=True)
@@ -40,21 +38,6 @@ class NoduleScore:
     reference_voxels: int
     predicted_voxels: int
     overlap_voxels: int
-
-
-def dice(reference: NDArray[Any], prediction: NDArray[Any]) -> float:
-    """Hard Dice of two boolean arrays of one shape: 2 |A and B| / (|A| + |B|); 1 when both are empty.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or an array is not boolean.
-    """
-    _require_same_shape(reference, prediction)
-    if reference.dtype != bool or prediction.dtype != bool:
-        raise ValueError(f"reference and prediction must be boolean, got {reference.dtype} and {prediction.dtype}")
-    overlap = int(np.count_nonzero(reference & prediction))
-    return _dice_of_sizes(int(np.count_nonzero(reference)), int(np.count_nonzero(prediction)), overlap)
 
 
 def score_nodules(
@@ -215,13 +198,9 @@ def _figures_of(scores: list[NoduleScore]) -> dict[str, float]:
     }
 
 
-def _require_same_shape(reference: NDArray[Any], prediction: NDArray[Any]) -> None:
+def _require_labels(reference: NDArray[Any], prediction: NDArray[Any]) -> None:
     if reference.shape != prediction.shape:
         raise ValueError(f"reference and prediction must share a shape, got {reference.shape} and {prediction.shape}")
-
-
-def _require_labels(reference: NDArray[Any], prediction: NDArray[Any]) -> None:
-    _require_same_shape(reference, prediction)
     for name, labels in (("reference", reference), ("prediction", prediction)):
         if not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(f"the {name} must hold whole-number labels, got {labels.dtype}")

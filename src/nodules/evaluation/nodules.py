@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.evaluation.detection import ScanDetections, detection_summary, match_candidates
+from nodules.evaluation.detection import ScanDetections, detection_summary, match_candidates, places
 from nodules.evaluation.dice import NoduleScore, false_positive_components, panoptic_quality, score_nodules, summary
 from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, outline
 from nodules.imaging.candidates.probability_map import Segmentation
-from nodules.imaging.candidates.proposals import CandidateParams, JudgedProposals, Scorer, judge, unet_scorer
-from nodules.imaging.geometry.spheres import draw_nodules
+from nodules.imaging.candidates.proposals import JudgedProposals
+from nodules.imaging.geometry.spheres import ball_mm3, draw_nodules
 from nodules.scans.tables.luna import NoduleAnnotation
 
 WHOLE_SCAN_MM = 100.0  # a region lower than this is a stack of excerpts, not a chest: a newborn's lungs are as high
@@ -69,13 +69,13 @@ class _Reference:
     @property
     def diameters_mm(self) -> list[float]:
         """Of the nodules."""
-        return _places(self.nodules)[1]
+        return places(self.nodules)[1]
 
     def detections(self, table: pd.DataFrame, probability: str) -> ScanDetections:
         """Match a table of places by LUNA16's rule."""
         positions = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
         chances = table[probability].to_numpy(dtype=float)
-        return match_candidates(positions, chances, *_places(self.nodules), *_places(self.excluded))
+        return match_candidates(positions, chances, *places(self.nodules), *places(self.excluded))
 
     def touched(self, labels_zyx: NDArray[np.int32], detections: ScanDetections) -> NDArray[np.bool_]:
         """Tell for each nodule whether it shares a voxel with a label or holds the centre of a detection."""
@@ -83,31 +83,6 @@ class _Reference:
         numbers = np.arange(1, len(self.nodules) + 1)
         touched: NDArray[np.bool_] = np.isin(numbers, overlapped) | np.isfinite(detections.hit_probabilities)
         return touched
-
-
-def evaluate_scan(
-    seriesuid: str,
-    segmentation: Segmentation,
-    nodules: Sequence[NoduleAnnotation],
-    settings: SegmentationSettings,
-    params: CandidateParams,
-    scorer: Scorer = unet_scorer,
-) -> ScanResult:
-    """Find candidates with the given settings and compare them with spheres of the annotated diameters."""
-    (result,) = evaluate_each(seriesuid, segmentation, nodules, [settings], params, scorer)
-    return result
-
-
-def evaluate_each(
-    seriesuid: str,
-    segmentation: Segmentation,
-    nodules: Sequence[NoduleAnnotation],
-    settings: Sequence[SegmentationSettings],
-    params: CandidateParams,
-    scorer: Scorer = unet_scorer,
-) -> list[ScanResult]:
-    """The same for several settings; the scan is proposed on and scored once."""
-    return evaluate_judged(seriesuid, segmentation, nodules, settings, judge(segmentation, params, scorer))
 
 
 def evaluate_judged(
@@ -118,9 +93,19 @@ def evaluate_judged(
     judged: JudgedProposals,
     excluded: Sequence[NoduleAnnotation] = (),
 ) -> list[ScanResult]:
-    """The same for proposals that are known already; `excluded` findings count neither for nor against."""
+    """Outline a scan's proposals with each of the settings, and compare them with spheres of the annotated diameters.
+
+    Parameters
+    ----------
+    settings : sequence of SegmentationSettings
+        One result each.
+    judged : JudgedProposals
+        What was proposed in the scan, and the scorer's probabilities.
+    excluded : sequence of NoduleAnnotation
+        Findings that count neither for nor against.
+    """
     proposals = judged.proposals()
-    drawn, spared = (draw_nodules(segmentation.scan, *_places(findings)) for findings in (nodules, excluded))
+    drawn, spared = (draw_nodules(segmentation.scan, *places(findings)) for findings in (nodules, excluded))
     reference = _Reference(drawn, spared, nodules, excluded)
     proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
     found = [outline(segmentation, proposals, judged.probabilities, chosen, judged.params) for chosen in settings]
@@ -147,10 +132,6 @@ def _compare(
         false_positives=false_positive_components(np.maximum(reference.labels_zyx, reference.excluded_zyx), labels),
         is_whole=grid.extent_zyx_mm[0] >= WHOLE_SCAN_MM,
     )
-
-
-def _places(findings: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, float, float]], list[float]]:
-    return [one.centre_world_xyz for one in findings], [one.diameter_mm for one in findings]
 
 
 def _fate(proposed: bool, found: bool) -> Fate:
@@ -202,5 +183,4 @@ def _missed_outside(score: NoduleScore, voxel_mm3: float) -> NoduleScore:
     """A nodule that the lungs' region does not even contain is a miss of its full size, not a nodule less."""
     if score.reference_voxels:
         return score
-    sphere_mm3 = np.pi / 6 * score.diameter_mm**3
-    return replace(score, reference_voxels=max(1, round(sphere_mm3 / voxel_mm3)))
+    return replace(score, reference_voxels=max(1, round(ball_mm3(score.diameter_mm) / voxel_mm3)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from nodules.evaluation.cancer import LOG_LOSS_CLIP
+from nodules.log_loss import log_losses
 
 Alias = Literal["champion", "challenger"]
 # The same id may mean another patient in another data set, such as phantoms of another seed.
@@ -107,7 +107,6 @@ def _in_common(predictions: pd.DataFrame, champion: pd.DataFrame) -> pd.DataFram
 def _losses(predictions: pd.DataFrame) -> pd.DataFrame:
     if missing := [name for name in PREDICTION_COLUMNS if name not in predictions.columns]:
         raise ValueError(f"predictions must have the columns {', '.join(PREDICTION_COLUMNS)}; {missing} are missing")
-    chance = predictions["probability"].clip(LOG_LOSS_CLIP, 1 - LOG_LOSS_CLIP)
-    loss = -np.log(chance.where(predictions["label"] == 1, 1 - chance))
+    loss = log_losses(predictions["label"], predictions["probability"], LOG_LOSS_CLIP)
     table = pd.DataFrame({"id": predictions["id"].astype(str), "label": predictions["label"], "loss": loss})
     return table.groupby("id").agg(label=("label", "first"), loss=("loss", "mean"))

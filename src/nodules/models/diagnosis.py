@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from nodules.imaging.candidates.outline import CandidateParams, SegmentationSettings
 from nodules.imaging.features.measure import measure_patient
+from nodules.imaging.geometry.resample import to_scan_grid
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
-from nodules.imaging.network_input.lung_roi import to_scan_grid
 from nodules.models.cancer import classifier
 from nodules.models.cancer import files as classifier_files
 from nodules.models.cancer.explanation import contributions

@@ -59,23 +59,3 @@ def froc(points: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
         axes.legend(loc="lower right")
     return figure
-
-
-def size_response(scores: pd.DataFrame) -> Figure:
-    """Draw the Dice of each nodule over its diameter.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Columns ``diameter_mm``, ``dice`` and ``hit``, as in `evaluation.dice.NoduleScore`.
-    """
-    require_columns(scores, ("diameter_mm", "dice", "hit"))
-    figure = blank_figure(6.0, 4.2)
-    axes = figure.add_subplot()
-    for hit, label, marker in ((True, "hit", "o"), (False, "missed", "x")):
-        chosen = scores[scores["hit"].astype(bool) == hit]
-        axes.scatter(chosen["diameter_mm"], chosen["dice"], marker=marker, alpha=0.7, label=f"{label} ({len(chosen)})")
-    axes.set_ylim(-0.05, 1.05)
-    label_axes(axes, "nodule diameter (mm)", "Dice", title="Dice by nodule size")
-    axes.legend(loc="lower right")
-    return figure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ import pandas as pd
 from nodules import parallel, params, progress
 from nodules.checkpoint import work_folder
 from nodules.imaging.candidates.proposals import CandidateParams, propose
-from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.cube import CubeParams, cut_cubes
-from nodules.imaging.network_input.lung_roi import resample_slices
+from nodules.imaging.network_input.lung_roi import scan_on_grid
 from nodules.models.false_positive_reduction import score_fusion
 from nodules.models.false_positive_reduction.rescorer import Rescorer
 from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, wide_size_px
@@ -120,16 +118,11 @@ def prepare_scan(
         proposals.to_csv(target / "proposals.csv", index=False)
     else:
         size_px = wide_size_px(cube, variation)
-        scan = _on_grid(read_scan(file, reading).volume, segmentation.scan)
+        # A stored segmentation keeps HU around proposals only; the grid is the same.
+        scan = scan_on_grid(read_scan(file, reading).volume, segmentation.scan)
         training_set(scan, centres, nodules, listed, size_px * cube.step_mm, size_px).save(target)
     found = int((hit.sum(axis=0) > 0).sum())
     return {"scan": stored.name, "proposals": len(proposals), "nodules": len(nodules), "nodules_proposed": found}
-
-
-def _on_grid(scan: Volume, grid: Volume) -> Volume:
-    """The scan's HU where a stored segmentation keeps none: as `lung_roi.extract` brought them to this grid."""
-    first = round(float(scan.world_to_voxel(grid.origin_xyz_mm)[0]))
-    return replace(grid, voxels_zyx=resample_slices(scan.voxels_zyx[first : first + grid.shape_zyx[0]], scan, grid))
 
 
 def _fuse(rescorer: Rescorer, validation: pd.DataFrame, cubes: Path) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from nodules.checkpoint import work_folder
 from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.unet import training
-from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
-from nodules.models.unet.training_slices import slice_set
+from nodules.models.unet.training_slices import SliceSet, slice_set
 from nodules.pictures.detection_charts import training_curves
 from nodules.scans.stores import slices
 from nodules.scans.volume_files.reader import read_mask

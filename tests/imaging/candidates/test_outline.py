@@ -7,8 +7,9 @@ from scipy import ndimage
 from nodules.imaging.candidates.outline import CANDIDATE_COLUMNS, Candidates, SegmentationSettings, find_candidates
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, propose, unet_scorer
+from nodules.imaging.geometry.resample import to_scan_grid
 from nodules.imaging.geometry.volume import Volume
-from nodules.imaging.network_input.lung_roi import LungRoiParams, extract, to_scan_grid
+from nodules.imaging.network_input.lung_roi import LungRoiParams, extract
 
 SHAPE = (12, 16, 20)
 SPACING = (2.0, 1.0, 1.5)

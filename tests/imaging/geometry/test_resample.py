@@ -1,4 +1,4 @@
-"""The coarse grid and the way back: block means and interpolation worked out by hand."""
+"""In-plane resampling, and the coarse grid and the way back: numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodules.imaging.geometry.resample import WorkingGrid
+from nodules.imaging.geometry.resample import WorkingGrid, resample_slices
 from nodules.imaging.geometry.volume import Volume
 
 
@@ -64,3 +64,20 @@ def test_a_part_fits_into_the_whole() -> None:
     part, box = grid.part((slice(1, 3), slice(2, 4), slice(0, 3)))
     assert box == (slice(1, 3), slice(4, 9), slice(0, 11))
     np.testing.assert_array_equal(part.repeat(coarse[1:3, 2:4]), grid.repeat(coarse)[box])
+
+
+def test_smoothing_is_a_gaussian_of_half_the_pixels_in_one_pixel() -> None:
+    """0.5 to 1 mm: sigma is 0.5 * sqrt(2**2 - 1) pixels, so 2 pixels away the response is exp(-2**2 / 1.5)."""
+    source = Volume(np.zeros((1, 41, 41), np.float32), (2.0, 0.5, 0.5))
+    source.voxels_zyx[0, 20, 20] = 1000.0
+    target = Volume(np.zeros((1, 21, 21), np.uint8), (2.0, 1.0, 1.0))
+    response = resample_slices(source.voxels_zyx, source, target)[0]
+    assert response[10, 11] / response[10, 10] == pytest.approx(np.exp(-4 / 1.5), rel=1e-4)
+    assert response[9, 10] / response[10, 10] == pytest.approx(np.exp(-4 / 1.5), rel=1e-4)
+
+
+def test_pattern_finer_than_the_grid_disappears() -> None:
+    source = Volume(np.zeros((1, 60, 66), np.float32), (2.0, 0.5, 0.5))
+    source.voxels_zyx[0] = 1000.0 * (np.indices((60, 66)).sum(axis=0) % 2)
+    target = Volume(np.zeros((1, 18, 20), np.uint8), (2.0, 1.5, 1.5), (1.5, 1.5, 0.0))
+    np.testing.assert_allclose(resample_slices(source.voxels_zyx, source, target), 500.0, atol=5.0)

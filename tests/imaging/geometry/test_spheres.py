@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from nodules.imaging.geometry.spheres import crossed_slices, draw_nodules
+from nodules.imaging.geometry.spheres import crossed_slices, draw_nodules, in_spheres
 from nodules.imaging.geometry.volume import Volume
 
 FLIPPED_X_AND_Y = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
@@ -161,3 +161,16 @@ def test_one_slice_volume():
     centre = volume.voxel_to_world([0.3, 7, 8])
     assert crossed_slices(volume, centre, 30.0).tolist() == [0]
     np.testing.assert_array_equal(draw_nodules(volume, [centre], [6.0]) > 0, distances_mm(volume, centre) <= 3.0)
+
+
+def test_a_point_hits_the_spheres_whose_radius_is_larger_than_its_distance():
+    centres, diameters_mm = [(0.0, 0.0, 0.0), (4.0, 0.0, 0.0)], [10.0, 4.0]
+    points = [(3.0, 0.0, 0.0), (0.0, 3.0, 4.0), (0.0, 3.0, 3.9), (2.0, 0.0, 0.0)]
+    assert in_spheres(points, centres, diameters_mm).tolist() == [
+        [True, True],
+        [False, False],  # 5 mm away: on the surface
+        [True, False],
+        [True, False],
+    ]
+    assert in_spheres([], centres, diameters_mm).shape == (0, 2)
+    assert in_spheres(points, [], []).shape == (4, 0)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.imaging.lungs import segment as lung_mask
+from nodules.imaging.lungs import segment
 from nodules.imaging.lungs.quality import SEVERITY, LungQuality, assess_lungs
 from nodules.imaging.lungs.segment import RETRY_HU, LungMaskParams, find_lungs, segment_lungs
 from support import phantoms
@@ -173,7 +173,7 @@ class TestFindLungs:
             tried.append(params)
             return segment_lungs(volume, params)
 
-        monkeypatch.setattr(lung_mask, "segment_lungs", counted)
+        monkeypatch.setattr(segment, "segment_lungs", counted)
         found = find_lungs(Volume(np.full((4, 30, 40), 40, np.int16), (2.5, 0.7, 0.8)), LUNG_MASK)
         assert tried == [LUNG_MASK, replace(LUNG_MASK, threshold_hu=RETRY_HU["no_lungs"])]
         assert found.quality.verdict == "no_lungs"

@@ -8,15 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from nodules.imaging.geometry.resample import resample_slices, to_scan_grid
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.lung_roi import (
     LungRoi,
     LungRoiParams,
     extract,
     network_input,
-    resample_slices,
     roi_grid,
-    to_scan_grid,
 )
 from nodules.imaging.network_input.slice_context import ContextParams
 
@@ -183,23 +182,6 @@ def test_identical_grid_is_a_copy():
     np.testing.assert_array_equal(
         extract(volume, np.ones(volume.shape_zyx, np.uint8), PARAMS).scan.voxels_zyx, volume.voxels_zyx
     )
-
-
-def test_smoothing_is_a_gaussian_of_half_the_pixels_in_one_pixel():
-    """0.5 to 1 mm: sigma is 0.5 * sqrt(2**2 - 1) pixels, so 2 pixels away the response is exp(-2**2 / 1.5)."""
-    source = Volume(np.zeros((1, 41, 41), np.float32), (2.0, 0.5, 0.5))
-    source.voxels_zyx[0, 20, 20] = 1000.0
-    target = Volume(np.zeros((1, 21, 21), np.uint8), (2.0, 1.0, 1.0))
-    response = resample_slices(source.voxels_zyx, source, target)[0]
-    assert response[10, 11] / response[10, 10] == pytest.approx(np.exp(-4 / 1.5), rel=1e-4)
-    assert response[9, 10] / response[10, 10] == pytest.approx(np.exp(-4 / 1.5), rel=1e-4)
-
-
-def test_pattern_finer_than_the_grid_disappears():
-    source = Volume(np.zeros((1, 60, 66), np.float32), (2.0, 0.5, 0.5))
-    source.voxels_zyx[0] = 1000.0 * (np.indices((60, 66)).sum(axis=0) % 2)
-    target = Volume(np.zeros((1, 18, 20), np.uint8), (2.0, 1.5, 1.5), (1.5, 1.5, 0.0))
-    np.testing.assert_allclose(resample_slices(source.voxels_zyx, source, target), 500.0, atol=5.0)
 
 
 def test_visible_is_everything_within_the_margin_of_the_lungs():

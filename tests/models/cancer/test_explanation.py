@@ -7,16 +7,18 @@ from scipy.special import logit
 
 from nodules.models.cancer import classifier
 from nodules.models.cancer.calibration import fit_kind
-from nodules.models.cancer.classifier import LEARNED, Classifier
+from nodules.models.cancer.classifier import Classifier
 from nodules.models.cancer.estimators import Forest, fit_variants
 from nodules.models.cancer.explanation import BASE, contributions, permutation_importance
+from nodules.models.cancer.params import LEARNED
+from support.fitted_classifiers import fit
 from support.labelled_cohorts import QUICK, cohort, telling_cohort
 
 
 @pytest.fixture(scope="module")
 def fitted():
     features, labels = telling_cohort(patients=200)
-    return {name: classifier.fit(name, features, labels, QUICK, 1) for name in LEARNED}
+    return {name: fit(name, features, labels, QUICK, 1) for name in LEARNED}
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -78,7 +80,7 @@ def test_terms_of_a_logistic_model_without_calibration_are_its_own(fitted):
 
 def test_flat_calibration_is_all_base():
     features, labels = telling_cohort(patients=100)
-    model = classifier.fit("xgboost", features, labels, QUICK, 1)
+    model = fit("xgboost", features, labels, QUICK, 1)
     truth = labels.to_numpy()
     flat = Classifier(model.name, model.features, model.members, fit_kind("platt", truth, 1 - truth))
     parts = contributions(flat, features)
@@ -88,10 +90,10 @@ def test_flat_calibration_is_all_base():
 
 def test_model_that_looks_at_nothing():
     features, labels = cohort(patients=50, positives=20)
-    parts = contributions(classifier.fit("prior", features, labels, QUICK, 1), features)
+    parts = contributions(fit("prior", features, labels, QUICK, 1), features)
     assert list(parts.columns) == [BASE]
     assert parts[BASE].to_numpy() == pytest.approx(logit(0.4))
-    assert permutation_importance(classifier.fit("prior", features, labels, QUICK, 1), features, labels, 0, 2).empty
+    assert permutation_importance(fit("prior", features, labels, QUICK, 1), features, labels, 0, 2).empty
 
 
 def test_importance_of_the_features_that_move_most_only(fitted):

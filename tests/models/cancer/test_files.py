@@ -9,10 +9,11 @@ from sklearn.linear_model import LogisticRegression
 from skops import io as skops_io
 
 from nodules.models.cancer import classifier
-from nodules.models.cancer.classifier import LEARNED, MODEL_NAMES
 from nodules.models.cancer.estimators import ConstantModel
 from nodules.models.cancer.explanation import contributions
 from nodules.models.cancer.files import load, save
+from nodules.models.cancer.params import LEARNED, MODEL_NAMES
+from support.fitted_classifiers import fit
 from support.labelled_cohorts import QUICK, telling_cohort
 
 FILES = {
@@ -27,7 +28,7 @@ FILES = {
 @pytest.fixture(scope="module")
 def fitted():
     features, labels = telling_cohort()
-    return {name: classifier.fit(name, features, labels, QUICK, 1) for name in MODEL_NAMES}
+    return {name: fit(name, features, labels, QUICK, 1) for name in MODEL_NAMES}
 
 
 def changed(folder, **changes):
@@ -51,7 +52,7 @@ def test_round_trip_gives_the_same_probabilities(name, fitted, tmp_path):
 def test_table_that_says_nothing_makes_a_model_that_can_be_stored(tmp_path):
     features, labels = telling_cohort()
     for name in LEARNED:
-        empty = classifier.fit(name, features[["constant"]], labels, QUICK, 1)
+        empty = fit(name, features[["constant"]], labels, QUICK, 1)
         save(empty, tmp_path / name)
         assert classifier.predict(load(tmp_path / name), features).equals(classifier.predict(empty, features))
 

@@ -11,11 +11,11 @@ import pytest
 
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.geometry.volume import Volume
-from nodules.models.false_positive_reduction import network as rescoring_network
-from nodules.models.false_positive_reduction import training as rescorer_training
+from nodules.models.false_positive_reduction.network import build
 from nodules.models.false_positive_reduction.rescorer import BATCH, Rescorer
 from nodules.models.false_positive_reduction.sampling import CubeSampler
 from nodules.models.false_positive_reduction.score_fusion import Fusion
+from nodules.models.false_positive_reduction.training import train
 from support.balls_and_tubes import RESCORER, ball_or_tube, cube_set
 from support.trained_until import first_good
 
@@ -34,7 +34,7 @@ def share_right(network) -> float:
 def trained():
     sampler = CubeSampler([cube_set(24, 1), cube_set(24, 2)], RESCORER.cube, RESCORER.variation)
     lengths = (RESCORER.epochs, 2 * RESCORER.epochs, 4 * RESCORER.epochs)
-    trainings = (rescorer_training.train(sampler, replace(RESCORER, epochs=epochs), seed=5) for epochs in lengths)
+    trainings = (train(sampler, replace(RESCORER, epochs=epochs), seed=5) for epochs in lengths)
     return first_good(trainings, lambda training: share_right(training[0]) >= 0.9)
 
 
@@ -126,7 +126,7 @@ def test_to_disk_and_back(rescorer, tmp_path):
 
 
 def test_diverged_network_is_named(rescorer):
-    network = rescoring_network.build(RESCORER.network, SIZE)
+    network = build(RESCORER.network, SIZE)
     weights = network.get_layer("log_odds").get_weights()
     network.get_layer("log_odds").set_weights([np.full_like(weights[0], np.nan), weights[1]])
     with pytest.raises(ValueError, match="rescorer answers NaN"):
@@ -137,10 +137,8 @@ def test_same_seed_gives_the_same_network():
     short = replace(RESCORER, epochs=2, steps_per_epoch=1)
     sampler = CubeSampler([cube_set(8, 1)], RESCORER.cube, RESCORER.variation)
     told = []
-    first = rescorer_training.train(
-        sampler, short, seed=6, log_epoch=lambda epoch, numbers: told.append({"epoch": epoch, **numbers})
-    )
-    again = rescorer_training.train(sampler, short, seed=6)
+    first = train(sampler, short, seed=6, log_epoch=lambda epoch, numbers: told.append({"epoch": epoch, **numbers}))
+    again = train(sampler, short, seed=6)
     for one, two in zip(first[0].get_weights(), again[0].get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
     pd.testing.assert_frame_equal(first[1], again[1])

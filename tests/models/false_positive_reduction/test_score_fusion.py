@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import minimize
 
-from nodules.models.false_positive_reduction import score_fusion as fusion
+from nodules.models.false_positive_reduction import score_fusion
 from nodules.models.false_positive_reduction.score_fusion import IDENTITY, INVERSE_RIDGE, Fusion
 
 TABLE = pd.DataFrame(
@@ -16,7 +16,7 @@ TABLE = pd.DataFrame(
 
 
 def test_evidence_by_hand():
-    rows = fusion.evidence([2.0, -3.0, 0.0], TABLE)
+    rows = score_fusion.evidence([2.0, -3.0, 0.0], TABLE)
     edge = np.log(509)  # 1 - 1 / 510 against 1 / 510
     np.testing.assert_allclose(rows, [[2, 0, np.log(3), 1], [-3, edge, edge, 0], [0, -edge, -edge, 0]], atol=1e-9)
 
@@ -49,28 +49,28 @@ def test_fit_is_the_penalised_maximum_likelihood_of_standardised_numbers():
 
     best = minimize(loss, np.zeros(5), tol=1e-10).x
     expected = 1 / (1 + np.exp(-(standard @ best[:4] + best[4])))
-    assert fusion.fit(rows, is_nodule).probability(rows) == pytest.approx(expected, abs=1e-3)
+    assert score_fusion.fit(rows, is_nodule).probability(rows) == pytest.approx(expected, abs=1e-3)
 
 
 def test_fitted_probabilities_add_up_to_the_nodules():
     rows, is_nodule = example()
-    assert fusion.fit(rows, is_nodule).probability(rows).sum() == pytest.approx(is_nodule.sum(), abs=0.01)
+    assert score_fusion.fit(rows, is_nodule).probability(rows).sum() == pytest.approx(is_nodule.sum(), abs=0.01)
 
 
 @pytest.mark.parametrize("truth", [True, False])
 def test_one_kind_alone_leaves_the_network_its_answer(truth):
     rows, _ = example()
-    assert fusion.fit(rows, np.full(len(rows), truth)) == IDENTITY
-    assert fusion.fit(rows[:0], np.empty(0, bool)) == IDENTITY
+    assert score_fusion.fit(rows, np.full(len(rows), truth)) == IDENTITY
+    assert score_fusion.fit(rows[:0], np.empty(0, bool)) == IDENTITY
 
 
 def test_patients_are_judged_by_the_others_alone():
     rows, is_nodule = example()
     patients = [f"p{number % 3}" for number in range(len(rows))]
-    judged = fusion.out_of_fold(rows, is_nodule, patients)
+    judged = score_fusion.out_of_fold(rows, is_nodule, patients)
     for patient in set(patients):
         own = np.array(patients) == patient
-        np.testing.assert_allclose(judged[own], fusion.fit(rows[~own], is_nodule[~own]).probability(rows[own]))
+        np.testing.assert_allclose(judged[own], score_fusion.fit(rows[~own], is_nodule[~own]).probability(rows[own]))
 
 
 def test_fit_and_judge_names_what_each_area_is_of():
@@ -83,13 +83,13 @@ def test_fit_and_judge_names_what_each_area_is_of():
             "diameter_mm": np.exp(rows[:, 3]),
         }
     )
-    evidence = fusion.evidence(rows[:, 0], table)
-    combine, areas = fusion.fit_and_judge(rows[:, 0], table, is_nodule, patients)
-    assert combine == fusion.fit(evidence, is_nodule)
+    evidence = score_fusion.evidence(rows[:, 0], table)
+    combine, areas = score_fusion.fit_and_judge(rows[:, 0], table, is_nodule, patients)
+    assert combine == score_fusion.fit(evidence, is_nodule)
     assert areas == {
-        "auc_before": fusion.auc(is_nodule, table["mean_probability"]),
-        "auc_network": fusion.auc(is_nodule, rows[:, 0]),
-        "auc_after": fusion.auc(is_nodule, fusion.out_of_fold(evidence, is_nodule, patients)),
+        "auc_before": score_fusion.auc(is_nodule, table["mean_probability"]),
+        "auc_network": score_fusion.auc(is_nodule, rows[:, 0]),
+        "auc_after": score_fusion.auc(is_nodule, score_fusion.out_of_fold(evidence, is_nodule, patients)),
     }
     assert areas["auc_before"] < areas["auc_network"]
     assert list(combine.by_name().values()) == [*combine.weights, combine.intercept]
@@ -98,14 +98,14 @@ def test_fit_and_judge_names_what_each_area_is_of():
 
 def test_without_other_patients_nothing_is_fitted():
     rows, is_nodule = example()
-    single = fusion.out_of_fold(rows, is_nodule, ["p"] * len(rows))
+    single = score_fusion.out_of_fold(rows, is_nodule, ["p"] * len(rows))
     np.testing.assert_array_equal(single, IDENTITY.probability(rows))
-    assert fusion.out_of_fold(rows[:0], is_nodule[:0], []).shape == (0,)
+    assert score_fusion.out_of_fold(rows[:0], is_nodule[:0], []).shape == (0,)
 
 
 def test_area_under_the_curve():
     truth = np.array([True, False, True, False])
-    assert fusion.auc(truth, [0.9, 0.8, 0.7, 0.1]) == pytest.approx(0.75)  # 3 of the 4 pairs stand right
-    assert fusion.auc(truth, [0.5] * 4) == pytest.approx(0.5)
-    assert fusion.auc(np.array([True, True]), [0.1, 0.2]) is None
-    assert fusion.auc(np.empty(0, bool), []) is None
+    assert score_fusion.auc(truth, [0.9, 0.8, 0.7, 0.1]) == pytest.approx(0.75)  # 3 of the 4 pairs stand right
+    assert score_fusion.auc(truth, [0.5] * 4) == pytest.approx(0.5)
+    assert score_fusion.auc(np.array([True, True]), [0.1, 0.2]) is None
+    assert score_fusion.auc(np.empty(0, bool), []) is None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nodules.models.runtime import devices
-from nodules.models.unet import network as unet
+from nodules.models.unet.network import UNetParams, build
 from support.code_graph import PROJECT
 
 TWO_REPLICAS = PROJECT / "tests/support/two_replicas.py"
@@ -26,9 +26,7 @@ def precision_is_put_back():
 
 def fresh_weights(seed: int) -> np.ndarray:
     devices.prepare(seed, "float32")
-    network = unet.build(
-        unet.UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=1
-    )
+    network = build(UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=1)
     return np.concatenate([weight.ravel() for weight in network.get_weights()])
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from nodules.models.unet.hard_negatives import find_false_positives
-from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.sampling import PatchSampler
+from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING
 
 

@@ -6,18 +6,17 @@ import keras
 import numpy as np
 import pytest
 
-from nodules.models.unet import network as unet
 from nodules.models.unet.inference import AskedNetwork, fold
-from nodules.models.unet.network import UNetParams
+from nodules.models.unet.network import UNetParams, build
 
-PARAMS = unet.UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False)
+PARAMS = UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False)
 SIZES = [(1, 32, 32), (3, 37, 45), (7, 32, 65), (4, 9, 5)]
 
 
 @pytest.fixture(scope="module")
 def network() -> keras.Model:
     keras.utils.set_random_seed(3)
-    return unet.build(PARAMS, channels=2)
+    return build(PARAMS, channels=2)
 
 
 def images(shape: tuple[int, ...]) -> np.ndarray:
@@ -46,8 +45,8 @@ def test_no_slices_no_answers(network):
 
 
 def test_deep_networks_fill_up_to_what_their_poolings_divide():
-    deep = unet.UNetParams(filters=1, depth=6, stem_stride=1, normalisation="none", residual=False)
-    assert AskedNetwork(unet.build(deep, channels=2), deep, batch_size=1)(images((1, 65, 3))).shape == (1, 65, 3)
+    deep = UNetParams(filters=1, depth=6, stem_stride=1, normalisation="none", residual=False)
+    assert AskedNetwork(build(deep, channels=2), deep, batch_size=1)(images((1, 65, 3))).shape == (1, 65, 3)
 
 
 def test_a_slice_is_answered_the_same_whoever_comes_with_it(network):
@@ -76,7 +75,7 @@ def test_several_threads_may_ask_at_once(network):
 def trained(params: UNetParams, channels: int) -> keras.Model:
     """Weights and statistics far from those of a fresh network, in which every normalisation changes nothing."""
     keras.utils.set_random_seed(11)
-    network = unet.build(params, channels)
+    network = build(params, channels)
     random = np.random.default_rng(12)
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -2,9 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from nodules.models.unet import network as unet
 from nodules.models.unet.loss import DiceLoss
-from nodules.models.unet.network import UNetParams
+from nodules.models.unet.network import UNetParams, build
 
 TINY = UNetParams(filters=4, depth=2, stem_stride=1, normalisation="none", residual=False)
 
@@ -22,9 +21,7 @@ def convolution(inputs: int, outputs: int, side: int = 3) -> int:
 
 
 def test_the_tutorials_network():
-    network = unet.build(
-        UNetParams(filters=32, depth=4, stem_stride=1, normalisation="none", residual=False), channels=1
-    )
+    network = build(UNetParams(filters=32, depth=4, stem_stride=1, normalisation="none", residual=False), channels=1)
     levels = [32, 64, 128, 256, 512]
     down = sum(
         convolution(before, now) + convolution(now, now) for before, now in zip([1, *levels], levels, strict=False)
@@ -38,7 +35,7 @@ def test_the_tutorials_network():
 @pytest.mark.parametrize("normalisation", ["none", "batch"])
 @pytest.mark.parametrize("shape", [(1, 32, 32, 3), (2, 20, 36, 3)])
 def test_output_has_the_shape_of_the_input_and_one_channel(normalisation, shape):
-    network = unet.build(
+    network = build(
         UNetParams(filters=2, depth=2, stem_stride=1, normalisation=normalisation, residual=False), channels=3
     )
     answer = network.predict_on_batch(np.random.default_rng(0).random(shape, dtype=np.float32))
@@ -51,7 +48,7 @@ def test_output_has_the_shape_of_the_input_and_one_channel(normalisation, shape)
 @pytest.mark.parametrize("shape", [(1, 32, 32, 3), (2, 24, 40, 3)])
 def test_a_stride_in_the_stem_leaves_the_shape_and_costs_two_convolutions_more(shape):
     plain, strided = (
-        unet.build(UNetParams(filters=2, depth=2, stem_stride=stride, normalisation="none", residual=False), channels=3)
+        build(UNetParams(filters=2, depth=2, stem_stride=stride, normalisation="none", residual=False), channels=3)
         for stride in (1, 2)
     )
     # the stem, and a first level that sees its filters in place of the image's channels; the answer has four kernels
@@ -61,9 +58,7 @@ def test_a_stride_in_the_stem_leaves_the_shape_and_costs_two_convolutions_more(s
 
 
 def test_with_a_stride_in_the_stem_each_pixel_still_has_an_answer_of_its_own():
-    network = unet.build(
-        UNetParams(filters=1, depth=1, stem_stride=2, normalisation="none", residual=False), channels=1
-    )
+    network = build(UNetParams(filters=1, depth=1, stem_stride=2, normalisation="none", residual=False), channels=1)
     kernel, _ = network.get_layer("nodule").get_weights()
     assert kernel.shape == (2, 2, 1, 1)
     for layer in network.layers:
@@ -84,9 +79,7 @@ def test_sides_are_a_multiple_of_all_that_halves_them():
 
 def test_batch_normalisation_takes_the_place_of_the_bias():
     plain, batch = (
-        unet.build(
-            UNetParams(filters=4, depth=2, stem_stride=1, normalisation=normalisation, residual=False), channels=1
-        )
+        build(UNetParams(filters=4, depth=2, stem_stride=1, normalisation=normalisation, residual=False), channels=1)
         for normalisation in ("none", "batch")
     )
     filters = 2 * (4 + 8 + 16 + 8 + 4)  # all filters of all normalised convolutions
@@ -96,9 +89,7 @@ def test_batch_normalisation_takes_the_place_of_the_bias():
 @pytest.mark.parametrize("normalisation", ["none", "batch"])
 def test_residual_blocks_add_a_projection_each_and_rename_nothing(normalisation):
     plain, residual = (
-        unet.build(
-            UNetParams(filters=4, depth=2, stem_stride=1, normalisation=normalisation, residual=residual), channels=3
-        )
+        build(UNetParams(filters=4, depth=2, stem_stride=1, normalisation=normalisation, residual=residual), channels=3)
         for residual in (False, True)
     )
     blocks = [(3, 4), (4, 8), (8, 16), (16 + 8, 8), (8 + 4, 4)]
@@ -109,7 +100,7 @@ def test_residual_blocks_add_a_projection_each_and_rename_nothing(normalisation)
 
 def test_a_residual_block_adds_its_input():
     """Convolutions that answer 0 leave the projection of the input; a projection by 1 the input itself."""
-    network = unet.build(UNetParams(filters=1, depth=1, stem_stride=1, normalisation="none", residual=True), channels=1)
+    network = build(UNetParams(filters=1, depth=1, stem_stride=1, normalisation="none", residual=True), channels=1)
     for layer in network.layers:
         layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
     for name in ("down0_shortcut_conv", "up0_shortcut_conv", "nodule"):
@@ -123,12 +114,12 @@ def test_a_residual_block_adds_its_input():
 
 
 def test_fresh_network_expects_few_nodules():
-    answer = unet.build(TINY, channels=1).predict_on_batch(np.zeros((1, 16, 16, 1), np.float32))
+    answer = build(TINY, channels=1).predict_on_batch(np.zeros((1, 16, 16, 1), np.float32))
     assert answer == pytest.approx(1 / (1 + np.exp(3)), abs=1e-6)
 
 
 def test_output_stays_float32_in_mixed_precision(half_precision):
-    network = unet.build(TINY, channels=1)
+    network = build(TINY, channels=1)
     assert network.get_layer("bottom_a_conv").compute_dtype == "float16"
     assert network.get_layer("bottom_a_conv").variable_dtype == "float32"
     assert network.predict_on_batch(np.zeros((1, 16, 16, 1), np.float32)).dtype == np.float32
@@ -138,7 +129,7 @@ def test_loss_falls_on_one_batch():
     keras.utils.set_random_seed(1)
     mask = np.zeros((2, 32, 32, 1), np.float32)
     mask[0, 8:16, 4:12] = mask[1, 20:28, 16:28] = 1
-    network = unet.build(TINY, channels=1)
+    network = build(TINY, channels=1)
     network.compile(keras.optimizers.Adam(0.01), loss=DiceLoss(1.0))
     image = 0.2 + 0.6 * mask
     first = network.train_on_batch(image, mask)

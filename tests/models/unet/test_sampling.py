@@ -9,8 +9,9 @@ from scipy import ndimage
 
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch
-from nodules.models.unet.sampling import PatchSampler, SliceSet, _look_through
+from nodules.models.unet.sampling import PatchSampler, _look_through
 from nodules.models.unet.training import drawn_epoch
+from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING
 
 WINDOW_HU = (-1000.0, 400.0)

@@ -9,11 +9,11 @@ import pytest
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, network_input
 from nodules.imaging.network_input.slice_context import ContextParams
-from nodules.models.unet import network as unet
+from nodules.models.unet.network import UNetParams, build
 from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, combine, weights_to_start_from
 
 SETTINGS = SegmenterSettings(
-    network=unet.UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False),
+    network=UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False),
     lung_roi=LungRoiParams(spacing_mm=1.0, margin_mm=4.0, window_hu=(-1000.0, 400.0)),
     context=ContextParams(slices=3, distance_mm=2.0),
     segmenter=SegmenterParams(flips=1, precision="float32"),
@@ -23,7 +23,7 @@ SETTINGS = SegmenterSettings(
 def network(seed: int) -> keras.Model:
     """Random weights; normalisation with statistics of its own, so that forgetting to store them would show."""
     keras.utils.set_random_seed(seed)
-    built = unet.build(SETTINGS.network, SETTINGS.context.slices)
+    built = build(SETTINGS.network, SETTINGS.context.slices)
     random = np.random.default_rng(seed)
     built.set_weights([weight + random.normal(0, 0.05, weight.shape) for weight in built.get_weights()])
     return built

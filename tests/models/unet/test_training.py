@@ -10,13 +10,12 @@ import pandas as pd
 import pytest
 
 from nodules.models.runtime.epochs import learning_rate
-from nodules.models.unet import network as unet
 from nodules.models.unet import training
-from nodules.models.unet import training as averaging
 from nodules.models.unet.loss import PooledDice
-from nodules.models.unet.network import UNetParams
-from nodules.models.unet.sampling import PatchSampler, SliceSet
+from nodules.models.unet.network import UNetParams, build
+from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.training import settle_averages, train
+from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING, TRAINING
 
 PARAMS = replace(
@@ -269,7 +268,7 @@ def batches(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_statistics_are_the_mean_over_the_first_batches(monkeypatch, count):
-    monkeypatch.setattr(averaging, "STATISTICS_BATCHES", 3)
+    monkeypatch.setattr(training, "STATISTICS_BATCHES", 3)
     image = keras.Input((None, None, 3))
     norm = keras.layers.BatchNormalization(momentum=0.9)
     model = keras.Model(image, norm(image))
@@ -285,9 +284,7 @@ def test_statistics_are_the_mean_over_the_first_batches(monkeypatch, count):
 
 
 def test_network_without_normalisation_is_left_alone():
-    model = unet.build(
-        unet.UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=3
-    )
+    model = build(UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=3)
     before = model.get_weights()
     settle_averages(model, batches(2))
     for ours, theirs in zip(model.get_weights(), before, strict=True):

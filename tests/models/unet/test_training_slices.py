@@ -8,8 +8,8 @@ import pytest
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, extract, network_input
 from nodules.imaging.network_input.slice_context import ContextParams
-from nodules.models.unet.sampling import PatchSampler, SliceSet
-from nodules.models.unet.training_slices import slice_set
+from nodules.models.unet.sampling import PatchSampler
+from nodules.models.unet.training_slices import SliceSet, slice_set
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
 from nodules.scans.stores.slices import INSIDE
 from nodules.scans.tables.luna import NoduleAnnotation

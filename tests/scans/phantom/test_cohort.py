@@ -31,6 +31,10 @@ def test_same_seed_gives_the_same_bytes_whatever_was_written_before(tmp_path):
         assert first and first == second
 
 
+def series_uid(index):
+    return luna_files.draw_series_uid(stream("identity", index, "luna", SMALL))
+
+
 def test_the_two_cohorts_and_other_seeds_have_other_patients():
     luna, _ = cohort.make_patient(1, "luna", SMALL)
     dsb, _ = cohort.make_patient(1, "dsb", SMALL)
@@ -73,12 +77,12 @@ def test_luna_files_and_tables(tmp_path):
     assert list(candidates) == ["seriesuid", "coordX", "coordY", "coordZ", "class"]
     assert (candidates["class"] == 1).sum() == len(annotations)
     assert (candidates["class"] == 0).sum() > 10
-    assert set(truth["seriesuid"]) == {cohort.series_uid(i, SMALL) for i in range(3)}
+    assert set(truth["seriesuid"]) == {series_uid(i) for i in range(3)}
     assert all(
         re.fullmatch(r"1\.3\.6\.1\.4\.1\.14519\.5\.2\.1\.6279\.6001\.[1-9]\d{29}", u) for u in truth["seriesuid"]
     )
     names = {p.relative_to(tmp_path).with_suffix("").as_posix() for p in tmp_path.rglob("*.mhd")}
-    assert names == {f"subset{i % 2}/{cohort.series_uid(i, SMALL)}" for i in range(3)}
+    assert names == {f"subset{i % 2}/{series_uid(i)}" for i in range(3)}
 
 
 def test_dicom_geometry_values_and_identity(tmp_path):

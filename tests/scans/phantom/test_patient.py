@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nodules.scans.phantom import cohort, nodules
-from nodules.scans.phantom import patient as risk
+from nodules.scans.phantom import cohort, nodules, patient
 from nodules.scans.phantom.nodules import Nodule
 from nodules.scans.phantom.patient import PhantomParams, draw_truth
 from support.small_cohort import SMALL
@@ -29,8 +28,8 @@ def log_odds(probability):
 
 
 def test_reference_nodule_has_the_intercept():
-    assert log_odds(risk.nodule_probability(nodule(), count=4, emphysema=False)) == pytest.approx(
-        risk.INTERCEPT, abs=1e-6
+    assert log_odds(patient.nodule_probability(nodule(), count=4, emphysema=False)) == pytest.approx(
+        patient.INTERCEPT, abs=1e-6
     )
 
 
@@ -47,46 +46,44 @@ def test_reference_nodule_has_the_intercept():
     ],
 )
 def test_each_term_adds_its_coefficient(changes, count, emphysema, added):
-    probability = risk.nodule_probability(nodule(**changes), count=count, emphysema=emphysema)
-    assert log_odds(probability) == pytest.approx(risk.INTERCEPT + added, abs=1e-6)
+    probability = patient.nodule_probability(nodule(**changes), count=count, emphysema=emphysema)
+    assert log_odds(probability) == pytest.approx(patient.INTERCEPT + added, abs=1e-6)
 
 
 def test_patient_risk_is_that_of_at_least_one_cancer():
-    one = risk.nodule_probability(nodule(), count=2, emphysema=False)
-    assert risk.patient_probability([nodule(), nodule()], emphysema=False) == pytest.approx(1 - (1 - one) ** 2)
+    one = patient.nodule_probability(nodule(), count=2, emphysema=False)
+    assert patient.patient_probability([nodule(), nodule()], emphysema=False) == pytest.approx(1 - (1 - one) ** 2)
 
 
 def test_patient_without_nodules_has_the_base_risk():
-    assert risk.patient_probability([], emphysema=True) == risk.BASE_RISK
+    assert patient.patient_probability([], emphysema=True) == patient.BASE_RISK
 
 
 def test_labels_of_a_cohort_are_decisive_and_a_quarter_is_positive():
-    table = cohort.label_table(2000, DEMO).drop_duplicates("index")
-    p = table["true_probability"].to_numpy()
+    truths = [draw_truth(index, "dsb", DEMO) for index in range(2000)]
+    p = np.array([truth.true_probability for truth in truths])
     bayes = -np.mean(p * np.log(p) + (1 - p) * np.log(1 - p))
-    assert len(table) == 2000
-    assert abs(table["cancer"].mean() - 0.25) < 0.03
+    assert abs(np.mean([truth.cancer for truth in truths]) - 0.25) < 0.03
     assert abs(p.mean() - 0.25) < 0.015
     assert 0.33 < bayes < 0.42  # the prior alone gives 0.562
-    assert abs((table["nodule_count"] == 0).mean() - 0.1) < 0.03
+    assert abs(np.mean([not truth.nodules for truth in truths]) - 0.1) < 0.03
 
 
 def test_drawn_nodules_stay_in_range_and_are_mostly_small():
-    table = cohort.label_table(2000, DEMO, "luna")
-    diameter = table["diameter_mm"].dropna()
-    assert diameter.between(4, 30).all()
-    assert diameter.between(5, 12).mean() > 0.6
-    assert 1.6 < len(diameter) / 2000 < 2.2
-    assert set(table["lobe"].dropna()) == set(nodules.LOBES)
+    drawn = [one for index in range(2000) for one in draw_truth(index, "luna", DEMO).nodules]
+    diameters_mm = np.array([one.diameter_mm for one in drawn])
+    assert ((diameters_mm >= 4) & (diameters_mm <= 30)).all()
+    assert ((diameters_mm >= 5) & (diameters_mm <= 12)).mean() > 0.6
+    assert 1.6 < len(drawn) / 2000 < 2.2
+    assert {one.lobe for one in drawn} == set(nodules.LOBES)
 
 
-def test_table_without_images_has_the_labels_of_the_rendered_patients():
-    table = cohort.label_table(2, SMALL)
+def test_truth_without_an_image_is_that_of_the_rendered_patient():
     for index in range(2):
         _, truth = cohort.make_patient(index, "dsb", SMALL)
-        mine = table[table["index"] == index]
-        assert list(mine["diameter_mm"].dropna()) == [n.diameter_mm for n in truth.nodules]
-        assert mine["cancer"].iloc[0] == truth.cancer
+        drawn = draw_truth(index, "dsb", SMALL)
+        assert [n.diameter_mm for n in drawn.nodules] == [n.diameter_mm for n in truth.nodules]
+        assert (drawn.cancer, drawn.true_probability) == (truth.cancer, truth.true_probability)
 
 
 def test_only_luna_patients_get_extra_nodules_and_only_those_that_have_any() -> None:

@@ -1,1 +1,1 @@
-"""From a map of nodule probability to separate nodules in mm."""
+"""From a map of nodule probability to separate nodules in millimetres: proposals, outlines, shape."""

@@ -14,6 +14,7 @@ from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, Proposals, Scorer, propose, score, unet_scorer
 from nodules.imaging.candidates.shape import SHELL_MM, solid_share, sphericity, spiculation
 from nodules.imaging.candidates.watershed import heaviest_part
+from nodules.imaging.geometry.spheres import ball_diameter_mm
 from nodules.imaging.lungs.position import LungFrame
 
 CANDIDATE_COLUMNS = [
@@ -70,7 +71,7 @@ class Candidates:
     table : DataFrame
         One row a candidate, most probable first, columns `CANDIDATE_COLUMNS`: label of its proposal, centre in world
         mm, volume-equivalent diameter, volume; probability from the scorer, mean and largest of the map; mean and SD
-        of HU; share of solid voxels, sphericity and spiculation (`candidate_shape`); distance to the lungs' surface (0
+        of HU; share of solid voxels, sphericity and spiculation (`shape`); distance to the lungs' surface (0
         where it touches or leaves them); lung (1 right, 2 left, 0 between); height between the lungs' lowest (0) and
         highest (1) slice, and the place in their box from the patient's right (0) to the left (1) and from front (0) to
         back (1).
@@ -175,7 +176,7 @@ def _measure(voxels: NDArray[np.int64], segmentation: Segmentation, lungs: LungF
         "x_mm": x_mm,
         "y_mm": y_mm,
         "z_mm": z_mm,
-        "diameter_mm": (6 * volume_mm3 / np.pi) ** (1 / 3),
+        "diameter_mm": ball_diameter_mm(volume_mm3),
         "volume_mm3": volume_mm3,
         "mean_probability": probability.mean(),
         "max_probability": probability.max(),

@@ -1,4 +1,4 @@
-"""Where a nodule may be: separate places in the map of nodule probability, before anything is decided about them."""
+"""Proposals: the places in the probability map where a nodule may be, cut apart where two touch, and scored."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from nodules.imaging.candidates.probability_map import RESPONSE_FLOOR, Segmentation
 from nodules.imaging.candidates.watershed import CORE_SHARE, NEIGHBOURS, Cut, cut_apart
+from nodules.imaging.geometry.spheres import ball_diameter_mm, ball_mm3
 
 PROPOSAL_COLUMNS = ["label", "x_mm", "y_mm", "z_mm", "diameter_mm", "mean_probability", "max_probability"]
 
@@ -54,7 +55,7 @@ class CandidateParams:
 
     def min_voxels(self, voxel_mm3: float) -> float:
         """Voxels of the smallest nodule."""
-        return float(np.pi / 6 * self.min_diameter_mm**3 / voxel_mm3)
+        return ball_mm3(self.min_diameter_mm) / voxel_mm3
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _describe(label: int, place: _Place, segmentation: Segmentation) -> dict[str
         "x_mm": x_mm,
         "y_mm": y_mm,
         "z_mm": z_mm,
-        "diameter_mm": (6 * volume_mm3 / np.pi) ** (1 / 3),
+        "diameter_mm": ball_diameter_mm(volume_mm3),
         "mean_probability": probability.mean(),
         "max_probability": probability.max(),
     }

@@ -2,7 +2,8 @@
 
 The Brock (PanCan) model, "full, with spiculation": McWilliams et al., Probability of cancer in pulmonary nodules
 detected on first screening CT, N Engl J Med 2013; 369: 910-919. What a scan does not tell is left at the model's point
-of reference: a man of 62 years without lung cancer in the family.
+of reference: a man of 62 years without lung cancer in the family. The labels of synthetic patients are drawn with the
+same coefficients (`scans.phantom.patient`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+# Log-odds of a smooth solid nodule of 4 mm, one of four, in a lower lobe without emphysema, and what changes them.
 INTERCEPT = -6.7892
 EMPHYSEMA = 0.2953
-SIZE, SIZE_CENTRE = -5.3854, 1.58113883
+SIZE, SIZE_CENTRE = -5.3854, 1.58113883  # times (diameter / 10 mm) ** -0.5, less its value at 4 mm
 PART_SOLID, GROUND_GLASS = 0.3770, -0.1276
 UPPER_LOBE = 0.6581
 COUNT, COUNT_CENTRE = -0.0824, 4.0
@@ -24,7 +26,7 @@ SMALLEST_MM = 1.0  # the model has never seen a smaller nodule, and its size ter
 # tell a solid part by voxels above -300 HU; a few voxels pass it by noise alone.
 GROUND_GLASS_SHARE = 0.06
 SOLID_SHARE = 0.45  # a solid nodule keeps at least this, although its surface shares voxels with the lung
-# From a smooth to a clearly spiculated margin on the scale of `candidate_shape.spiculation`.
+# From a smooth to a clearly spiculated margin on the scale of `shape.spiculation`.
 SPICULATION_RAMP = (0.015, 0.05)
 # Share of lung below -950 HU. Limits in use for emphysema lie near 6%; noise of a low dose moves voxels below -950 HU,
 # so that one sharp limit would be arbitrary.
@@ -38,8 +40,6 @@ FISSURE_FRONT, FISSURE_SLOPE = 0.15, 0.70
 HORIZONTAL_FISSURE = 0.50
 FISSURE_DOUBT = 0.20  # the height over which fissures of different people lie
 RIGHT_LUNG = 1
-
-RISK_COLUMNS = ["upper_lobe", "malignancy", "cancer_probability"]
 
 
 def with_risk(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
@@ -55,8 +55,9 @@ def with_risk(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The candidates with `RISK_COLUMNS`: how surely it lies in an upper lobe, 0 to 1; the model's probability of
-        cancer for a nodule of this look; that times the probability of being a nodule.
+        The candidates with three more columns. ``upper_lobe``: how surely it lies in an upper lobe, 0 to 1.
+        ``malignancy``: the model's probability of cancer for a nodule of this look. ``cancer_probability``: that times
+        the probability of being a nodule.
     """
     upper = upper_lobe(candidates["relative_height"], candidates["relative_y"], candidates["lung"])
     # Not every candidate is a nodule: their expected number.

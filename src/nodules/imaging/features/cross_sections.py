@@ -1,6 +1,7 @@
-"""The nine features of the tutorial, in its order: all regions of all slices, in mm and the right way up.
+"""The regions of the candidates in single slices, and the nine features that the tutorial measures on them.
 
-The tutorial is Booz Allen Hamilton's for the Data Science Bowl 2017; its `getRegionMetricRow` measured in pixels.
+The tutorial is Booz Allen Hamilton's for the Data Science Bowl 2017. Its `getRegionMetricRow` measured in pixels; here
+the features are in mm, in the tutorial's order, with x and y the right way round.
 """
 
 from __future__ import annotations

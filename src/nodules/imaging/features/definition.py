@@ -51,7 +51,7 @@ class Findings:
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """Candidates with `brock.RISK_COLUMNS`, the one that most probably is a cancer first.
+        """Candidates with the columns of `brock.with_risk`, the one that most probably is a cancer first.
 
         A model sees five nodules at most, and a scan may have dozens of candidates, most of them vessels or scars. What
         counts for the patient is the nodule that is one and is malignant; its probability and its risk by what it looks

@@ -91,7 +91,7 @@ def spiculation(nodule: RankedNodule) -> float:
     """Excess of bright strands over the usual density in the shell 2 to 5 mm around the nodule, by its contrast.
 
     Unit: 1
-    Source: Hansell 2008 (Radiology 246:697) for the sign; measure of this project, see `candidate_shape.spiculation`
+    Source: Hansell 2008 (Radiology 246:697) for the sign; measure of this project, see `shape.spiculation`
     """
     return nodule["spiculation"]
 
@@ -111,7 +111,7 @@ def upper_lobe(nodule: RankedNodule) -> float:
     """How surely it lies above the mean place of the fissures, 0 to 1.
 
     Unit: 1
-    Source: Gray's Anatomy for the fissures, see `malignancy.upper_lobe`
+    Source: Gray's Anatomy for the fissures, see `brock.upper_lobe`
     """
     return nodule["upper_lobe"]
 

@@ -1,4 +1,4 @@
-"""Oblique and sheared grids resampled onto one whose axes are those of the world."""
+"""Volumes brought onto the axes of the world: swapped and flipped, and resampled where their grid is oblique."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from nodules.imaging.geometry.volume import AIR_HU, Volume
+
+MAX_OBLIQUE_DEGREES = 2.0
+"""Larger angles between a grid's axis and the world's are resampled away; 2 degrees move a 3 cm nodule's rim by 0.5 mm
+against its centre, less than a voxel."""
+
+MAX_VOXELS = 2**29
+MAX_GROWTH = 4
+"""An upright grid of more than `MAX_VOXELS` may have at most this many times the voxels of the oblique one: beyond it
+the spacing makes no sense."""
+
+_EDGE = 0.5 + 1e-3  # a voxel reaches half its size to either side; the rest is for rounding
 
 
 def canonical_axes(volume: Volume) -> Volume:
@@ -46,18 +57,6 @@ def canonical_axes(volume: Volume) -> Volume:
         origin_xyz_mm=(x, y, z),
         direction_xyz=tuple(float(v) + 0.0 for v in turned.ravel()),
     )
-
-
-MAX_OBLIQUE_DEGREES = 2.0
-"""Larger angles between a grid's axis and the world's are resampled away; 2 degrees move a 3 cm nodule's rim by 0.5 mm
-against its centre, less than a voxel."""
-
-MAX_VOXELS = 2**29
-MAX_GROWTH = 4
-"""An upright grid of more than `MAX_VOXELS` may have at most this many times the voxels of the oblique one: beyond it
-the spacing makes no sense."""
-
-_EDGE = 0.5 + 1e-3  # a voxel reaches half its size to either side; the rest is for rounding
 
 
 def upright(volume: Volume) -> tuple[Volume, float]:

@@ -1,4 +1,4 @@
-"""A coarser copy of a grid for work that needs no full resolution, and the way back to the full grid."""
+"""Resampling between the grid of a scan and other grids: other pixels in-plane, or a coarser working copy."""
 
 from __future__ import annotations
 
@@ -7,10 +7,96 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from nodules.imaging.geometry.volume import Volume
 
 MIN_SLICES = 32
+
+
+def in_plane_grid(volume: Volume, box_zyx: tuple[slice, slice, slice], pixel_mm: float) -> Volume:
+    """Grid with square pixels inside a box of a volume; the slices stay where they are.
+
+    Pixel centres lie on multiples of `pixel_mm` in the world, so that a cropped or padded copy of the volume has the
+    same pixels.
+
+    Parameters
+    ----------
+    volume : Volume
+        Supplies the geometry; its voxels are not looked at.
+    box_zyx : tuple of slice
+        Voxels of the volume.
+    pixel_mm : float
+        Pixel size in-plane. A box smaller than a pixel still has one.
+
+    Returns
+    -------
+    Volume
+        Its voxels are all 0 (uint8).
+    """
+    axis_x, axis_y, axis_z = np.asarray(volume.direction_xyz, dtype=float).reshape(3, 3).T
+    starts, counts = [], []
+    for axis, part, spacing_mm in (
+        (axis_y, box_zyx[1], volume.spacing_zyx_mm[1]),
+        (axis_x, box_zyx[2], volume.spacing_zyx_mm[2]),
+    ):
+        along = float(np.dot(volume.origin_xyz_mm, axis))  # world position of index 0 along this axis
+        low, high = along + part.start * spacing_mm, along + (part.stop - 1) * spacing_mm
+        first = np.ceil(low / pixel_mm - 1e-6)
+        starts.append(first * pixel_mm)
+        counts.append(max(1, int(np.floor(high / pixel_mm + 1e-6) - first) + 1))
+    slice_z = float(np.dot(volume.voxel_to_world([box_zyx[0].start, 0, 0]), axis_z))
+    x, y, z = (float(v) for v in starts[1] * axis_x + starts[0] * axis_y + slice_z * axis_z)
+    return Volume(
+        voxels_zyx=np.zeros((box_zyx[0].stop - box_zyx[0].start, *counts), dtype=np.uint8),
+        spacing_zyx_mm=(volume.spacing_zyx_mm[0], pixel_mm, pixel_mm),
+        origin_xyz_mm=(x, y, z),
+        direction_xyz=volume.direction_xyz,
+    )
+
+
+def covered_slices(whole: Volume, part: Volume) -> slice:
+    """Slices of `whole` at which those of `part` lie; both grids have the same axes and slice distance."""
+    first = round(float(whole.world_to_voxel(part.origin_xyz_mm)[0]))
+    return slice(first, first + part.shape_zyx[0])
+
+
+def resample_slices(slices_zyx: NDArray[Any], source: Volume, target: Volume, *, nearest: bool = False) -> NDArray[Any]:
+    """Resample slices in-plane from the grid of `source` to that of `target`; z is left as it is.
+
+    Linear interpolation after a Gaussian that removes what the coarser grid cannot hold (sigma of half the source
+    pixels that fall into one target pixel, in quadrature), or the nearest pixel for labels.
+    """
+    ratio, offset = _in_plane_map(source, target)
+    sigma = 0.5 * np.sqrt(np.maximum(ratio**2 - 1, 0))
+    resampled = np.empty((len(slices_zyx), *target.shape_zyx[1:]), dtype=slices_zyx.dtype)
+    for image, out in zip(slices_zyx, resampled, strict=True):
+        if nearest:
+            ndimage.affine_transform(image, ratio, offset, out.shape, out, order=0, mode="nearest")
+            continue
+        smooth = ndimage.gaussian_filter(image.astype(np.float32), sigma, mode="nearest")
+        values = ndimage.affine_transform(smooth, ratio, offset, out.shape, order=1, mode="nearest")
+        out[...] = np.rint(values) if np.issubdtype(out.dtype, np.integer) else values
+    return resampled
+
+
+def to_scan_grid(values: Volume, scan: Volume) -> Volume:
+    """Bring a map on an `in_plane_grid` of a scan back to the scan's own grid by the nearest pixel; 0 outside of it."""
+    slices = covered_slices(scan, values)
+    result = np.zeros(scan.shape_zyx, dtype=values.voxels_zyx.dtype)
+    ratio, offset = _in_plane_map(values, scan, slices.start)
+    for image, out in zip(values.voxels_zyx, result[slices], strict=True):
+        # "constant" would drop the outer half of the pixels on the map's edge.
+        ndimage.affine_transform(image, ratio, offset, out.shape, out, order=0, mode="grid-constant")
+    return scan.with_voxels(result)
+
+
+def _in_plane_map(
+    source: Volume, target: Volume, target_slice: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ratio and offset (y, x) that take pixels of a slice of `target` to pixels of `source`."""
+    offset = source.world_to_voxel(target.voxel_to_world([target_slice, 0, 0]))[1:]
+    return np.asarray(target.spacing_zyx_mm[1:]) / np.asarray(source.spacing_zyx_mm[1:]), offset
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,53 @@
-"""The voxels of annotated nodules: spheres drawn on a scan's own grid."""
+"""Annotated nodules as spheres: the voxels of a grid and the points of the world that lie in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nodules.imaging.geometry.volume import Volume
+
+DIAMETER_STRATA_MM = {"under_6mm": (0.0, 6.0), "6_to_10mm": (6.0, 10.0), "from_10mm": (10.0, np.inf)}
+"""Nodules by size: name of the stratum and its diameters [smallest, largest). The follow-up of a solid nodule starts at
+6 mm (Fleischner Society 2017); 10 mm splits the rest."""
+
+
+def ball_mm3(diameter_mm: float) -> float:
+    """Volume of a ball."""
+    return float(np.pi / 6 * diameter_mm**3)
+
+
+def ball_diameter_mm(volume_mm3: float) -> float:
+    """Diameter of the ball of a volume."""
+    return float((6 * volume_mm3 / np.pi) ** (1 / 3))
+
+
+def in_spheres(points_xyz: ArrayLike, centres_xyz: ArrayLike, diameters_mm: ArrayLike) -> NDArray[np.bool_]:
+    """Tell which points hit which spheres: LUNA16's rule for a candidate and a nodule.
+
+    A point hits a sphere from whose centre it is less than half the diameter away (Setio et al., Medical Image Analysis
+    42, 2017).
+
+    Parameters
+    ----------
+    points_xyz : (N, 3) array_like
+        World mm.
+    centres_xyz : (M, 3) array_like
+        World mm.
+    diameters_mm : (M,) array_like
+        One per centre.
+
+    Returns
+    -------
+    (N, M) ndarray of bool
+        Points in rows, spheres in columns.
+    """
+    points, centres = (np.asarray(values, dtype=float).reshape(-1, 3) for values in (points_xyz, centres_xyz))
+    distances_mm = np.linalg.norm(points[:, None] - centres[None], axis=2)
+    inside: NDArray[np.bool_] = distances_mm < np.asarray(diameters_mm, dtype=float) / 2
+    return inside
 
 
 def crossed_slices(grid: Volume, centre_world_xyz: Sequence[float], diameter_mm: float) -> NDArray[np.int64]:

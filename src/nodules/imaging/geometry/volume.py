@@ -1,4 +1,4 @@
-"""A CT scan as an array with its place in the world; the only module that converts between the two."""
+"""A CT scan as an array with its place in the world, and the way between voxel indices and world coordinates."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull
 
-from nodules.imaging.geometry import morphology as in_plane
+from nodules.imaging.geometry import morphology
 from nodules.imaging.lungs.sides import LEFT, RIGHT
 
 MIN_CALIBRE_MM = 8.0  # narrower bronchi run inside the lung and are part of it
@@ -45,7 +45,7 @@ def whole_lungs(
     (Z, Y, X) ndarray of uint8
         0 background, 1 right lung, 2 left lung.
     """
-    sides = {side: in_plane.close(labels_zyx == side, spacing_zyx_mm, closing_mm) for side in (RIGHT, LEFT)}
+    sides = {side: morphology.close(labels_zyx == side, spacing_zyx_mm, closing_mm) for side in (RIGHT, LEFT)}
     if costal_closing_mm > closing_mm:
         at_wall = _at_wall(sides[RIGHT] | sides[LEFT], spacing_zyx_mm)
         for side, lung in sides.items():
@@ -61,9 +61,9 @@ def _at_wall(lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, f
     """Everything not deeper than `WALL_MM` under the convex hull of both lungs in each slice, or outside it."""
     at_wall = np.ones_like(lungs_zyx)
     if lungs_zyx.any():
-        box = in_plane.bounding_box(lungs_zyx)
+        box = morphology.bounding_box(lungs_zyx)
         hull = np.pad(np.stack([_hull(plane) for plane in lungs_zyx[box]]), ((0, 0), (1, 1), (1, 1)))
-        at_wall[box] = in_plane.dilate(~hull, spacing_zyx_mm, WALL_MM)[:, 1:-1, 1:-1]
+        at_wall[box] = morphology.dilate(~hull, spacing_zyx_mm, WALL_MM)[:, 1:-1, 1:-1]
     return at_wall
 
 
@@ -93,8 +93,8 @@ def _costal_bays(
     radius_mm: float,
 ) -> NDArray[np.bool_]:
     """Bays of one lung whose mouth lies along the chest wall."""
-    bays, _ = ndimage.label(in_plane.close(lung_zyx, spacing_zyx_mm, radius_mm) & ~lung_zyx, in_plane.IN_PLANE)
-    open_to_wall = in_plane.share_of_surroundings(bays, at_wall_zyx, ~lung_zyx, steps=1) >= MIN_WALL_SHARE
+    bays, _ = ndimage.label(morphology.close(lung_zyx, spacing_zyx_mm, radius_mm) & ~lung_zyx, morphology.IN_PLANE)
+    open_to_wall = morphology.share_of_surroundings(bays, at_wall_zyx, ~lung_zyx, steps=1) >= MIN_WALL_SHARE
     return open_to_wall[bays] & (bays > 0)
 
 
@@ -106,11 +106,11 @@ def _large_airways(
     if not airways_zyx.any():
         return large
     steps = round(RING_MM / spacing_zyx_mm[2]) or 1
-    box = in_plane.bounding_box(airways_zyx, (0, steps + 1, steps + 1))
+    box = morphology.bounding_box(airways_zyx, (0, steps + 1, steps + 1))
     airways = airways_zyx[box]
-    core = in_plane.erode(airways, spacing_zyx_mm, MIN_CALIBRE_MM / 2)
-    wide = airways & in_plane.dilate(core, spacing_zyx_mm, MIN_CALIBRE_MM / 2)
-    sections, _ = ndimage.label(wide, in_plane.IN_PLANE)
-    in_mediastinum = in_plane.share_of_surroundings(sections, lungs_zyx[box], ~airways, steps) <= MAX_LUNG_SHARE
+    core = morphology.erode(airways, spacing_zyx_mm, MIN_CALIBRE_MM / 2)
+    wide = airways & morphology.dilate(core, spacing_zyx_mm, MIN_CALIBRE_MM / 2)
+    sections, _ = ndimage.label(wide, morphology.IN_PLANE)
+    in_mediastinum = morphology.share_of_surroundings(sections, lungs_zyx[box], ~airways, steps) <= MAX_LUNG_SHARE
     large[box] = in_mediastinum[sections] & wide
     return large

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.geometry import morphology as in_plane
+from nodules.imaging.geometry import morphology
 
 RIGHT, LEFT = 1, 2
 NECK_MM = (0.0, 1.5, 3.0, 4.5, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0)
@@ -43,7 +43,7 @@ def label_sides(
     labels = np.zeros(lungs_zyx.shape, dtype=np.uint8)
     if not lungs_zyx.any():
         return labels
-    box = ndimage.find_objects(lungs_zyx.astype(np.uint8))[0]
+    box = morphology.bounding_box(lungs_zyx)
     lungs = np.pad(lungs_zyx[box], ((0, 0), (1, 1), (1, 1)))
     offset = box[2].start - 1
     sides = _nearest(lungs, _seeds(lungs, spacing_zyx_mm, midline_x - offset), spacing_zyx_mm)
@@ -55,7 +55,7 @@ def _seeds(
     lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float], midline_x: float
 ) -> NDArray[np.uint8]:
     for neck_mm in NECK_MM:
-        parts, count = ndimage.label(in_plane.erode(lungs_zyx, spacing_zyx_mm, neck_mm))
+        parts, count = ndimage.label(morphology.erode(lungs_zyx, spacing_zyx_mm, neck_mm))
         sizes, middles_x = _sizes_and_middles(parts, count)
         pair = _pair(sizes, middles_x, spacing_zyx_mm[2])
         if pair is not None:

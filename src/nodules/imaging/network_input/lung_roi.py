@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from nodules.imaging.geometry.morphology import bounding_box
+from nodules.imaging.geometry.resample import covered_slices, in_plane_grid, resample_slices
 from nodules.imaging.geometry.volume import AIR_HU, Volume, window
 from nodules.imaging.lungs.segment import dilate_mm
 from nodules.imaging.network_input import slice_context
@@ -68,53 +69,64 @@ def extract(volume: Volume, lungs_zyx: NDArray[np.uint8], params: LungRoiParams)
     lungs_zyx : (Z, Y, X) ndarray of uint8
         Lung labels on the scan's grid.
     """
-    grid = roi_grid(volume, lungs_zyx, params)
-    first = round(float(volume.world_to_voxel(grid.origin_xyz_mm)[0]))
-    slices = slice(first, first + grid.shape_zyx[0])
-    lungs = resample_slices(lungs_zyx[slices], volume, grid, nearest=True)
-    scan = resample_slices(volume.voxels_zyx[slices], volume, grid)
-    return LungRoi(grid.with_voxels(scan), lungs, dilate_mm(lungs > 0, grid.spacing_zyx_mm, params.margin_mm))
+    lungs, visible_zyx = lung_region(volume.with_voxels(lungs_zyx), params)
+    return LungRoi(scan_on_grid(volume, lungs), lungs.voxels_zyx, visible_zyx)
+
+
+def lung_region(lungs: Volume, params: LungRoiParams) -> tuple[Volume, NDArray[np.bool_]]:
+    """Where the network looks, whichever slices of the scan it is shown.
+
+    Parameters
+    ----------
+    lungs : Volume
+        uint8 lung labels of the whole scan, on its grid.
+
+    Returns
+    -------
+    lungs : Volume
+        uint8 labels on the grid of the region (`roi_grid`).
+    visible_zyx : (Z, Y, X) ndarray of bool
+        The lungs and the margin around them, on the same grid.
+    """
+    grid = roi_grid(lungs, lungs.voxels_zyx, params)
+    labels = resample_slices(lungs.voxels_zyx[covered_slices(lungs, grid)], lungs, grid, nearest=True)
+    return grid.with_voxels(labels), dilate_mm(labels > 0, grid.spacing_zyx_mm, params.margin_mm)
+
+
+def scan_on_grid(scan: Volume, grid: Volume) -> Volume:
+    """HU of a whole scan on the grid of its region."""
+    return grid.with_voxels(slices_on_grid(scan.voxels_zyx, np.arange(scan.shape_zyx[0]), scan, grid)[0])
+
+
+def slices_on_grid(
+    slices_zyx: NDArray[Any], slice_indices: NDArray[np.int64], scan: Volume, grid: Volume
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Bring slices of a scan to the grid of its region; those above and below the region are left out.
+
+    Parameters
+    ----------
+    slices_zyx : (S, Y, X) ndarray
+        All slices of the scan or some.
+    slice_indices : (S,) ndarray of int64
+        Ascending index in the scan of each of them.
+    scan : Volume
+        Supplies the scan's grid; its voxels are not looked at.
+    grid : Volume
+        Supplies that of the region.
+
+    Returns
+    -------
+    (N, Y, X) ndarray, (N,) ndarray of int64
+        The slices, resampled in-plane, and their indices in the region.
+    """
+    covered = covered_slices(scan, grid)
+    inside = slice(*np.searchsorted(slice_indices, [covered.start, covered.stop]))
+    return resample_slices(slices_zyx[inside], scan, grid), slice_indices[inside] - covered.start
 
 
 def roi_grid(volume: Volume, lungs_zyx: NDArray[np.uint8], params: LungRoiParams) -> Volume:
     """The grid of the region: the scan's slices, `spacing_mm` in-plane, its voxels all 0 (uint8)."""
-    box = _lung_box(volume, lungs_zyx, params.margin_mm)
-    axis_x, axis_y, axis_z = np.asarray(volume.direction_xyz, dtype=float).reshape(3, 3).T
-    starts, counts = [], []
-    for axis, part, spacing in ((axis_y, box[1], volume.spacing_zyx_mm[1]), (axis_x, box[2], volume.spacing_zyx_mm[2])):
-        along = float(np.dot(volume.origin_xyz_mm, axis))  # world position of index 0 along this axis
-        low, high = along + part.start * spacing, along + (part.stop - 1) * spacing
-        first = np.ceil(low / params.spacing_mm - 1e-6)
-        starts.append(first * params.spacing_mm)
-        counts.append(max(1, int(np.floor(high / params.spacing_mm + 1e-6) - first) + 1))
-    slice_z = float(np.dot(volume.voxel_to_world([box[0].start, 0, 0]), axis_z))
-    x, y, z = (float(v) for v in starts[1] * axis_x + starts[0] * axis_y + slice_z * axis_z)
-    return Volume(
-        voxels_zyx=np.zeros((box[0].stop - box[0].start, *counts), dtype=np.uint8),
-        spacing_zyx_mm=(volume.spacing_zyx_mm[0], params.spacing_mm, params.spacing_mm),
-        origin_xyz_mm=(x, y, z),
-        direction_xyz=volume.direction_xyz,
-    )
-
-
-def resample_slices(slices_zyx: NDArray[Any], source: Volume, target: Volume, *, nearest: bool = False) -> NDArray[Any]:
-    """Resample slices in-plane from the grid of `source` to that of `target`; z is left as it is.
-
-    Linear interpolation after a Gaussian that removes what the coarser grid cannot hold (sigma of half the source
-    pixels that fall into one target pixel, in quadrature), or the nearest pixel for labels.
-    """
-    offset = source.world_to_voxel(target.origin_xyz_mm)[1:]
-    ratio = np.asarray(target.spacing_zyx_mm[1:]) / np.asarray(source.spacing_zyx_mm[1:])
-    sigma = 0.5 * np.sqrt(np.maximum(ratio**2 - 1, 0))
-    resampled = np.empty((len(slices_zyx), *target.shape_zyx[1:]), dtype=slices_zyx.dtype)
-    for image, out in zip(slices_zyx, resampled, strict=True):
-        if nearest:
-            ndimage.affine_transform(image, ratio, offset, out.shape, out, order=0, mode="nearest")
-            continue
-        smooth = ndimage.gaussian_filter(image.astype(np.float32), sigma, mode="nearest")
-        values = ndimage.affine_transform(smooth, ratio, offset, out.shape, order=1, mode="nearest")
-        out[...] = np.rint(values) if np.issubdtype(out.dtype, np.integer) else values
-    return resampled
+    return in_plane_grid(volume, _lung_box(lungs_zyx, volume.spacing_zyx_mm, params.margin_mm), params.spacing_mm)
 
 
 def network_input(
@@ -124,10 +136,42 @@ def network_input(
     slice_mm, count = roi.scan.spacing_zyx_mm[0], roi.scan.shape_zyx[0]
     reaches = [slice_context.neighbours(int(index), context, slice_mm, count) for index in indices]
     needed = np.unique(np.concatenate(reaches))
-    hidden = np.where(roi.visible_zyx[needed], roi.scan.voxels_zyx[needed], np.int16(AIR_HU))
-    rows = {int(index): row for row, index in enumerate(needed)}
-    stacks = [slice_context.stack(hidden, rows, int(index), context, slice_mm, count) for index in indices]
-    return normalise(np.stack(stacks), roi.visible_zyx[list(indices)], params.window_hu)
+    stacks = visible_stacks(roi.scan.voxels_zyx[needed], needed, roi.visible_zyx, indices, context, slice_mm)
+    return normalise(np.stack(list(stacks)), roi.visible_zyx[list(indices)], params.window_hu)
+
+
+def visible_stacks(
+    slices_zyx: NDArray[np.int16],
+    slice_indices: NDArray[np.int64],
+    visible_zyx: NDArray[np.bool_],
+    indices: Sequence[int],
+    context: ContextParams,
+    slice_mm: float,
+) -> Iterator[NDArray[np.float32]]:
+    """HU (Y, X, C) of slices of the region and their neighbours, each of them air where it is not visible.
+
+    Parameters
+    ----------
+    slices_zyx : (S, Y, X) ndarray of int16
+        HU of the slices at hand, on the region's grid.
+    slice_indices : (S,) ndarray of int64
+        Index in the region of each of them.
+    visible_zyx : (Z, Y, X) ndarray of bool
+        Of the whole region (`lung_region`).
+    indices : sequence of int
+        The slices wanted.
+    slice_mm : float
+        Distance between slices of the region.
+
+    Raises
+    ------
+    KeyError
+        If a neighbour that is needed is not at hand.
+    """
+    hidden = np.where(visible_zyx[slice_indices], slices_zyx, np.int16(AIR_HU))
+    rows = {int(index): row for row, index in enumerate(slice_indices)}
+    for index in indices:
+        yield slice_context.stack(hidden, rows, int(index), context, slice_mm, len(visible_zyx))
 
 
 def normalise(hu: NDArray[Any], visible: NDArray[np.bool_], window_hu: tuple[float, float]) -> NDArray[np.float32]:
@@ -135,26 +179,10 @@ def normalise(hu: NDArray[Any], visible: NDArray[np.bool_], window_hu: tuple[flo
     return window(hu, *window_hu) * visible[..., np.newaxis]
 
 
-def to_scan_grid(values: Volume, scan: Volume) -> Volume:
-    """Bring a map on the region's grid back to the scan's own grid by the nearest pixel; 0 outside the region."""
-    first = round(float(scan.world_to_voxel(values.origin_xyz_mm)[0]))
-    result = np.zeros(scan.shape_zyx, dtype=values.voxels_zyx.dtype)
-    offset = values.world_to_voxel(scan.voxel_to_world([first, 0, 0]))[1:]
-    ratio = np.asarray(scan.spacing_zyx_mm[1:]) / np.asarray(values.spacing_zyx_mm[1:])
-    for image, out in zip(values.voxels_zyx, result[first:], strict=False):
-        # "constant" would drop the outer half of the pixels on the region's edge.
-        ndimage.affine_transform(image, ratio, offset, out.shape, out, order=0, mode="grid-constant")
-    return scan.with_voxels(result)
-
-
-def _lung_box(volume: Volume, lungs_zyx: NDArray[np.uint8], margin_mm: float) -> tuple[slice, slice, slice]:
-    found = ndimage.find_objects((lungs_zyx > 0).astype(np.uint8))
-    if not found:
-        z, y, x = (slice(0, size) for size in volume.shape_zyx)
+def _lung_box(
+    lungs_zyx: NDArray[np.uint8], spacing_zyx_mm: tuple[float, float, float], margin_mm: float
+) -> tuple[slice, slice, slice]:
+    if not lungs_zyx.any():
+        z, y, x = (slice(0, size) for size in lungs_zyx.shape)
         return z, y, x
-    box = []
-    for part, spacing, size in zip(found[0], volume.spacing_zyx_mm, volume.shape_zyx, strict=True):
-        margin = int(np.ceil(margin_mm / spacing))
-        box.append(slice(max(0, part.start - margin), min(size, part.stop + margin)))
-    z, y, x = box
-    return z, y, x
+    return bounding_box(lungs_zyx > 0, [int(np.ceil(margin_mm / spacing)) for spacing in spacing_zyx_mm])

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
+from nodules.log_loss import log_losses
 from nodules.models.cancer.table import splits
 
 CalibrationKind = Literal["none", "platt", "isotonic"]
@@ -52,12 +52,8 @@ class Calibration:
     stated: tuple[float, ...] = ()
     calibrated: tuple[float, ...] = ()
 
-    def apply(self, probabilities: pd.Series) -> pd.Series:
-        """Calibrated probabilities, within (0, 1)."""
-        return pd.Series(self.of(probabilities.to_numpy()), index=probabilities.index, name=probabilities.name)
-
     def of(self, probabilities: ArrayLike) -> Array:
-        """Calibrated probabilities of an array."""
+        """Calibrated probabilities of an array, within (0, 1)."""
         chances = np.clip(np.asarray(probabilities, dtype=np.float64), self.floor, 1 - self.floor)
         if self.kind == "platt":
             chances = expit(self.slope * logit(chances) + self.intercept)
@@ -106,28 +102,28 @@ class Calibration:
         return bool(knots.size and np.isfinite(knots).all() and (np.diff(knots, axis=1) >= 0).all())
 
 
-def choose(labels: pd.Series, probabilities: pd.Series, seed: int) -> Calibration:
-    """Choose none, Platt's or isotonic calibration by log-loss over folds of these probabilities.
+def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tuple[Calibration, Array]:
+    """Choose no, Platt's or isotonic calibration by log-loss over folds of these probabilities.
 
     The simpler one stays unless the other's gain is more than one standard error of itself.
 
     Parameters
     ----------
-    labels : Series of 0 and 1
-        By patient.
-    probabilities : Series
+    truth : int64 (patients,)
+        0 or 1.
+    chances : float64 (patients,)
         Out-of-fold predictions of the same patients.
+
+    Returns
+    -------
+    Calibration, float64 (patients,)
+        The one chosen, and the loss of each patient, calibrated without itself.
     """
-    return choose_and_judge(labels.to_numpy(np.int64), probabilities.loc[labels.index].to_numpy(float), seed)[0]
-
-
-def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tuple[Calibration, Array]:
-    """Choose as `choose` does, and give the loss of each patient, calibrated without itself."""
     chosen: CalibrationKind = "none"
-    losses = _losses(truth, fit_kind("none", truth, chances).of(chances))
+    losses = log_losses(truth, fit_kind("none", truth, chances).of(chances))
     if min(truth.sum(), (1 - truth).sum()) >= _FEWEST_OF_A_CLASS:
         for kind in KINDS[1:]:
-            others = _losses(truth, _cross_calibrated(kind, truth, chances, seed))
+            others = log_losses(truth, _cross_calibrated(kind, truth, chances, seed))
             gains = losses - others
             if gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)):
                 chosen, losses = kind, others
@@ -154,10 +150,6 @@ def _cross_calibrated(kind: CalibrationKind, truth: NDArray[np.int64], chances: 
     for train, held_out in splits(truth, _FOLDS, seed):
         calibrated[held_out] = fit_kind(kind, truth[train], chances[train]).of(chances[held_out])
     return calibrated
-
-
-def _losses(truth: NDArray[np.int64], chances: Array) -> Array:
-    return np.asarray(-np.log(np.where(truth == 1, chances, 1 - chances)))
 
 
 def _line(log_odds: Array, truth: NDArray[np.int64]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Classifiers from patient features to a calibrated probability of cancer: fitted, asked, judged out of fold."""
+"""Classifiers from patient features to a calibrated probability of cancer: fitting, calibration, prediction."""
 
 from __future__ import annotations
 
@@ -11,35 +11,9 @@ import pandas as pd
 from nodules.models.cancer.calibration import Calibration, choose_and_judge
 from nodules.models.cancer.cross_fitting import Array, HeldOut, fit_families, held_out_predictions, mean_of, settled
 from nodules.models.cancer.estimators import FAMILIES, Estimator, families_of, fit_constant
-from nodules.models.cancer.params import (
-    LEARNED,
-    MODEL_NAMES,
-    ClassifierParams,
-    ExtraTreesParams,
-    LearnedName,
-    LogisticParams,
-    ModelName,
-    RandomForestParams,
-    XGBoostParams,
-)
-from nodules.models.cancer.table import LabelledTable, labelled_table, numbers, seed_of, usable_folds
-
-__all__ = [
-    "LEARNED",
-    "MODEL_NAMES",
-    "Classifier",
-    "ClassifierParams",
-    "ExtraTreesParams",
-    "LearnedName",
-    "LogisticParams",
-    "ModelName",
-    "RandomForestParams",
-    "XGBoostParams",
-    "fit",
-    "out_of_fold",
-    "predict",
-    "usable_folds",
-]
+from nodules.models.cancer.params import LEARNED, ClassifierParams, LearnedName, ModelName
+from nodules.models.cancer.table import LabelledTable, numbers
+from nodules.models.runtime.seeds import seed_of
 
 _INNER, _FINAL, _CALIBRATION = range(3)
 
@@ -92,44 +66,6 @@ class Candidacy:
     def log_loss(self) -> float:
         """Mean of the losses."""
         return float(self.losses.mean())
-
-
-def fit(
-    name: ModelName,
-    features: pd.DataFrame,
-    labels: pd.Series,
-    params: ClassifierParams,
-    seed: int,
-    threads: int = 1,
-) -> Classifier:
-    """Fit one model to all patients, calibrated on predictions of theirs by models that did not see them.
-
-    Columns are screened, a penalty and a calibration are chosen within `params.inner_folds` folds of these patients.
-    The order of rows does not matter.
-
-    Parameters
-    ----------
-    features : DataFrame
-        One row per patient, indexed by patient id; missing values may be NaN.
-    labels : Series of 0 and 1
-        The same patients.
-
-    Raises
-    ------
-    ValueError
-        If `name` is not one of `MODEL_NAMES`, a patient appears twice or in only one of the tables, a label is not 0
-        or 1, or a feature is not a number.
-    """
-    families = families_of(name)
-    table = labelled_table(features, labels)
-    if not families:
-        return constant(name, table)
-    held_out = held_out_predictions(
-        families, table, params, seed_of(seed, _INNER), folds=params.inner_folds, threads=threads
-    )
-    params, held_out = settled(params, table, held_out)
-    chosen = candidacy(name, table, held_out, seed)
-    return fit_settled((name,), table, params, {name: chosen.calibration}, seed, threads)[name]
 
 
 def candidacy(name: ModelName, table: LabelledTable, held_out: HeldOut, seed: int) -> Candidacy:
@@ -194,36 +130,3 @@ def used_values(classifier: Classifier, features: pd.DataFrame) -> Array:
     if missing:
         raise ValueError(f"the {classifier.name} model needs the features {missing}, which the table lacks")
     return numbers(features[list(classifier.features)])
-
-
-def out_of_fold(
-    name: ModelName,
-    features: pd.DataFrame,
-    labels: pd.Series,
-    params: ClassifierParams,
-    seed: int,
-    threads: int = 1,
-) -> pd.Series:
-    """Predict every patient, uncalibrated, by a model that was fitted without them.
-
-    Folds are shuffled by `seed` and stratified by label; `params.folds` is lowered to `usable_folds`. A penalty is
-    the best one over all folds. Tables and errors are those of `fit`.
-
-    Returns
-    -------
-    Series
-        ``probability`` of cancer in the order of `features`.
-
-    Raises
-    ------
-    ValueError
-        If a class has fewer than two patients.
-    """
-    families = families_of(name)
-    table = labelled_table(features, labels)
-    usable_folds(table.truth, params.folds)
-    if not families:
-        raise ValueError(f"a model that learns has predictions out of fold, got {name!r}")
-    held_out = held_out_predictions(families, table, params, seed, folds=params.folds, threads=threads)
-    _, held_out = settled(params, table, held_out)
-    return pd.Series(mean_of(name, held_out), index=table.patients, name="probability").loc[features.index]

@@ -9,10 +9,12 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from nodules.log_loss import log_losses
 from nodules.models.cancer.estimators import Estimator, Family, families_of, fit_variants, variants_of
 from nodules.models.cancer.feature_selection import screen
 from nodules.models.cancer.params import ClassifierParams, LogisticParams, ModelName
-from nodules.models.cancer.table import LabelledTable, seed_of, splits
+from nodules.models.cancer.table import LabelledTable, splits
+from nodules.models.runtime.seeds import seed_of
 
 Array = NDArray[np.float64]
 HeldOut = dict[Family, Array]
@@ -25,7 +27,6 @@ def held_out_predictions(
     seed: int,
     *,
     folds: int,
-    threads: int = 1,
     jobs: int = 1,
 ) -> HeldOut:
     """Predict every patient by each family's variants, screened and fitted without that patient.
@@ -40,7 +41,7 @@ def held_out_predictions(
         return predicted
     division = list(splits(table.truth, folds, seed))
     parts = joblib.Parallel(n_jobs=jobs)(
-        joblib.delayed(_predict_fold)(families, table, train, held_out, params, seed_of(seed, fold), threads)
+        joblib.delayed(_predict_fold)(families, table, train, held_out, params, seed_of(seed, fold))
         for fold, (train, held_out) in enumerate(division)
     )
     for (_, held_out), part in zip(division, parts, strict=True):
@@ -77,8 +78,7 @@ def fit_families(
 
 def log_loss(truth: NDArray[np.int64], chances: Array) -> float:
     """Mean of minus the log of the probability of what came true; 0 and 1 count as the next number inside."""
-    inside = np.clip(chances, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
-    return float(-np.log(np.where(truth == 1, inside, 1 - inside)).mean())
+    return float(log_losses(truth, chances, float(np.finfo(np.float64).eps)).mean())
 
 
 def _predict_fold(
@@ -88,9 +88,8 @@ def _predict_fold(
     held_out: NDArray[np.intp],
     params: ClassifierParams,
     seed: int,
-    threads: int,
 ) -> HeldOut:
-    columns, fitted = fit_families(families, table.rows(train), params, seed, threads)
+    columns, fitted = fit_families(families, table.rows(train), params, seed)
     unseen = table.values[np.ix_(held_out, columns)]
     return {
         name: np.column_stack([variant.probabilities(unseen) for variant in variants])

@@ -13,7 +13,7 @@ from xgboost import XGBClassifier
 
 from nodules.models.cancer.params import MODEL_NAMES, ClassifierParams, ModelName, XGBoostParams
 from nodules.models.cancer.penalised_logistic import fit_path
-from nodules.models.cancer.table import seed_of
+from nodules.models.runtime.seeds import seed_of
 
 Family = Literal["random_forest", "extra_trees", "logistic", "xgboost"]
 FAMILIES: tuple[Family, ...] = ("random_forest", "extra_trees", "logistic", "xgboost")

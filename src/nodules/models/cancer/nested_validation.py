@@ -15,7 +15,8 @@ from sklearn.metrics import precision_recall_curve
 
 from nodules.models.cancer.classifier import Candidacy, Classifier, candidacies, constant, fit_settled, predict
 from nodules.models.cancer.params import LEARNED, MODEL_NAMES, ClassifierParams, LearnedName, ModelName, XGBoostParams
-from nodules.models.cancer.table import LabelledTable, labelled_table, refuse_scans_entered_twice, seed_of, splits
+from nodules.models.cancer.table import LabelledTable, labelled_table, refuse_scans_entered_twice, splits
+from nodules.models.runtime.seeds import seed_of
 
 Tuner = Callable[[pd.DataFrame, pd.Series, ClassifierParams, int], XGBoostParams]
 """Tunes XGBoost on the features and labels of the patients it is given."""
@@ -36,12 +37,6 @@ class NestedPredictions:
     """
 
     table: pd.DataFrame
-
-    def of_model(self, name: str) -> list[pd.Series]:
-        """One series of probabilities by patient id per repeat; `name` is one of `MODEL_NAMES` or ``chosen``."""
-        if name not in (*MODEL_NAMES, "chosen"):
-            raise ValueError(f"the model must be one of {', '.join(MODEL_NAMES)} or chosen, got {name!r}")
-        return [part.set_index("id")[name] for _, part in self.table.groupby("repeat")]
 
 
 @dataclass(frozen=True)
@@ -103,8 +98,8 @@ def validate(
     Raises
     ------
     ValueError
-        What `classifier.fit` refuses; a class with fewer patients than `outer_folds` wants; one scan under two
-        patient ids.
+        What `labelled_table` refuses; a class with fewer patients than `outer_folds` wants; one scan under two patient
+        ids.
     """
     table = labelled_table(features, labels)
     outer_folds(table.truth, params, tuned=tune is not None)

@@ -98,11 +98,6 @@ def splits(truth: NDArray[np.int64], folds: int, seed: int) -> Iterator[tuple[ND
     return iter(division.split(np.zeros(len(truth)), truth))
 
 
-def seed_of(seed: int, *path: int) -> int:
-    """Seed for one part of the work, so that parts can be done in any order and on any worker."""
-    return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0] >> 1)
-
-
 def refuse_scans_entered_twice(table: LabelledTable) -> None:
     """Refuse one scan under two ids: it would be learned from in one fold and judged in another.
 

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.network_input.cube import CubeParams, cut_cubes, network_input
-from nodules.models.false_positive_reduction import network as rescoring_network
-from nodules.models.false_positive_reduction import score_fusion as fusion
+from nodules.models.false_positive_reduction.network import RescoringNetworkParams, build
+from nodules.models.false_positive_reduction.score_fusion import IDENTITY, Fusion, evidence
 from nodules.models.runtime import devices
 
 SETTINGS_FILE = "rescorer.json"
@@ -29,7 +29,7 @@ class Rescorer:
     Parameters
     ----------
     network : keras.Model
-        As built by `rescoring_network.build`.
+        As built by `network.build`.
     shape : RescoringNetworkParams
         What it was built with.
     cube : CubeParams
@@ -41,9 +41,9 @@ class Rescorer:
     def __init__(
         self,
         network: keras.Model,
-        shape: rescoring_network.RescoringNetworkParams,
+        shape: RescoringNetworkParams,
         cube: CubeParams,
-        combine: fusion.Fusion = fusion.IDENTITY,
+        combine: Fusion = IDENTITY,
     ) -> None:
         self.network = network
         self.shape = shape
@@ -54,7 +54,7 @@ class Rescorer:
         """Probability (N,) for the rows of `Proposals.table`."""
         centres = proposals[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
         cubes = cut_cubes(segmentation.scan, centres, self.cube.side_mm, self.cube.size_px)
-        return self.combine.probability(fusion.evidence(self.log_odds(cubes), proposals))
+        return self.combine.probability(evidence(self.log_odds(cubes), proposals))
 
     def log_odds(self, cubes_hu: NDArray[np.int16]) -> NDArray[np.float64]:
         """The network's own answer (N,) to cubes (N, M, M, M) of at least `size_px` voxels a side.
@@ -87,10 +87,10 @@ class Rescorer:
     def load(cls, folder: Path) -> Rescorer:
         """Read what `save` wrote."""
         settings = json.loads((folder / SETTINGS_FILE).read_text())
-        shape = TypeAdapter(rescoring_network.RescoringNetworkParams).validate_python(settings["network"])
+        shape = TypeAdapter(RescoringNetworkParams).validate_python(settings["network"])
         cube = TypeAdapter(CubeParams).validate_python(settings["cube"])
-        combine = TypeAdapter(fusion.Fusion).validate_python(settings["fusion"])
+        combine = TypeAdapter(Fusion).validate_python(settings["fusion"])
         devices.share_gpus()
-        network = rescoring_network.build(shape, cube.size_px)
+        network = build(shape, cube.size_px)
         network.load_weights(folder / WEIGHTS_FILE)
         return cls(network, shape, cube, combine)

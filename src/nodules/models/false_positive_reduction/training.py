@@ -12,7 +12,7 @@ import pandas as pd
 from annotated_types import Ge, Gt
 
 from nodules.imaging.network_input.cube import CubeParams
-from nodules.models.false_positive_reduction import network as rescoring_network
+from nodules.models.false_positive_reduction.network import RescoringNetworkParams, build
 from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch, learning_rate, show_shapes
@@ -31,7 +31,7 @@ class RescorerParams:
     learning_rate : float
         Adam's largest: it rises along a line and falls to 0 along a cosine.
     listed_negatives : int
-        Places that each training scan takes at most from a table of false positives (`scans.luna_candidates`).
+        Places that each training scan takes at most from a table of false positives (`scans.tables.submission`).
     cube : CubeParams
         What the network sees.
     network : RescoringNetworkParams
@@ -46,7 +46,7 @@ class RescorerParams:
     learning_rate: Annotated[float, Gt(0)]
     listed_negatives: Annotated[int, Ge(0)]
     cube: CubeParams
-    network: rescoring_network.RescoringNetworkParams
+    network: RescoringNetworkParams
     variation: VariationParams
 
 
@@ -91,7 +91,7 @@ def train(
 
 
 def _compiled(params: RescorerParams) -> keras.Model:
-    model = rescoring_network.build(params.network, params.cube.size_px)
+    model = build(params.network, params.cube.size_px)
     model.compile(
         optimizer=keras.optimizers.Adam(
             learning_rate(params.learning_rate, params.epochs * params.steps_per_epoch, WARM_UP_SHARE)

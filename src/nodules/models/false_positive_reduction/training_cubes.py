@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nodules.imaging.geometry.spheres import in_spheres
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.cube import cut_cubes
 from nodules.scans.tables.luna import NoduleAnnotation
@@ -41,15 +42,9 @@ class CubeSet:
 
 
 def inside(points_xyz: ArrayLike, nodules: Sequence[NoduleAnnotation]) -> NDArray[np.bool_]:
-    """Tell for each point (rows) and nodule (columns) whether the point is nearer to its centre than its radius.
-
-    LUNA16's rule for a hit (Setio et al., Medical Image Analysis 42, 2017).
-    """
-    points = np.asarray(points_xyz, dtype=float).reshape(-1, 3)
-    centres = np.array([nodule.centre_world_xyz for nodule in nodules]).reshape(-1, 3)
-    radii_mm = np.array([nodule.diameter_mm / 2 for nodule in nodules])
-    near: NDArray[np.bool_] = np.linalg.norm(points[:, None] - centres[None], axis=2) < radii_mm
-    return near
+    """Tell for each point (rows) and nodule (columns) whether one hits the other by LUNA16's rule."""
+    centres, diameters_mm = [one.centre_world_xyz for one in nodules], [one.diameter_mm for one in nodules]
+    return in_spheres(points_xyz, centres, diameters_mm)
 
 
 def spared(

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from nodules.imaging.network_input.lung_roi import normalise
 from nodules.models.runtime.devices import AT_A_TIME
-from nodules.models.unet.sampling import SliceSet
+from nodules.models.unet.training_slices import SliceSet
 
 THRESHOLD = 0.5
 MIN_PIXELS = 4

@@ -1,4 +1,4 @@
-"""A trained U-Net that is only asked: slices of any number and size in, their maps out."""
+"""Inference with a trained U-Net: layers folded into convolutions, one compiled function for each size of slice."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.models.unet import network as unet
+from nodules.models.unet.network import UNetParams, build
 
 COARSE_PX = 32  # sides are filled up to a multiple: fewer different sizes, each of which is compiled anew
 
@@ -26,14 +26,14 @@ class AskedNetwork:
     Parameters
     ----------
     network : keras.Model
-        As built by `unet.build`.
+        As built by `network.build`.
     params : UNetParams
         What it was built with.
     batch_size : int
         Slices in one call; bounds the memory.
     """
 
-    def __init__(self, network: keras.Model, params: unet.UNetParams, batch_size: int = 8) -> None:
+    def __init__(self, network: keras.Model, params: UNetParams, batch_size: int = 8) -> None:
         self.batch_size = batch_size
         self._folded = fold(network, params)
         self._step_px = max(params.side_multiple_px, COARSE_PX)
@@ -67,7 +67,7 @@ class AskedNetwork:
             return self._by_sides[sides]
 
 
-def fold(network: keras.Model, params: unet.UNetParams) -> keras.Model:
+def fold(network: keras.Model, params: UNetParams) -> keras.Model:
     """Network without normalisation and upsampling that answers as a trained one does.
 
     Once trained, a normalisation multiplies each channel by a constant and adds another, which the convolution before
@@ -79,7 +79,7 @@ def fold(network: keras.Model, params: unet.UNetParams) -> keras.Model:
     Parameters
     ----------
     network : keras.Model
-        As built by `unet.build`.
+        As built by `network.build`.
     params : UNetParams
         What it was built with.
 
@@ -89,7 +89,7 @@ def fold(network: keras.Model, params: unet.UNetParams) -> keras.Model:
         A network of its own, which computes in the precision that Keras is set to at the time.
     """
     plain = replace(params, normalisation="none")
-    folded = unet.build(plain, network.input_shape[-1], upsampling=params.residual)
+    folded = build(plain, network.input_shape[-1], upsampling=params.residual)
     norms = {layer.name: layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
     for layer in folded.layers:
         if not layer.weights:

@@ -1,4 +1,4 @@
-"""The Dice coefficient as the network's loss and metric (`evaluation.segmentation` holds the one for reports)."""
+"""The Dice coefficient as the U-Net's loss and metric; `evaluation.dice` holds the one for reports."""
 
 from __future__ import annotations
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
+from nodules.imaging.geometry.spheres import DIAMETER_STRATA_MM
 from nodules.imaging.network_input.lung_roi import normalise
+from nodules.models.unet.training_slices import SliceSet
 from nodules.scans.stores.slices import INSIDE
 
 Patch = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-# Diameters that part the strata of `balance_diameters`: follow-up begins at 6 mm (Fleischner Society 2017), 10 mm
-# splits the rest. A diameter on a bound belongs above it.
-STRATA_MM = (6.0, 10.0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class SamplingParams:
     nodule_share : float
         Share of the patches that are centred near a nodule.
     hard_share : float
-        Share near an earlier false positive, once there are any (`mining`). All others lie anywhere in the lungs.
+        Share near an earlier false positive (`hard_negatives`), once there are any. All others lie anywhere in lungs.
     jitter_px : int
         Largest distance along each axis from such a patch's centre to its nodule or false positive.
     warped_share : float
@@ -46,8 +43,8 @@ class SamplingParams:
     hu_shift, hu_noise : float
         Standard deviations of a shift of all HU and of noise added to each pixel.
     balance_diameters : bool
-        Whether nodules under 6 mm, from 6 to under 10 mm and from 10 mm are equally likely, as far as there are any;
-        otherwise every nodule is as likely as any other.
+        Whether the `DIAMETER_STRATA_MM` are equally likely, as far as they have any nodule; otherwise every nodule is
+        as likely as any other.
     """
 
     patch_px: Annotated[int, Gt(0)]
@@ -68,54 +65,6 @@ class SamplingParams:
             )
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale must be two numbers with 0 < low <= high, got {self.scale}")
-
-
-@dataclass(frozen=True)
-class SliceSet:
-    """The training slices of one scan on the network's grid.
-
-    Attributes
-    ----------
-    hu : (N, Y, X, C) ndarray of int16
-        HU of the inputs, air where nothing is visible. May be a memory map.
-    visible : (N, Y, X) ndarray of bool
-        What the network may see.
-    nodules : (N, Y, X) ndarray of uint8
-        `INSIDE` a nodule, `BESIDE` one, otherwise 0 (`scans.slice_store`).
-    lungs : (N, Y, X) ndarray of bool
-        Where patches of healthy lung may be centred.
-    centres : (K, 4) ndarray of int64
-        Row, y, x and number of each nodule cross-section.
-    diameters_mm : (K,) ndarray of float64
-        Diameter of the nodule of each cross-section.
-    """
-
-    hu: NDArray[np.int16]
-    visible: NDArray[np.bool_]
-    nodules: NDArray[np.uint8]
-    lungs: NDArray[np.bool_]
-    centres: NDArray[np.int64]
-    diameters_mm: NDArray[np.float64]
-
-    def __post_init__(self) -> None:
-        if len(self.diameters_mm) != len(self.centres):
-            raise ValueError(
-                f"diameters_mm must have one entry for each of the {len(self.centres)} centres, "
-                f"got {len(self.diameters_mm)}"
-            )
-
-    def save(self, folder: Path) -> None:
-        """Write one .npy file an array, so that training can map them instead of holding every scan in memory."""
-        for name, array in vars(self).items():
-            np.save(folder / f"{name}.npy", array)
-
-    @classmethod
-    def load(cls, folder: Path) -> SliceSet:
-        """Map the arrays of `save`."""
-        names = ("hu", "visible", "nodules", "lungs")
-        maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-        small = {name: np.load(folder / f"{name}.npy") for name in ("centres", "diameters_mm")}
-        return cls(**maps, **small)
 
 
 class PatchSampler:
@@ -160,7 +109,7 @@ class PatchSampler:
         return np.stack(images), np.stack(masks)
 
     def learn_from(self, hard_places: NDArray[np.int64]) -> None:
-        """Show these false positives of `mining.find_false_positives` in `sets`, instead of any given earlier."""
+        """Show these places in `sets` (`hard_negatives.find_false_positives`), instead of any given earlier."""
         self._hard_places = hard_places
 
     def _place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
@@ -185,11 +134,19 @@ class PatchSampler:
         ]
 
     def _nodules_by_diameter(self) -> list[list[tuple[int, NDArray[np.int64]]]]:
-        strata: list[list[tuple[int, NDArray[np.int64]]]] = [[] for _ in range(len(STRATA_MM) + 1)]
-        for number, sections in self._all_nodules():
-            slices = self.sets[number]
-            diameter_mm = slices.diameters_mm[slices.centres[:, 3] == sections[0, 3]][0]
-            strata[int(np.searchsorted(STRATA_MM, diameter_mm, side="right"))].append((number, sections))
+        nodules = self._all_nodules()
+        diameters_mm = [
+            self.sets[number].diameters_mm[self.sets[number].centres[:, 3] == sections[0, 3]][0]
+            for number, sections in nodules
+        ]
+        strata = [
+            [
+                nodule
+                for nodule, diameter_mm in zip(nodules, diameters_mm, strict=True)
+                if low_mm <= diameter_mm < high_mm
+            ]
+            for low_mm, high_mm in DIAMETER_STRATA_MM.values()
+        ]
         return [stratum for stratum in strata if stratum]
 
     def _nodule_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:

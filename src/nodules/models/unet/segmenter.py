@@ -1,4 +1,4 @@
-"""Trained U-Nets with the preprocessing they were trained on: lung region in, nodule probability out."""
+"""Trained U-Nets with their preprocessing, alone or as an ensemble: a scan and its lungs in, probability out."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from nodules.imaging.lungs.segment import lung_measures
 from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, extract, network_input
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.runtime import devices
-from nodules.models.unet import network as unet
 from nodules.models.unet.inference import AskedNetwork
+from nodules.models.unet.network import UNetParams, build
 from nodules.scans.stores.segmentations import PROBABILITY_STEPS
 
 SETTINGS_FILE = "segmenter.json"
@@ -58,7 +58,7 @@ class SegmenterSettings:
         How they are asked.
     """
 
-    network: unet.UNetParams
+    network: UNetParams
     lung_roi: LungRoiParams
     context: ContextParams
     segmenter: SegmenterParams
@@ -70,7 +70,7 @@ class Segmenter:
     Parameters
     ----------
     networks : sequence of keras.Model
-        As built by `unet.build`, with weights of their own; their answers are averaged.
+        As built by `network.build`, with weights of their own; their answers are averaged.
     settings : SegmenterSettings
         What they have in common.
     batch_size : int
@@ -97,7 +97,7 @@ class Segmenter:
         return self.settings.lung_roi
 
     def predict(self, region: LungRoi) -> NDArray[np.float32]:
-        """Nodule probability (Z, Y, X) in the steps of `segmentation_store`; 0 where nothing is visible.
+        """Nodule probability (Z, Y, X) in the steps of `scans.stores.segmentations`; 0 where nothing is visible.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class Segmenter:
         devices.share_gpus()
         networks = []
         for name in _weights_files(count):
-            network = unet.build(settings.network, settings.context.slices)
+            network = build(settings.network, settings.context.slices)
             network.load_weights(folder / name)
             networks.append(network)
         return cls(networks, settings)
@@ -178,7 +178,7 @@ def combine(folders: Sequence[Path], flips: Literal[1, 2, 4] | None = None) -> S
     return Segmenter([network for segmenter in segmenters for network in segmenter.networks], segmenters[0].settings)
 
 
-def weights_to_start_from(folder: Path, shape: unet.UNetParams, context: ContextParams) -> list[NDArray[np.float32]]:
+def weights_to_start_from(folder: Path, shape: UNetParams, context: ContextParams) -> list[NDArray[np.float32]]:
     """Weights of an earlier segmenter, for a training that goes on from them.
 
     Raises

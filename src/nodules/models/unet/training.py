@@ -1,4 +1,4 @@
-"""Trains the U-Net; killed at any moment, it goes on from its last whole epoch and ends with the same weights."""
+"""Training of the U-Net: averaged weights, hard negatives, choice of the best epoch, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from numpy.typing import NDArray
 
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch, learning_rate, show_shapes
-from nodules.models.unet import network as unet
 from nodules.models.unet.hard_negatives import find_false_positives
 from nodules.models.unet.inference import AskedNetwork
 from nodules.models.unet.loss import DiceLoss, PooledDice
+from nodules.models.unet.network import UNetParams, build
 from nodules.models.unet.sampling import PatchSampler, SamplingParams
 
 STATISTICS_BATCHES = 10  # of 16 patches of 80 x 80 pixels: a million pixels behind each channel's mean and variance
+
+
+EpochLog = Callable[[int, dict[str, float]], None]
 
 
 class LastStep(keras.callbacks.Callback):
@@ -63,9 +66,6 @@ def settle_averages(model: keras.Model, batches: Sequence[tuple[NDArray[np.float
 
 def _copies(model: keras.Model) -> list[NDArray[np.float32]]:
     return [np.array(weight) for weight in model.get_weights()]
-
-
-EpochLog = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class TrainingParams:
     mining_epochs: list[int]
     precision: devices.Precision
     start_from: str | None
-    network: unet.UNetParams
+    network: UNetParams
     sampling: SamplingParams
 
 
@@ -166,7 +166,7 @@ def train(
         numbers = _one_epoch(model, patches, held_out, history, params, work)
         if log_epoch:
             log_epoch(epoch, numbers)
-    network = unet.build(params.network, channels)
+    network = build(params.network, channels)
     network.set_weights(_read(work / "best.npz"))
     return network, pd.DataFrame(history)
 
@@ -200,7 +200,7 @@ def _one_epoch(
 
 def compiled(channels: int, params: TrainingParams) -> keras.Model:
     """Network with the optimiser, loss and metric that `params` ask for."""
-    model = unet.build(params.network, channels)
+    model = build(params.network, channels)
     model.compile(
         # clipped: a batch of empty masks met early can throw the Dice loss far off
         optimizer=keras.optimizers.Adam(

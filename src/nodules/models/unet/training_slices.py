@@ -1,21 +1,70 @@
-"""The extracted slices of one scan and its lungs, brought to the network's grid for training."""
+"""The slices of one scan that the U-Net is trained on, on the network's grid."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.imaging.geometry.volume import AIR_HU, Volume
-from nodules.imaging.lungs.segment import dilate_mm
-from nodules.imaging.network_input import slice_context
-from nodules.imaging.network_input.lung_roi import LungRoiParams, resample_slices, roi_grid
+from nodules.imaging.geometry.resample import covered_slices
+from nodules.imaging.geometry.volume import Volume
+from nodules.imaging.network_input.lung_roi import LungRoiParams, lung_region, slices_on_grid, visible_stacks
 from nodules.imaging.network_input.slice_context import ContextParams
-from nodules.models.unet.sampling import SliceSet
 from nodules.scans.stores.slices import BESIDE, INSIDE, ScanSlices
 
 
+@dataclass(frozen=True)
+class SliceSet:
+    """The training slices of one scan on the network's grid.
+
+    Attributes
+    ----------
+    hu : (N, Y, X, C) ndarray of int16
+        HU of the inputs, air where nothing is visible. May be a memory map.
+    visible : (N, Y, X) ndarray of bool
+        What the network may see.
+    nodules : (N, Y, X) ndarray of uint8
+        `INSIDE` a nodule, `BESIDE` one, otherwise 0 (`scans.stores.slices`).
+    lungs : (N, Y, X) ndarray of bool
+        Where patches of healthy lung may be centred.
+    centres : (K, 4) ndarray of int64
+        Row, y, x and number of each nodule cross-section.
+    diameters_mm : (K,) ndarray of float64
+        Diameter of the nodule of each cross-section.
+    """
+
+    hu: NDArray[np.int16]
+    visible: NDArray[np.bool_]
+    nodules: NDArray[np.uint8]
+    lungs: NDArray[np.bool_]
+    centres: NDArray[np.int64]
+    diameters_mm: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if len(self.diameters_mm) != len(self.centres):
+            raise ValueError(
+                f"diameters_mm must have one entry for each of the {len(self.centres)} centres, "
+                f"got {len(self.diameters_mm)}"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write one .npy file an array, so that training can map them instead of holding every scan in memory."""
+        for name, array in vars(self).items():
+            np.save(folder / f"{name}.npy", array)
+
+    @classmethod
+    def load(cls, folder: Path) -> SliceSet:
+        """Map the arrays of `save`."""
+        names = ("hu", "visible", "nodules", "lungs")
+        maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+        small = {name: np.load(folder / f"{name}.npy") for name in ("centres", "diameters_mm")}
+        return cls(**maps, **small)
+
+
 def slice_set(slices: ScanSlices, lungs: Volume, params: LungRoiParams, context: ContextParams) -> SliceSet:
-    """Same region, same pixels, same context as `lung_roi.network_input` gives for the whole scan.
+    """Bring stored slices to the region's grid, as `lung_roi.extract` and `network_input` do with the whole scan.
 
     Parameters
     ----------
@@ -24,44 +73,35 @@ def slice_set(slices: ScanSlices, lungs: Volume, params: LungRoiParams, context:
     lungs : Volume
         uint8 lung labels of the whole scan.
     """
-    grid = roi_grid(lungs, lungs.voxels_zyx, params)
-    first = round(float(lungs.world_to_voxel(grid.origin_xyz_mm)[0]))
-    count = grid.shape_zyx[0]
-    lungs_zyx = resample_slices(lungs.voxels_zyx[first : first + count], lungs, grid, nearest=True)
-    visible = dilate_mm(lungs_zyx > 0, grid.spacing_zyx_mm, params.margin_mm)
-
-    stored = [row for row, index in enumerate(slices.slice_indices) if first <= index < first + count]
-    rows = {int(slices.slice_indices[row]) - first: position for position, row in enumerate(stored)}
-    hu = resample_slices(slices.voxels_zyx[stored], lungs, grid)
-    for index, position in rows.items():
-        hu[position][~visible[index]] = AIR_HU
-
-    kept = [row for row, index in enumerate(slices.target_indices) if first <= index < first + count]
-    targets = [int(slices.target_indices[row]) - first for row in kept]
+    grid, visible = lung_region(lungs, params)
+    hu, stored = slices_on_grid(slices.voxels_zyx, slices.slice_indices, lungs, grid)
+    masks = (slices.nodule_masks_zyx == INSIDE, slices.nodule_masks_zyx > 0)
+    (inside, targets), (marked, _) = (
+        slices_on_grid(mask.astype(np.float32), slices.target_indices, lungs, grid) for mask in masks
+    )
     shape = (len(targets), *grid.shape_zyx[1:])
     inputs = np.empty((*shape, context.slices), dtype=np.int16)
-    for out, index in zip(inputs, targets, strict=True):
-        out[...] = np.rint(slice_context.stack(hu, rows, index, context, grid.spacing_zyx_mm[0], count))
-    masks = slices.nodule_masks_zyx[kept]
-    inside = resample_slices((masks == INSIDE).astype(np.float32), lungs, grid) >= 0.5
-    marked = resample_slices((masks > 0).astype(np.float32), lungs, grid) >= 0.5
-    centres = _section_centres(slices, kept, grid)
+    stacks = visible_stacks(hu, stored, visible, targets.tolist(), context, grid.spacing_zyx_mm[0])
+    for out, stack in zip(inputs, stacks, strict=True):
+        out[...] = np.rint(stack)
+    centres = _section_centres(slices, targets + covered_slices(lungs, grid).start, grid)
     return SliceSet(
         hu=inputs,
-        visible=visible[targets].reshape(shape),
-        nodules=np.where(inside, INSIDE, np.where(marked, BESIDE, 0)).astype(np.uint8),
-        lungs=(lungs_zyx[targets] > 0).reshape(shape),
+        visible=visible[targets],
+        nodules=np.where(inside >= 0.5, INSIDE, np.where(marked >= 0.5, BESIDE, 0)).astype(np.uint8),
+        lungs=grid.voxels_zyx[targets] > 0,
         centres=centres,
         diameters_mm=slices.diameter_mm[centres[:, 3]],
     )
 
 
-def _section_centres(slices: ScanSlices, kept: list[int], grid: Volume) -> NDArray[np.int64]:
+def _section_centres(slices: ScanSlices, shown: NDArray[np.int64], grid: Volume) -> NDArray[np.int64]:
+    """`SliceSet.centres` for the target slices that are shown, given by their index in the scan."""
+    rows = {int(index): row for row, index in enumerate(shown)}
     places = []
-    for row, nodule in slices.nodule_numbers:
-        if int(row) not in kept:
-            continue
+    for target, nodule in slices.nodule_numbers:
+        row = rows.get(int(slices.target_indices[target]))
         _, y, x = np.rint(grid.world_to_voxel(slices.centre_world_xyz[nodule])).astype(int)
-        if 0 <= y < grid.shape_zyx[1] and 0 <= x < grid.shape_zyx[2]:
-            places.append((kept.index(int(row)), y, x, int(nodule)))
+        if row is not None and 0 <= y < grid.shape_zyx[1] and 0 <= x < grid.shape_zyx[2]:
+            places.append((row, y, x, int(nodule)))
     return np.asarray(places, dtype=np.int64).reshape(-1, 4)

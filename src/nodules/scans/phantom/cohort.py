@@ -30,11 +30,9 @@ __all__ = [
     "PhantomParams",
     "draw_truth",
     "dsb_tables",
-    "label_table",
     "luna_tables",
     "make_patient",
     "patient_id",
-    "series_uid",
     "write_dsb_patient",
     "write_luna_scan",
 ]
@@ -70,11 +68,6 @@ def make_patient(index: int, layout: Layout, params: PhantomParams) -> tuple[Vol
     hu = made.hu_zyx if made.scanner.padding_hu is None else pad_outside(made.hu_zyx, AIR_HU)
     volume = Volume(np.maximum(hu, np.int16(AIR_HU)), made.scanner.spacing_zyx_mm, made.origin_xyz_mm)
     return volume, made.truth
-
-
-def series_uid(index: int, params: PhantomParams) -> str:
-    """Return the series UID of a scan in LUNA16's layout."""
-    return draw_series_uid(stream("identity", index, "luna", params))
 
 
 def patient_id(index: int, params: PhantomParams) -> str:
@@ -158,18 +151,6 @@ def dsb_tables(rows: Sequence[dict[str, Any]]) -> dict[str, pd.DataFrame]:
         "truth.csv": patients[["id", "cancer", "true_probability", "nodule_count", "largest_diameter_mm", "emphysema"]],
         "nodules.csv": nodules[["id", *COORDINATES, *NODULE_COLUMNS]],
     }
-
-
-def label_table(number: int, params: PhantomParams, layout: Layout = "dsb") -> pd.DataFrame:
-    """Return the true nodules and labels of patients 0 to `number` - 1 of a cohort without rendering images.
-
-    Returns
-    -------
-    DataFrame
-        One row per nodule, or one for a patient without nodules; the same draws as in the rendered cohort.
-    """
-    truths = [draw_truth(index, layout, params) for index in range(number)]
-    return pd.DataFrame([row for truth in truths for row in _rows({"index": truth.index}, truth)])
 
 
 def _padded(made: Rendered) -> np.ndarray[Any, np.dtype[np.int16]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nodules.scans.phantom.anatomy.canvas import Array, Canvas, SmoothField
 from nodules.scans.phantom.patient import PhantomParams
 
-AIR_HU, LOWEST_HU, HIGHEST_HU = -1000, -1024, 3071
+LOWEST_HU, HIGHEST_HU = -1024, 3071
 PADDINGS_HU = (-2000, -3024)
 COUCH_SHELL_HU, COUCH_FOAM_HU = -350.0, -930.0
 

@@ -5,16 +5,13 @@ The reference is a disc of the annotated diameter for each nodule that a slice c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy import ndimage
 
 MIN_PIXELS = 4
-STRATA_MM = {"< 6 mm": (0.0, 6.0), "6-10 mm": (6.0, 10.0), ">= 10 mm": (10.0, np.inf)}
 EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
@@ -115,8 +112,20 @@ class Components:
 
 
 @dataclass(frozen=True)
-class _Overlaps:
-    """The components of a slice, their overlap with nodules and lungs, and the nodules' numbers of pixels."""
+class Overlaps:
+    """The components of a slice and their overlap with nodules and lungs, for all operating points of one cut.
+
+    Attributes
+    ----------
+    components : Components
+        Of the slice.
+    on_nodules, on_own : (N,) ndarray of int64
+        Pixels of each component on any nodule, and on nodule 1.
+    in_lungs : (N,) ndarray of bool
+        Whether the component reaches into the lungs.
+    truth_pixels, own_pixels : int
+        Pixels of all nodules, and of nodule 1.
+    """
 
     components: Components
     on_nodules: NDArray[np.int64]
@@ -126,7 +135,8 @@ class _Overlaps:
     own_pixels: int
 
     @classmethod
-    def of(cls, image: PredictedSlice, threshold: float, share: float, power: float) -> _Overlaps:
+    def of(cls, image: PredictedSlice, threshold: float, share: float, power: float) -> Overlaps:
+        """Label the components of a slice by the three values of `OperatingPoint.cut`, and measure their overlap."""
         components = Components.of(image.probability_yx, threshold, share, power)
         own, any_nodule = image.truth_yx == 1, image.truth_yx > 0
         return cls(
@@ -137,6 +147,20 @@ class _Overlaps:
             truth_pixels=int(np.count_nonzero(any_nodule)),
             own_pixels=int(np.count_nonzero(own)),
         )
+
+    def score(self, image: PredictedSlice, point: OperatingPoint) -> dict[str, float]:
+        """Score the slice as `score_slice` does; the point must have the cut of these components."""
+        kept = self.components.accepted(image.pixel_mm2, point)
+        truth, own_truth = self.truth_pixels, self.own_pixels
+        own = kept & (self.on_own > 0)
+        found, own_found = (int(self.components.pixels[chosen].sum()) for chosen in (kept, own))
+        return {
+            "dice": 2.0 * self.on_nodules[kept].sum() / (found + truth) if truth else np.nan,
+            "hit": float(own.any()) if own_truth else np.nan,
+            "nodule_dice": 2.0 * self.on_own[own].sum() / (own_found + own_truth) if own_truth else np.nan,
+            "false_positives": float(np.count_nonzero(kept & (self.on_nodules == 0) & self.in_lungs)),
+            "diameter_mm": image.diameter_mm,
+        }
 
 
 def component_labels(probability_yx: NDArray[np.float32], pixel_mm2: float, point: OperatingPoint) -> NDArray[np.int32]:
@@ -158,104 +182,7 @@ def score_slice(image: PredictedSlice, point: OperatingPoint) -> dict[str, float
         - ``false_positives``: number of components in the lungs that touch no nodule.
         - ``diameter_mm``: diameter of nodule 1.
     """
-    return _score(image, point, _Overlaps.of(image, *point.cut))
-
-
-def _score(image: PredictedSlice, point: OperatingPoint, overlaps: _Overlaps) -> dict[str, float]:
-    kept = overlaps.components.accepted(image.pixel_mm2, point)
-    truth, own_truth = overlaps.truth_pixels, overlaps.own_pixels
-    own = kept & (overlaps.on_own > 0)
-    found, own_found = (int(overlaps.components.pixels[chosen].sum()) for chosen in (kept, own))
-    return {
-        "dice": 2.0 * overlaps.on_nodules[kept].sum() / (found + truth) if truth else np.nan,
-        "hit": float(own.any()) if own_truth else np.nan,
-        "nodule_dice": 2.0 * overlaps.on_own[own].sum() / (own_found + own_truth) if own_truth else np.nan,
-        "false_positives": float(np.count_nonzero(kept & (overlaps.on_nodules == 0) & overlaps.in_lungs)),
-        "diameter_mm": image.diameter_mm,
-    }
-
-
-def score_slices(images: Iterable[PredictedSlice], point: OperatingPoint) -> pd.DataFrame:
-    """Score slices at one operating point; one row per slice, with the columns of `score_slice`."""
-    return pd.DataFrame([score_slice(image, point) for image in images])
-
-
-def scores_by_diameter(rows: pd.DataFrame) -> pd.DataFrame:
-    """Average the scores of slices, over all slices and by nodule diameter.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As `score_slices` returns it. NaN is left out of each mean.
-
-    Returns
-    -------
-    DataFrame
-        One row for all slices and one per diameter stratum, with these columns:
-
-        - ``slices``: number of slices.
-        - ``dice``, ``median``: mean and median Dice of whole slices.
-        - ``hit``: share of nodules that are hit.
-        - ``dice_of_hits``: mean ``nodule_dice`` of the nodules that are hit.
-        - ``false_positives``: mean number per slice.
-    """
-    strata = {"all": rows} | {
-        name: rows[(rows["diameter_mm"] >= low) & (rows["diameter_mm"] < high)]
-        for name, (low, high) in STRATA_MM.items()
-    }
-    return pd.DataFrame(
-        {
-            name: {
-                "slices": len(part),
-                "dice": part["dice"].mean(),
-                "median": part["dice"].median(),
-                "hit": part["hit"].mean(),
-                "dice_of_hits": part["nodule_dice"][part["hit"] > 0].mean(),
-                "false_positives": part["false_positives"].mean(),
-            }
-            for name, part in strata.items()
-        }
-    ).T
-
-
-def score_operating_points(images: Sequence[PredictedSlice], points: Sequence[OperatingPoint]) -> NDArray[np.float64]:
-    """Hit, Dice and false positives (P, N, 3) of N slices at P operating points, as in `score_slice`."""
-    figures = np.empty((len(points), len(images), 3))
-    for number, image in enumerate(images):
-        overlaps = {cut: _Overlaps.of(image, *cut) for cut in {point.cut for point in points}}
-        for row, point in enumerate(points):
-            scored = _score(image, point, overlaps[point.cut])
-            figures[row, number] = scored["hit"], scored["dice"], scored["false_positives"]
-    return figures
-
-
-def choose_operating_point(
-    points: Sequence[OperatingPoint],
-    figures: NDArray[np.float64],
-    allowed_false_positives: float,
-    *,
-    hits_first: bool = False,
-) -> OperatingPoint:
-    """Choose the best operating point within a limit of false positives per slice.
-
-    The best point has the highest mean Dice. Each false positive lowers the Dice, so that point usually has fewer false
-    positives than the limit allows. If no point meets the limit, the points with the fewest false positives compete.
-
-    Parameters
-    ----------
-    points : sequence of OperatingPoint
-        The P points to choose from.
-    figures : (P, N, 3) ndarray
-        `score_operating_points` of these points on the N slices used for the choice.
-    allowed_false_positives : float
-        Largest mean number of false positives per slice.
-    hits_first : bool
-        Take the point that hits most nodules, as on a FROC curve; mean Dice decides only between equals.
-    """
-    hits, dices, wrong = np.nanmean(figures, axis=1).T
-    limit = max(allowed_false_positives, wrong.min())
-    allowed = [index for index in range(len(points)) if wrong[index] <= limit]
-    return points[max(allowed, key=lambda index: (hits[index] if hits_first else 0.0, dices[index]))]
+    return Overlaps.of(image, *point.cut).score(image, point)
 
 
 def mean_soft_dice(masks: NDArray[np.float32], predictions: NDArray[np.float32]) -> float:
@@ -277,24 +204,3 @@ def mean_soft_dice(masks: NDArray[np.float32], predictions: NDArray[np.float32])
         return float("nan")
     overlap, sizes = (masks * predictions).sum(axis=(1, 2)), masks.sum(axis=(1, 2)) + predictions.sum(axis=(1, 2))
     return float(np.mean((2.0 * overlap + 1.0) / (sizes + 1.0)))
-
-
-def dice_interval(rows: pd.DataFrame, patients: Sequence[str], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean slice Dice, resampling patients; slices without a nodule are left out.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As `score_slices` returns it.
-    patients : sequence of str
-        Patient of each row.
-    """
-    shown = rows["dice"].notna().to_numpy()
-    by_patient = [dice.to_numpy() for _, dice in rows["dice"][shown].groupby(np.asarray(patients)[shown])]
-    random = np.random.default_rng(seed)
-    means = [
-        np.concatenate([by_patient[k] for k in random.integers(len(by_patient), size=len(by_patient))]).mean()
-        for _ in range(draws)
-    ]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)

@@ -14,13 +14,11 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedKFold
 from xgboost import XGBClassifier
 
+from nodules.evaluation.cancer import CLASS_NAMES, LOG_LOSS_CLIP
+from nodules.log_loss import log_losses
 from nodules.models.cancer.table import LabelledTable, labelled_table
 from nodules.models.runtime.seeds import seed_of
 from nodules.tutorial.learning.settings import TutorialClassifierParams
-
-CLASS_NAMES = ("No Cancer", "Cancer")
-CLIP = 1e-15
-"""Distance of probabilities from 0 and 1 in the page's log-loss: a certain and wrong answer costs 34.54."""
 
 XGBOOST_OF_2017 = {"max_depth": 3, "learning_rate": 0.1}
 """What XGBoost took for granted when the page was written; its trees are twice as deep today."""
@@ -121,13 +119,8 @@ def _judged(table: LabelledTable, chances: Array, params: TutorialClassifierPara
     constant = chances.min() == chances.max()
     return ReportTable(
         report=str(metrics.classification_report(table.truth, called, target_names=list(CLASS_NAMES), zero_division=0)),
-        log_loss=_log_loss(table.truth, np.asarray(stated, dtype=float)),
+        log_loss=float(log_losses(table.truth, stated, LOG_LOSS_CLIP).mean()),
         f1=float(metrics.f1_score(table.truth, called, zero_division=0)),
         roc_auc=float("nan") if constant else float(metrics.roc_auc_score(table.truth, chances)),
         probabilities=pd.Series(chances, index=table.patients, name="probability"),
     )
-
-
-def _log_loss(truth: NDArray[np.int64], chances: Array) -> float:
-    clipped = np.clip(chances, CLIP, 1 - CLIP)
-    return float(-np.mean(np.where(truth == 1, np.log(clipped), np.log(1 - clipped))))

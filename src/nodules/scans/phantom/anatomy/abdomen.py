@@ -10,7 +10,7 @@ from nodules.scans.phantom.anatomy.build import Build, Frame
 from nodules.scans.phantom.anatomy.canvas import Array, SmoothField, blend, filled, paint, smooth_cut, smooth_union
 from nodules.scans.phantom.anatomy.thorax import Wall, distance_mm, ellipsoid_mm
 
-LIVER_HU, SPLEEN_HU, MEAL_HU, GAS_HU, DIAPHRAGM_HU = 58.0, 48.0, 28.0, -985.0, 40.0
+LIVER_HU, SPLEEN_HU, GAS_HU, DIAPHRAGM_HU = 58.0, 48.0, -985.0, 40.0
 
 
 @dataclass(frozen=True)

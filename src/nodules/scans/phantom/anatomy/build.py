@@ -112,11 +112,6 @@ class Frame:
             guess = guess + scale * (wanted - here) - (guess - inside)
         return guess
 
-    @property
-    def spine_y(self) -> Array:
-        """Reference y of the centre of the vertebral bodies, by height."""
-        return spine_y(self.build, self.z)
-
 
 def spine_y(build: Build, z: NDArray[np.floating] | float) -> Array:
     """Return the reference y of the spine's axis at reference height `z`; kyphosis bends it forward at both ends."""

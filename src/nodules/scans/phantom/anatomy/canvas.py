@@ -96,9 +96,9 @@ class SmoothField:
         _, matrix_y, matrix_x = self.canvas.matrices
         return matrix_y[box[0]] @ self.cells[k] @ matrix_x[box[1]].T
 
-    def near(self, k: int, below: float = 1.0) -> tuple[tuple[slice, slice], Array] | None:
-        """Return the box of slice `k` that holds all values below `below`, and its values; None without such values."""
-        rows, columns = (np.flatnonzero(np.any(self.cells[k] < below, axis=axis)) for axis in (1, 0))
+    def near(self, k: int) -> tuple[tuple[slice, slice], Array] | None:
+        """Return the box of slice `k` that holds all values below 1, and its values; None without such values."""
+        rows, columns = (np.flatnonzero(np.any(self.cells[k] < 1.0, axis=axis)) for axis in (1, 0))
         if not len(rows):
             return None
         _, matrix_y, matrix_x = self.canvas.matrices
