@@ -15,7 +15,7 @@ from support.code_graph import SOURCE
 OTHER_WORK = {"backend": "theano", "floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first"}
 ANSWER = """
 {first}
-from nodules.models import unet
+from nodules.models.unet import network as unet
 import keras
 network = unet.build(unet.UNetParams(2, 1, stem_stride=1, normalisation="batch", residual=False), channels=3)
 print(keras.config.backend(), keras.config.floatx(), keras.config.dtype_policy().name, keras.config.epsilon())
