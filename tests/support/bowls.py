@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
 
 from nodules.models.search.charts import trial_table
 from nodules.models.search.study import run_study
@@ -19,10 +21,12 @@ FIRST = {"x": 3.0, "y": 1.0}
 PROGRAM = """
 import json, os, sys, time
 from pathlib import Path
+from nodules.models.search import storage
 from nodules.models.search.study import run_study
 
 settings = json.loads(sys.argv[1])
 marks, seconds = Path(settings.pop("marks")), settings.pop("seconds")
+storage.HEARTBEAT_S, storage.STALE_S = 1, 4
 if "://" not in settings["storage"]:
     settings["storage"] = Path(settings["storage"])
 
@@ -61,6 +65,20 @@ def study_of(objective: Callable[[optuna.Trial], float] = bowl, trials: int = 15
 def values_of(study: optuna.Study) -> dict[str, list[Any]]:
     """Everything that must be equal, to the last digit."""
     return trial_table(study).to_dict("list")
+
+
+def study_in(storage: BaseStorage, **how: Any) -> optuna.Study:
+    """The one study that is kept there."""
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage, **how)
+
+
+def kept(storage: BaseStorage) -> list[int]:
+    """Number of the trial of each complete attempt, in order."""
+    attempts = study_in(storage).trials
+    firsts = {attempt.number: attempt.system_attrs.get("failed_trial", attempt.number) for attempt in attempts}
+    numbers = {first: number for number, first in enumerate(sorted(set(firsts.values())))}
+    return sorted(numbers[firsts[attempt.number]] for attempt in attempts if attempt.state == TrialState.COMPLETE)
 
 
 def started(folder: Path, storage: Path | str, trials: int, workers: int, seconds: float = 0.1) -> subprocess.Popen:

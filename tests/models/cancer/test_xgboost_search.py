@@ -30,7 +30,6 @@ from nodules.models.cancer.xgboost_search import (
     xgboost_tuner,
 )
 from nodules.models.search.charts import trial_table
-from nodules.models.search.single_trial import TrialTask
 from support.bowls import study_of, values_of
 
 PUBLISHED = XGBoostParams(
@@ -97,14 +96,8 @@ class TestSettings:
 
 class TestObjective:
     def losses(self, features, labels, search=SEARCH, seed=1, **changes):
-        task = TrialTask(
-            xgboost_objective(features, labels, replace(PARAMS, **changes), search, seed),
-            "minimize",
-            0,
-            (searched_settings(PUBLISHED),),
-            optuna.pruners.NopPruner(),
-        )
-        return task.run(0, [])
+        objective = xgboost_objective(features, labels, replace(PARAMS, **changes), search, seed)
+        return study_of(objective, trials=1, first_trials=[searched_settings(PUBLISHED)]).trials[0]
 
     def test_the_value_is_the_log_loss_of_all_held_out_patients(self, patients, monkeypatch) -> None:
         """With a model that always says 0.25: -log(0.25) for cancer, -log(0.75) for the others."""

@@ -1,4 +1,7 @@
-"""The search for XGBoost's settings, as a study that is kept and as a tuner for use inside a fold."""
+"""The search for XGBoost's settings by the log-loss of patients outside the fold.
+
+`search_xgboost` runs it as a study that is kept; `xgboost_tuner` is the same search for use inside a fold.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,11 @@ from nodules.models.cancer.params import ClassifierParams, XGBoostParams
 from nodules.models.cancer.table import LabelledTable, labelled_table, splits
 from nodules.models.runtime.seeds import seed_of
 from nodules.models.search.fingerprint import fingerprint_of
-from nodules.models.search.single_trial import Objective
 from nodules.models.search.storage import Place
-from nodules.models.search.study import run_study
+from nodules.models.search.study import Objective, run_study
 
 NOT_SEARCHED = {"seeds"}
+LEAST_FOLDS_TO_PRUNE = 5  # of two equal settings one is worse in all five folds by a chance of 1/32
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,74 @@ class XGBoostSearch:
     reg_lambda: tuple[float, float]
     scale_pos_weight: tuple[float, float]
     time_budget_s: Annotated[float, Gt(0)] | None = None
+
+
+def search_xgboost(
+    features: pd.DataFrame,
+    labels: pd.Series,
+    params: ClassifierParams,
+    search: XGBoostSearch,
+    seed: int,
+    *,
+    storage: Place = None,
+    fingerprint: str = "",
+    workers: int = 1,
+    threads: int = 1,
+) -> optuna.Study:
+    """Run the study; trial 0 has the settings of `params.xgboost`, so the best trial is never worse than these.
+
+    Parameters
+    ----------
+    features, labels : DataFrame, Series
+        The training patients and nobody else, as in `out_of_fold`.
+    storage, workers
+        As in `run_study`.
+    fingerprint : str
+        Stands for the code. The data, `params` and the ranges are added here; not the number of trials, so that a
+        longer search goes on from a shorter one.
+    threads : int
+        Of each model; they change its speed only.
+
+    Returns
+    -------
+    optuna.Study
+        Its value is the log-loss of patients outside the fold.
+    """
+    ranges = replace(search, trials=1, time_budget_s=None)
+    return run_study(
+        xgboost_objective(features, labels, params, search, seed, threads),
+        name="xgboost",
+        direction="minimize",
+        trials=search.trials,
+        seed=seed,
+        first_trials=[searched_settings(params.xgboost)],
+        storage=storage,
+        fingerprint="" if storage is None else fingerprint_of(fingerprint, features, labels, params, ranges),
+        workers=workers,
+        time_budget_s=search.time_budget_s,
+        pruner=fold_pruner(),
+    )
+
+
+def xgboost_tuner(search: XGBoostSearch) -> Callable[[pd.DataFrame, pd.Series, ClassifierParams, int], XGBoostParams]:
+    """A function of training patients, settings and seed that gives the best XGBoost settings; it leaves no trace."""
+
+    def tune(features: pd.DataFrame, labels: pd.Series, params: ClassifierParams, seed: int) -> XGBoostParams:
+        return best_xgboost(search_xgboost(features, labels, params, search, seed), params.xgboost)
+
+    return tune
+
+
+def best_xgboost(study: optuna.Study, start: XGBoostParams) -> XGBoostParams:
+    """Take the best trial's settings, and from `start` what is not searched."""
+    return replace(start, **study.best_params)
+
+
+def fold_pruner() -> WilcoxonPruner:
+    """Give up a trial that is worse than the best one fold by fold (Wilcoxon's signed-rank test, p < 0.1)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return WilcoxonPruner(p_threshold=0.1, n_startup_steps=LEAST_FOLDS_TO_PRUNE)
 
 
 def suggest_xgboost(trial: optuna.Trial, ranges: XGBoostSearch, start: XGBoostParams) -> XGBoostParams:
@@ -132,82 +203,3 @@ def _loss(table: LabelledTable, fold: _Fold, params: ClassifierParams, seed: int
     values = np.ascontiguousarray(table.values[:, fold.columns])
     (model,) = fit_variants("xgboost", values[fold.train], table.truth[fold.train], params, seed, threads)
     return log_loss(table.truth[fold.held_out], model.probabilities(values[fold.held_out]))
-
-
-__all__ = [
-    "XGBoostSearch",
-    "best_xgboost",
-    "fold_pruner",
-    "search_xgboost",
-    "xgboost_tuner",
-]
-
-LEAST_FOLDS_TO_PRUNE = 5  # of two equal settings one is worse in all five folds by a chance of 1/32
-
-
-def search_xgboost(
-    features: pd.DataFrame,
-    labels: pd.Series,
-    params: ClassifierParams,
-    search: XGBoostSearch,
-    seed: int,
-    *,
-    storage: Place = None,
-    fingerprint: str = "",
-    workers: int = 1,
-    threads: int = 1,
-) -> optuna.Study:
-    """Run the study; trial 0 has the settings of `params.xgboost`, which `best_xgboost` can therefore not fall behind.
-
-    Parameters
-    ----------
-    features, labels : DataFrame, Series
-        The training patients and nobody else, as in `out_of_fold`.
-    storage, workers
-        As in `run_study`.
-    fingerprint : str
-        Stands for the code. The data, `params` and the ranges are added here; not the number of trials, so that a
-        longer search goes on from a shorter one.
-    threads : int
-        Of each model; they change its speed only.
-
-    Returns
-    -------
-    optuna.Study
-        Its value is the log-loss of patients outside the fold.
-    """
-    ranges = replace(search, trials=1, time_budget_s=None)
-    return run_study(
-        xgboost_objective(features, labels, params, search, seed, threads),
-        name="xgboost",
-        direction="minimize",
-        trials=search.trials,
-        seed=seed,
-        first_trials=[searched_settings(params.xgboost)],
-        storage=storage,
-        fingerprint="" if storage is None else fingerprint_of(fingerprint, features, labels, params, ranges),
-        workers=workers,
-        time_budget_s=search.time_budget_s,
-        pruner=fold_pruner(),
-    )
-
-
-def xgboost_tuner(search: XGBoostSearch) -> Callable[[pd.DataFrame, pd.Series, ClassifierParams, int], XGBoostParams]:
-    """A function of training patients, settings and seed that gives the best XGBoost settings; it leaves no trace."""
-
-    def tune(features: pd.DataFrame, labels: pd.Series, params: ClassifierParams, seed: int) -> XGBoostParams:
-        return best_xgboost(search_xgboost(features, labels, params, search, seed), params.xgboost)
-
-    return tune
-
-
-def best_xgboost(study: optuna.Study, start: XGBoostParams) -> XGBoostParams:
-    """Take the best trial's settings, and from `start` what is not searched."""
-    return replace(start, **study.best_params)
-
-
-def fold_pruner() -> WilcoxonPruner:
-    """Give up a trial that is worse than the best one fold by fold (Wilcoxon's signed-rank test, p < 0.1)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return WilcoxonPruner(p_threshold=0.1, n_startup_steps=LEAST_FOLDS_TO_PRUNE)

@@ -1,118 +1,99 @@
-"""Where the finished trials of a study are kept: in memory, in a journal file, or in a database."""
+"""Where the trials of a study are kept: in memory, in a journal file, or in a database."""
 
 from __future__ import annotations
 
 import fcntl
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages import (
+    BaseStorage,
+    InMemoryStorage,
+    JournalStorage,
+    RDBStorage,
+    RetryHeartbeatStaleTrialCallback,
+)
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial
-
-from nodules.models.search.single_trial import Direction
 
 Place = Path | str | None
 """Journal file, URL of a database, or memory."""
 
-INDEX = "index"
+HEARTBEAT_S = 15
+STALE_S = 120
 TRIES = 5
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class TrialStore:
-    """The finished trials of a study by their number.
+class TryAgain(RetryHeartbeatStaleTrialCallback):
+    """Queue an unfinished trial again, without its settings: the sampler draws the same ones from the start.
 
-    That is their user attribute ``index``; Optuna's own numbers tell in which order they ended.
-
-    Attributes
-    ----------
-    finished_study : optuna.Study
-        Holds finished trials only, in the order in which they ended.
-    claims_study : optuna.Study
-        For `TrialClaims`.
+    A trial killed between two of its settings would otherwise draw the second one as if it were the first.
     """
 
-    finished_study: optuna.Study
-    claims_study: optuna.Study
-
-    @classmethod
-    def open(cls, place: Place, name: str, direction: Direction) -> TrialStore:
-        """Open or make the study of this name.
-
-        Raises
-        ------
-        ConnectionError
-            If the database does not answer.
-        ImportError
-            If the database's driver is not installed.
-        """
-        storage = _storage(place)
-        study = optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
-        claims = optuna.create_study(storage=storage, study_name=f"{name}-claims", load_if_exists=True)
-        return cls(study, claims)
-
-    def finished(self) -> dict[int, FrozenTrial]:
-        """Return all trials by number; should one have been added twice at once, the earlier one."""
-        found: dict[int, FrozenTrial] = {}
-        for trial in self.finished_study.get_trials(deepcopy=False):
-            found.setdefault(trial.user_attrs[INDEX], trial)
-        return found
-
-    def add(self, number: int, trial: FrozenTrial) -> None:
-        """Keep a finished trial, unless it is there: another machine may have run it as well, with the same result."""
-        if number not in self.finished():
-            trial.set_user_attr(INDEX, number)
-            self.finished_study.add_trial(trial)
+    def __call__(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Queue a copy of `trial` that names it as its first attempt."""
+        trial.params, trial.distributions, trial.user_attrs = {}, {}, {}
+        super().__call__(study, trial)
 
 
-def _storage(place: Place) -> BaseStorage:
-    if place is None:
-        return InMemoryStorage()
+@contextmanager
+def opened(place: Place, *, for_processes: bool) -> Iterator[BaseStorage]:
+    """Open the storage; one in memory becomes a temporary journal file if other processes must reach it.
+
+    A journal file belongs to one launcher at a time; a second one waits here until the first has ended.
+
+    Raises
+    ------
+    ConnectionError
+        If the database does not answer.
+    ImportError
+        If the database's driver is not installed.
+    ValueError
+        If `place` is a string and no URL.
+    """
     if isinstance(place, str):
-        return _database(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    lock = _FileLock(place.with_name(f"{place.name}.lock"))
-    lock.acquire()
-    try:
-        _cut_torn_line(place)
-    finally:
-        lock.release()
-    return JournalStorage(JournalFileBackend(str(place), lock))
+        yield _database(place)
+    elif place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("ab") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # ends with this process, however it ends
+            _cut_torn_line(place)
+            yield _journal(place)
+    elif for_processes:
+        with TemporaryDirectory() as folder:
+            yield _journal(Path(folder) / "trials.log")
+    else:
+        yield InMemoryStorage()
 
 
-class _FileLock(JournalFileOpenLock):
-    """A lock that ends with the process that holds it: Optuna's own stand for half a minute after a kill."""
+def _journal(path: Path) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(path), _WriterLock(f"{path}.writer")))
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
-        self._path = path
-        self._held: IO[bytes] | None = None
+
+class _WriterLock(JournalFileOpenLock):
+    """Ends with the process that holds it; Optuna's own locks hold all others up for half a minute after a kill."""
 
     def acquire(self) -> bool:
-        file = self._path.open("ab")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        self._held = file  # nobody else sets it until `release`
+        self._held = Path(self._lock_file).open("ab")  # noqa: SIM115 - until `release`
+        fcntl.flock(self._held, fcntl.LOCK_EX)
         return True
 
     def release(self) -> None:
-        file, self._held = self._held, None
-        if file is not None:
-            file.close()
+        self._held.close()
+        del self._held
 
 
 def _cut_torn_line(journal: Path) -> None:
-    """Drop a last line that a power cut left half written: the next one would be glued to it and spoil the file."""
-    if not journal.exists():
-        return
+    """Drop a last line that a power cut left half written: Optuna 5 appends to it and can read the file no more."""
     whole = journal.read_bytes().rfind(b"\n") + 1
     if whole < journal.stat().st_size:
         with journal.open("r+b") as file:
@@ -129,8 +110,15 @@ def _database(url: str) -> RDBStorage:
         # Not shown, nor the cause: it may hold a password.
         raise ValueError("the database must be a URL such as postgresql+psycopg://user@host/database") from None
     try:
-        # A trial may last longer than the database keeps a silent connection.
-        return _tried(lambda: RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))
+        return _tried(
+            lambda: RDBStorage(
+                url,
+                engine_kwargs={"pool_pre_ping": True},  # a trial may outlast a silent connection
+                heartbeat_interval=HEARTBEAT_S,
+                grace_period=STALE_S,
+                heartbeat_stale_trial_callback=TryAgain(),
+            )
+        )
     except ImportError as error:
         raise ImportError(
             f"the driver of {shown} is not installed; for PostgreSQL, use the environment of `make env`, which holds "

@@ -1,4 +1,4 @@
-"""An Optuna study in the tracker: its charts, and one child run a trial."""
+"""Where a stage keeps the trials of its study, and the study in the tracker: charts, and one child run per trial."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def trial_place(stage: str, inputs: Sequence[Path]) -> Path | str:
     """URL of the database that NODULES_OPTUNA names, else a journal file in the stage's work folder.
 
     With the database (``postgresql+psycopg://user@host/name``) the same stage, started on several machines at once,
-    shares its trials out. It is no parameter, for the machines must not change a result.
-    In the database nothing but the study's fingerprint tells other data and other code apart.
+    shares its trials out. The database is no parameter, because the machines must not change a result. In it, only the
+    study's fingerprint tells other data and other code apart.
     """
     return os.environ.get("NODULES_OPTUNA") or work_folder(stage, tuple(inputs)) / "trials.log"
 
