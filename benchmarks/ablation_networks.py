@@ -88,7 +88,7 @@ def scan_file(out: Path, data: str, source: Source) -> Path:
 def run(job: Job, sources: Sequence[Source], settings: Settings, out: Path) -> None:
     """Train a network unless it exists, and score every recipe that shares it."""
     from nodules.tutorial.learning import training
-    from nodules.tutorial.learning.training_arrays import parts, slices_of
+    from nodules.tutorial.learning.training_arrays import slices_by_series, split_slices
     from nodules.tutorial.learning.unet import TutorialUnet
 
     own = job.defects[0]
@@ -96,7 +96,7 @@ def run(job: Job, sources: Sequence[Source], settings: Settings, out: Path) -> N
     seed = settings.seed + job.fold
     part_of = {source.name: _part(job, source) for source in sources}
     named = {scan.seriesuid: part_of[scan.seriesuid.rsplit("/", 1)[0]] for scan in scans}
-    rows = parts(scans, named, settings.unet_of(own, 1), seed)
+    rows = split_slices(scans, named, settings.unet_of(own, 1), seed)
     images, masks = (np.concatenate([getattr(scan, name) for scan in scans]) for name in ("images", "masks"))
     if not (job.folder(out) / "tutorial_unet.json").exists():
         train, validation = rows["train"], rows["validation"]
@@ -111,7 +111,7 @@ def run(job: Job, sources: Sequence[Source], settings: Settings, out: Path) -> N
         unet.save(job.folder(out))
         history.to_csv(job.folder(out) / "history.csv", index=False)
     loaded = TutorialUnet.load(job.folder(out))
-    trained_on = slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
+    trained_on = slices_by_series(scans, np.concatenate([rows["train"], rows["validation"]]))
     for defects in job.defects:
         unet = replace(loaded, standardised_at_test="test_images_not_standardised" not in defects)
         own_dice = mean_soft_dice(masks[rows["test"]], unet.predict(images[rows["test"]]))

@@ -102,7 +102,7 @@ def classified(
     dict of str to float
         `forest_log_loss`, `forest_auc`, `xgboost_log_loss`, `xgboost_auc`.
     """
-    from nodules.tutorial.learning.classifiers import four_tables
+    from nodules.tutorial.learning.classifiers import evaluate_classifiers
 
     features = pd.read_csv(table, index_col="id", dtype={"id": str})
     labels = read_all_labels(dsb_root)
@@ -110,7 +110,7 @@ def classified(
     chosen = settings.classifiers_of(defects)
     if weight is not None:
         chosen = replace(chosen, scale_pos_weight=weight)
-    tables = four_tables(features.loc[both], labels[both], chosen, settings.seed)
+    tables = evaluate_classifiers(features.loc[both], labels[both], chosen, settings.seed)
     names = {"forest": tables["random_forest"], "xgboost": tables["xgboost"]}
     return {
         f"{name}_{title}": value

@@ -137,7 +137,7 @@ def track(recipes: Sequence[Recipe], measured: Measured, settings: Settings) -> 
         for recipe in recipes:
             switches = {name: name in recipe.defects for name in sorted(TABLES)}
             figures = {data: told[recipe.name] for data, told in measured.items() if recipe.name in told}
-            run.child(recipe.name, {"table": recipe.table, "changed": recipe.changed} | switches, figures)
+            run.log_child_run(recipe.name, {"table": recipe.table, "changed": recipe.changed} | switches, figures)
 
 
 def _of_the_pipeline() -> dict[str, dict[str, float]]:

@@ -76,7 +76,7 @@ def answer(folder: Path, result: Path) -> None:
     """Run one backend in this interpreter: predictions of both networks, from two threads at once, and losses."""
     import keras
 
-    from nodules.models.unet.inference import AskedNetwork
+    from nodules.models.unet.inference import InferenceNetwork
     from nodules.models.unet.loss import DiceLoss
     from nodules.models.unet.network import UNetParams, build
 
@@ -94,7 +94,7 @@ def answer(folder: Path, result: Path) -> None:
             network.load_weights(weights)
         else:
             network.save_weights(weights)
-        asked = AskedNetwork(network, params, batch_size=1)
+        asked = InferenceNetwork(network, params, batch_size=1)
         with ThreadPoolExecutor(2) as pool:
             stored[f"{name}_map"] = np.concatenate(list(pool.map(asked, np.split(images, len(images)))))
         network.compile(keras.optimizers.Adam(1e-3, clipnorm=1.0), loss=DiceLoss(1.0))

@@ -99,9 +99,9 @@ def moves(first: Diagnosis, second: Diagnosis) -> Iterator[float]:
     if not all(map(len, places)):
         return
     distances, partners = cKDTree(places[1]).query(places[0])
-    chances = [answer.candidates["probability"].to_numpy(dtype=float) for answer in (first, second)]
+    probabilities = [answer.candidates["probability"].to_numpy(dtype=float) for answer in (first, second)]
     for number in np.flatnonzero(distances <= SAME_MM):
-        yield float(abs(chances[0][number] - chances[1][partners[number]]))
+        yield float(abs(probabilities[0][number] - probabilities[1][partners[number]]))
 
 
 def row(name: str, found: Difference) -> str:

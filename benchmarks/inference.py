@@ -135,9 +135,9 @@ Way = tuple[Callable[[int], None], str]
 
 def as_segmenter(network: Any, shape: Any) -> Any:
     """Network in the form that `Segmenter` uses; whole slices use the tutorial's form."""
-    from nodules.models.unet.inference import AskedNetwork
+    from nodules.models.unet.inference import InferenceNetwork
 
-    return AskedNetwork(network, shape, TILE_BATCH)
+    return InferenceNetwork(network, shape, TILE_BATCH)
 
 
 def box(network: Any, shape: Any, region: LungRoi, roi: LungRoiParams, context: ContextParams) -> Way:

@@ -76,10 +76,10 @@ def _held_out(rival: Rival, table: LabelledTable, seed: int) -> Array:
         joblib.delayed(_predict)(rival.model, table.rows(train), table.values[unseen], columns, seed_of(seed, fold))
         for fold, (train, unseen) in enumerate(division)
     )
-    chances = np.empty(len(table.truth))
+    probabilities = np.empty(len(table.truth))
     for (_, unseen), part in zip(division, parts, strict=True):
-        chances[unseen] = part
-    return chances
+        probabilities[unseen] = part
+    return probabilities
 
 
 def _predict(model: Model, training: LabelledTable, unseen: Array, columns: int, seed: int) -> Array:
@@ -88,8 +88,8 @@ def _predict(model: Model, training: LabelledTable, unseen: Array, columns: int,
         return model(training.values[:, kept], training.truth, unseen[:, kept], seed % 2**31)
 
 
-def _log_odds(chances: Array) -> Array:
-    return np.asarray(logit(np.clip(chances, 1e-6, 1 - 1e-6)))
+def _log_odds(probabilities: Array) -> Array:
+    return np.asarray(logit(np.clip(probabilities, 1e-6, 1 - 1e-6)))
 
 
 def _losses(table: LabelledTable, repeats: Sequence[Array]) -> Array:

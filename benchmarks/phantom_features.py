@@ -19,7 +19,7 @@ from nodules.imaging.candidates.outline import CANDIDATE_COLUMNS, Candidates, Se
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams
 from nodules.imaging.features.cross_sections import REGION_COLUMNS, find_regions
-from nodules.imaging.features.definition import Findings
+from nodules.imaging.features.definition import PatientFindings
 from nodules.imaging.features.measure import measure
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.sides import LEFT, RIGHT
@@ -68,7 +68,7 @@ def patient_tables(indices: Sequence[int], params: PhantomParams) -> tuple[pd.Da
     return pd.DataFrame(features).set_index("id"), pd.DataFrame(labels)
 
 
-def patient_findings(truth: Truth, params: PhantomParams, chest: ReferenceChest) -> Findings:
+def patient_findings(truth: Truth, params: PhantomParams, chest: ReferenceChest) -> PatientFindings:
     """What the features of one patient are made from; nothing of it depends on risk or label."""
     rng = stream("placement", truth.index, truth.layout, params)
     scanner = draw_scanner(stream("scanner", truth.index, truth.layout, params), params)
@@ -81,7 +81,9 @@ def patient_findings(truth: Truth, params: PhantomParams, chest: ReferenceChest)
     slices = int(CHEST_MM * build.scale / scanner.spacing_zyx_mm[0])
     candidates = pd.concat(tables, ignore_index=True)
     candidates["label"] = np.arange(1, len(candidates) + 1)
-    return Findings(candidates, pd.concat(regions, ignore_index=True), slices, _lung_measures(build, scanner, chest))
+    return PatientFindings(
+        candidates, pd.concat(regions, ignore_index=True), slices, _lung_measures(build, scanner, chest)
+    )
 
 
 def _find(

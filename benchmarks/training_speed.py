@@ -32,7 +32,7 @@ from nodules import params
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch
-from nodules.models.unet.inference import AskedNetwork
+from nodules.models.unet.inference import InferenceNetwork
 from nodules.models.unet.network import UNetParams, build
 from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.training import TrainingParams, compiled, drawn_epoch
@@ -79,7 +79,7 @@ def report(settings: TrainingParams, channels: int, folder: Path, arguments: arg
     for _ in range(REPEATS):  # alternating, so that other load on the machine affects both
         fixed = min(fixed, best_seconds(lambda: model.fit(same, verbose=0, shuffle=False), 1) / steps)
         real = min(real, best_seconds(lambda: model.fit(drawn, verbose=0, shuffle=False), 1) / steps)
-    ask = AskedNetwork(model, settings.network)
+    ask = InferenceNetwork(model, settings.network)
     images = np.zeros((*ANSWERED, channels), dtype=np.float32)
     ask(images)  # compiles
     answer = best_seconds(lambda: ask(images))

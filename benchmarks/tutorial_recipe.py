@@ -26,7 +26,7 @@ from nodules.tutorial.steps.node_mask import node_mask
 from nodules.tutorial.steps.nodule_slices import NoduleSlice
 from nodules.tutorial.steps.renormalising import renormalise, scale_of, stretch_range
 from nodules.tutorial.steps.resizing import resize_image, resize_mask
-from nodules.tutorial.steps.roi_box import RoiBox, square_around
+from nodules.tutorial.steps.roi_box import RoiBox, lung_square
 
 SIZE_PX = 256
 FILTERS = 16
@@ -55,7 +55,7 @@ class Roi:
 def region(plane_hu: NDArray[np.int16]) -> Roi | None:
     """Mask, renormalise, crop and resize one slice; None if no lungs are found."""
     lungs = kmeans_lungs(plane_hu, starts=1)  # one start, as scikit-learn has it today, may miss the best clusters
-    box = square_around(lungs, down_right=True)
+    box = lung_square(lungs, down_right=True)
     if box is None:
         return None
     grey = grey_values(plane_hu)

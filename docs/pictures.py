@@ -154,11 +154,11 @@ def network_channels(patient: Patient) -> Figure:
 
 def network_pictures(patient: Patient, chosen: argparse.Namespace) -> dict[str, Figure]:
     """What needs a trained network: its answer, the nodules in it, the regions that the tutorial's features measure."""
-    from nodules.models.false_positive_reduction.rescorer import Rescorer
+    from nodules.models.false_positive_reduction.rescorer import FalsePositiveReducer
     from nodules.models.unet.segmenter import Segmenter, segment_region
 
     scan = segment_region(patient.scan, patient.lungs, Segmenter.load(chosen.segmenter))
-    scorer = Rescorer.load(chosen.rescorer) if chosen.rescorer.is_dir() else unet_scorer
+    scorer = FalsePositiveReducer.load(chosen.rescorer) if chosen.rescorer.is_dir() else unet_scorer
     settings = SegmentationSettings(**json.loads(chosen.tuned.read_text()))
     asked = params.load("candidates", CandidateParams)
     candidates, features = measure_patient(scan.segmentation, scan.lung_measures, settings, asked, scorer)

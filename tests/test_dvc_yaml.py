@@ -202,7 +202,7 @@ def load_all_sections(path: Path) -> None:
     from nodules.imaging.network_input.slice_context import ContextParams
     from nodules.models.cancer.params import ClassifierParams
     from nodules.models.cancer.xgboost_search import XGBoostSearch
-    from nodules.models.false_positive_reduction.training import RescorerParams
+    from nodules.models.false_positive_reduction.training import FalsePositiveReductionParams
     from nodules.models.unet.outline_search import SegmentationSearch
     from nodules.models.unet.segmenter import SegmenterParams
     from nodules.models.unet.training import TrainingParams
@@ -226,7 +226,7 @@ def load_all_sections(path: Path) -> None:
         "unet": TrainingParams,
         "segmenter": SegmenterParams,
         "candidates": CandidateParams,
-        "rescorer": RescorerParams,
+        "rescorer": FalsePositiveReductionParams,
         "tune_segmentation": SegmentationSearch,
         "classifier": ClassifierParams,
         "tune_classifier": XGBoostSearch,

@@ -89,8 +89,8 @@ def test_figures_are_those_of_the_predictions_on_file(case):
     written = table(case, "holdout.csv")
     labels = pd.read_csv(case.folder / "holdout.csv", dtype={"id": str}).set_index("id")["cancer"]
     assert written.set_index("id")["label"].to_dict() == labels.to_dict()
-    chance = np.where(written["label"] == 1, written["xgboost"], 1 - written["xgboost"])
-    assert case.answer["holdout"]["models"]["xgboost"]["log_loss"] == pytest.approx(-np.log(chance).mean())
+    probability = np.where(written["label"] == 1, written["xgboost"], 1 - written["xgboost"])
+    assert case.answer["holdout"]["models"]["xgboost"]["log_loss"] == pytest.approx(-np.log(probability).mean())
     share = labels.mean()
     prior = -share * np.log(share) - (1 - share) * np.log(1 - share)
     assert case.answer["holdout"]["models"]["prior"]["prior_log_loss"] == pytest.approx(prior)

@@ -5,29 +5,29 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from nodules.evaluation.bootstrap import Predicted, by_model, from_table, judge
+from nodules.evaluation.bootstrap import Predicted, by_model, evaluate_repeated, from_table
 from nodules.evaluation.cancer import classification_metrics, expected_calibration_error
 
 RANDOM = np.random.default_rng(7)
 LABELS = RANDOM.integers(2, size=60)
-CHANCES = np.clip(LABELS[:, np.newaxis] * 0.3 + RANDOM.random((60, 3)).round(1) * 0.7, 0, 1)  # rounded: many ties
+PROBABILITIES = np.clip(LABELS[:, np.newaxis] * 0.3 + RANDOM.random((60, 3)).round(1) * 0.7, 0, 1)  # rounded: many ties
 
 
 def figures(labels, models, **how):
-    return by_model(judge(labels, models, **how))
+    return by_model(evaluate_repeated(labels, models, **how))
 
 
 def test_one_repeat_is_the_plain_metrics():
-    found = figures(LABELS, {"m": Predicted(CHANCES[:, :1])}, draws=0)["m"]
-    plain = classification_metrics(LABELS, CHANCES[:, 0])
+    found = figures(LABELS, {"m": Predicted(PROBABILITIES[:, :1])}, draws=0)["m"]
+    plain = classification_metrics(LABELS, PROBABILITIES[:, 0])
     assert set(found) == set(plain) - {"patients", "positives"}
     assert found == pytest.approx({name: plain[name] for name in found})
 
 
 def test_repeats_are_judged_one_by_one_and_then_averaged():
-    found = figures(LABELS, {"m": Predicted(CHANCES)}, draws=0)["m"]
+    found = figures(LABELS, {"m": Predicted(PROBABILITIES)}, draws=0)["m"]
     for name in ("log_loss", "auc", "f1", "ece"):
-        assert found[name] == pytest.approx(np.mean([classification_metrics(LABELS, c)[name] for c in CHANCES.T]))
+        assert found[name] == pytest.approx(np.mean([classification_metrics(LABELS, c)[name] for c in PROBABILITIES.T]))
 
 
 def test_a_drawn_patient_counts_as_often_as_it_was_drawn():
@@ -35,23 +35,23 @@ def test_a_drawn_patient_counts_as_often_as_it_was_drawn():
     from nodules.evaluation.bootstrap import _draws, _figures
 
     (counts,) = _draws(60, 5, seed=3)
-    drawn = _figures(LABELS, Predicted(CHANCES[:, :1], np.full((60, 1), 0.35)), counts)
+    drawn = _figures(LABELS, Predicted(PROBABILITIES[:, :1], np.full((60, 1), 0.35)), counts)
     for row, times in enumerate(counts.astype(int)):
-        truth, chance = np.repeat(LABELS, times), np.repeat(CHANCES[:, 0], times)
+        truth, probability = np.repeat(LABELS, times), np.repeat(PROBABILITIES[:, 0], times)
         assert times.sum() == 60
-        assert drawn["auc"][row] == pytest.approx(metrics.roc_auc_score(truth, chance))
-        assert drawn["brier"][row] == pytest.approx(metrics.brier_score_loss(truth, chance))
-        assert drawn["f1_tuned"][row] == pytest.approx(metrics.f1_score(truth, chance >= 0.35))
-        assert drawn["precision"][row] == pytest.approx(metrics.precision_score(truth, chance >= 0.5))
-        assert drawn["ece"][row] == pytest.approx(expected_calibration_error(truth, chance))
-        plain = classification_metrics(truth, chance)
+        assert drawn["auc"][row] == pytest.approx(metrics.roc_auc_score(truth, probability))
+        assert drawn["brier"][row] == pytest.approx(metrics.brier_score_loss(truth, probability))
+        assert drawn["f1_tuned"][row] == pytest.approx(metrics.f1_score(truth, probability >= 0.35))
+        assert drawn["precision"][row] == pytest.approx(metrics.precision_score(truth, probability >= 0.5))
+        assert drawn["ece"][row] == pytest.approx(expected_calibration_error(truth, probability))
+        plain = classification_metrics(truth, probability)
         assert drawn["skill"][row] == pytest.approx(plain["skill"])
 
 
 def test_chunks_of_draws_do_not_change_the_numbers(monkeypatch):
-    whole = judge(LABELS, {"m": Predicted(CHANCES)}, draws=50, seed=1)
+    whole = evaluate_repeated(LABELS, {"m": Predicted(PROBABILITIES)}, draws=50, seed=1)
     monkeypatch.setattr("nodules.evaluation.bootstrap._CHUNK", 60 * 7)
-    pd.testing.assert_frame_equal(judge(LABELS, {"m": Predicted(CHANCES)}, draws=50, seed=1), whole)
+    pd.testing.assert_frame_equal(evaluate_repeated(LABELS, {"m": Predicted(PROBABILITIES)}, draws=50, seed=1), whole)
 
 
 def test_interval_of_a_share_is_that_of_the_binomial():
@@ -64,13 +64,17 @@ def test_interval_of_a_share_is_that_of_the_binomial():
 
 
 def test_models_are_judged_on_the_same_draws():
-    table = judge(LABELS, {"a": Predicted(CHANCES), "b": Predicted(CHANCES.copy())}, draws=20).set_index("model")
+    table = evaluate_repeated(
+        LABELS, {"a": Predicted(PROBABILITIES), "b": Predicted(PROBABILITIES.copy())}, draws=20
+    ).set_index("model")
     columns = ["value", "low", "high"]
     np.testing.assert_array_equal(table.loc["a", columns].to_numpy(), table.loc["b", columns].to_numpy())
 
 
 def test_seed_decides():
-    first, again, other = (judge(LABELS, {"m": Predicted(CHANCES)}, draws=20, seed=seed)["low"] for seed in (1, 1, 2))
+    first, again, other = (
+        evaluate_repeated(LABELS, {"m": Predicted(PROBABILITIES)}, draws=20, seed=seed)["low"] for seed in (1, 1, 2)
+    )
     assert first.equals(again)
     assert not first.equals(other)
 
@@ -110,7 +114,7 @@ def test_constant_probability_has_an_auc_of_a_half():
 )
 def test_wrong_tables_are_refused(labels, predicted, message):
     with pytest.raises(ValueError, match=message):
-        judge(np.array(labels), {"m": predicted})
+        evaluate_repeated(np.array(labels), {"m": predicted})
 
 
 def test_long_table_becomes_patients_by_repeats():

@@ -19,7 +19,7 @@ from nodules.evaluation.cancer import (
 # The tutorial's 570 patients, 107 of them with cancer.
 TUTORIAL = np.repeat([1, 0], [107, 463])
 LABELS = np.array([1, 1, 0, 0, 0])
-CHANCES = np.array([0.9, 0.4, 0.6, 0.2, 0.1])
+PROBABILITIES = np.array([0.9, 0.4, 0.6, 0.2, 0.1])
 
 
 class TestMetrics:
@@ -30,13 +30,13 @@ class TestMetrics:
         assert figures["log_loss"] == pytest.approx(by_hand) == pytest.approx(0.4829, abs=5e-5)
         assert figures["skill"] == pytest.approx(0, abs=1e-12)
 
-    @pytest.mark.parametrize(("chance", "published"), [(0.0, 6.48), (1.0, 28.06)])
-    def test_certain_models_reach_the_tutorials_published_log_loss(self, chance, published):
-        figures = classification_metrics(TUTORIAL, np.full(570, chance))
+    @pytest.mark.parametrize(("probability", "published"), [(0.0, 6.48), (1.0, 28.06)])
+    def test_certain_models_reach_the_tutorials_published_log_loss(self, probability, published):
+        figures = classification_metrics(TUTORIAL, np.full(570, probability))
         assert figures["log_loss"] == pytest.approx(published, abs=0.005)
 
     def test_by_hand(self):
-        figures = classification_metrics(LABELS, CHANCES)
+        figures = classification_metrics(LABELS, PROBABILITIES)
         log_loss = -(math.log(0.9) + math.log(0.4) + math.log(0.4) + math.log(0.8) + math.log(0.9)) / 5
         prior = -(0.4 * math.log(0.4) + 0.6 * math.log(0.6))
         # One true positive, one false positive, one false negative; 5 of 6 pairs are ranked rightly.
@@ -66,8 +66,8 @@ class TestMetrics:
         assert all(math.isfinite(value) for value in figures.values())
 
     def test_series_are_brought_together_by_patient(self):
-        labels, chances = pd.Series(LABELS, list("abcde")), pd.Series(CHANCES, list("abcde"))
-        assert classification_metrics(labels, chances[::-1]) == classification_metrics(LABELS, CHANCES)
+        labels, probabilities = pd.Series(LABELS, list("abcde")), pd.Series(PROBABILITIES, list("abcde"))
+        assert classification_metrics(labels, probabilities[::-1]) == classification_metrics(LABELS, PROBABILITIES)
 
     def test_refuses_other_patients_labels_and_probabilities(self):
         with pytest.raises(ValueError, match=r"\['z'\] in only one"):

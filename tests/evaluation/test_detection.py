@@ -43,9 +43,9 @@ def test_candidate_in_two_nodules_hits_both():
 
 
 def test_candidate_in_an_excluded_finding_does_not_count():
-    candidates, chances = [[0, 0, 0], [9, 0, 0], [50, 0, 0]], [0.5, 0.6, 0.7]
+    candidates, probabilities = [[0, 0, 0], [9, 0, 0], [50, 0, 0]], [0.5, 0.6, 0.7]
     # the first lies in a nodule and in an excluded finding: a hit; the second in the excluded finding alone
-    scan = match_candidates(candidates, chances, [[0, 0, 0]], [4.0], [[5, 0, 0]], [12.0])
+    scan = match_candidates(candidates, probabilities, [[0, 0, 0]], [4.0], [[5, 0, 0]], [12.0])
     assert scan.hit_probabilities.tolist() == [0.5]
     assert scan.false_positive_probabilities.tolist() == [0.7]
     assert scan.ignored == 1

@@ -6,10 +6,10 @@ import pytest
 
 from nodules.evaluation.detection import ScanDetections
 from nodules.evaluation.dice import NoduleScore
-from nodules.evaluation.nodules import ScanResult, evaluate_judged, metrics, quality, tuning_score
+from nodules.evaluation.nodules import ScanResult, evaluate_scored, metrics, quality, tuning_score
 from nodules.imaging.candidates.outline import SegmentationSettings
 from nodules.imaging.candidates.probability_map import Segmentation
-from nodules.imaging.candidates.proposals import CandidateParams, judge
+from nodules.imaging.candidates.proposals import CandidateParams, score_proposals
 from nodules.imaging.geometry.volume import Volume
 from nodules.scans.tables.luna import NoduleAnnotation
 from support.evaluated_scans import evaluate_scan
@@ -269,8 +269,8 @@ def test_several_settings_ask_the_scorer_once() -> None:
     answer = (sphere(LARGE) | sphere(SMALL)).astype(np.float32)
     segmentation = Segmentation(region(), np.ones(SHAPE, np.uint8), answer)
     settings = [SegmentationSettings(0.5, 3.0, lowest) for lowest in (0.0, 0.5, 1.0)]
-    judged = judge(segmentation, PARAMS, scorer)
-    results = evaluate_judged("1.2.3", segmentation, [LARGE, SMALL], settings, judged)
+    judged = score_proposals(segmentation, PARAMS, scorer)
+    results = evaluate_scored("1.2.3", segmentation, [LARGE, SMALL], settings, judged)
     assert asked == [2]
     assert [len(result.candidates) for result in results] == [2, 1, 0]
     assert results[0].candidates["probability"].tolist() == list(BY_SIZE)

@@ -10,8 +10,8 @@ from nodules.evaluation.promotion import Skill, decide
 SKILLED, IDS, LABELS = Skill(0.2, 0.05, 0.3), ["a", "b", "c", "d"], [1, 0, 0, 1]
 
 
-def predictions(chances, ids=IDS, labels=LABELS):
-    return pd.DataFrame({"id": ids, "label": labels, "probability": chances})
+def predictions(probabilities, ids=IDS, labels=LABELS):
+    return pd.DataFrame({"id": ids, "label": labels, "probability": probabilities})
 
 
 GOOD, POOR = predictions([0.8, 0.2, 0.2, 0.8]), predictions([0.6, 0.4, 0.4, 0.6])

@@ -6,7 +6,7 @@ import pytest
 from nodules.evaluation.cancer import calibration_table, confusion_table, precision_recall_table, roc_table
 from nodules.pictures import cancer_charts as figures
 
-LABELS, CHANCES = [1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]
+LABELS, PROBABILITIES = [1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1]
 
 
 def draw(figure):
@@ -19,18 +19,18 @@ def legend_of(axes):
 
 
 def test_roc_names_the_area():
-    axes = draw(figures.roc({"forest": roc_table(LABELS, CHANCES), "one class": roc_table([1], [0.5])}))
+    axes = draw(figures.roc({"forest": roc_table(LABELS, PROBABILITIES), "one class": roc_table([1], [0.5])}))
     assert legend_of(axes) == ["forest (AUC 0.75)", "chance (AUC 0.50)"]
 
 
 def test_precision_recall_names_the_average():
     """Precision 1 up to a recall of 0.5, then 2/3: on average 5/6."""
-    curves = {"forest": precision_recall_table(LABELS, CHANCES), "no cancer": precision_recall_table([0], [0.5])}
+    curves = {"forest": precision_recall_table(LABELS, PROBABILITIES), "no cancer": precision_recall_table([0], [0.5])}
     assert legend_of(draw(figures.precision_recall(curves, 0.5))) == ["forest (average 0.83)", "chance (0.50)"]
 
 
 def test_calibration_has_a_panel_with_bars_per_model():
-    table = calibration_table(LABELS, CHANCES)
+    table = calibration_table(LABELS, PROBABILITIES)
     figure = figures.calibration({"forest": table, "boosted": table})
     draw(figure)
     assert [axes.get_title() for axes in figure.axes] == ["Calibration: forest", "Calibration: boosted"]
@@ -68,4 +68,4 @@ def test_empty_tables_are_drawn():
 
 def test_missing_column_is_named():
     with pytest.raises(ValueError, match="'share_low'"):
-        figures.calibration({"m": calibration_table(LABELS, CHANCES).drop(columns="share_low")})
+        figures.calibration({"m": calibration_table(LABELS, PROBABILITIES).drop(columns="share_low")})

@@ -6,30 +6,32 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from nodules.evaluation.bootstrap import Predicted, judge
-from nodules.pictures.cancer_page import Part, answer_in_words, page
+from nodules.evaluation.bootstrap import Predicted, evaluate_repeated
+from nodules.pictures.cancer_page import ResultSection, describe_results, page
 
 LABELS = np.tile([1, 0, 0, 0], 50)
 
 
-def part(chances, labels=LABELS, name="chosen"):
-    return Part("On patients outside the fold", judge(labels, {name: Predicted(chances[:, np.newaxis])}), name)
+def part(probabilities, labels=LABELS, name="chosen"):
+    return ResultSection(
+        "On patients outside the fold", evaluate_repeated(labels, {name: Predicted(probabilities[:, np.newaxis])}), name
+    )
 
 
 @pytest.mark.parametrize(
-    ("chances", "words"),
+    ("probabilities", "words"),
     [
         (np.where(LABELS == 1, 0.7, 0.1), "better than the prior"),
         (np.where(LABELS == 1, 0.1, 0.7), "worse than the prior"),
         (np.where(np.arange(200) % 3 == 0, 0.27, 0.24), "too few to tell it from the prior"),
     ],
 )
-def test_verdict_follows_the_interval(chances, words):
-    assert words in answer_in_words(part(chances))[0]
+def test_verdict_follows_the_interval(probabilities, words):
+    assert words in describe_results(part(probabilities))[0]
 
 
 def test_words_give_the_numbers():
-    said = " ".join(answer_in_words(part(np.where(LABELS == 1, 0.8, 0.2))))
+    said = " ".join(describe_results(part(np.where(LABELS == 1, 0.8, 0.2))))
     assert "log-loss of 0.223 (95 %: 0.223 to 0.223)" in said  # -ln 0.8 for everybody
     assert "cancer, has 0.562" in said  # -(ln 0.25 + 3 ln 0.75) / 4
     assert "In 100% of the pairs" in said
@@ -37,7 +39,7 @@ def test_words_give_the_numbers():
 
 
 def test_one_class_is_said_in_words():
-    assert "nothing to compare" in answer_in_words(part(np.full(5, 0.2), np.zeros(5, int)))[0]
+    assert "nothing to compare" in describe_results(part(np.full(5, 0.2), np.zeros(5, int)))[0]
 
 
 def test_page_is_one_document_with_its_pictures():

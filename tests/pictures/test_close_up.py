@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from nodules.imaging.geometry.volume import Volume
 from nodules.pictures.close_up import PIXEL_MM, SIDE_PX, CloseUp, close_up_overlay, largest_nodule
-from nodules.scans.stores.slices import BESIDE, INSIDE, ScanSlices
+from nodules.scans.stores.slices import INSIDE, NODULE_RIM, ScanSlices
 
 SPACING_ZYX_MM, ORIGIN_XYZ_MM, IDENTITY = (2.0, 0.8, 1.0), (-30.0, 10.0, 100.0), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)
 SHAPE_ZYX = (12, 120, 100)
@@ -36,7 +36,7 @@ def stored(targets: list[int]) -> ScanSlices:
                 masks[row][disc(centre)] = INSIDE
                 hu[row][disc(centre)] = 40
                 numbers.append((row, nodule))
-    masks[0, :10] = BESIDE
+    masks[0, :10] = NODULE_RIM
     return ScanSlices(
         seriesuid="1.2.345678",
         scan_slices=SHAPE_ZYX[0],

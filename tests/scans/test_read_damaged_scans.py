@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nodules.scans.read import read_scan, read_scan_bytes
-from nodules.scans.result import Reading, ScanError, judge
+from nodules.scans.result import Reading, ScanError, verdict_of
 from support.damaged_scans.archives import archive_rows
 from support.damaged_scans.cases import PARAMS, Case, Read, ReadField, Refused, linear_hu
 from support.damaged_scans.dicom import dicom_rows
@@ -46,7 +46,7 @@ def test_odd_input(row, tmp_path, private_folder):
         assert not row.is_sent or str(tmp_path) not in str(caught.value)
     else:
         found = read(row, given)
-        reasons = judge(found, PARAMS).reasons
+        reasons = verdict_of(found, PARAMS).reasons
         assert_names_no_patient(repr(reasons))
         assert_said(reasons, row.outcome.says)
         assert_read(found, row.outcome)

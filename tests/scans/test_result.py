@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.result import Reading, ReadingParams, ScanError, judge, refusal
+from nodules.scans.result import Reading, ReadingParams, ScanError, verdict_of, verdict_of_error
 
 LIMITS = ReadingParams(max_gap_mm=5.0, max_tilt_degrees=10.0, max_thickness_mm=3.0)
 VOXELS = np.array([-1000, -3, 0, 7, 40, 1200], dtype=np.int16).reshape(1, 2, 3)
@@ -17,7 +17,7 @@ READING = Reading(Volume(VOXELS, (2.5, 0.6, 0.8), (-1.0, 2.0, 3.5)), "DICOM", se
 
 
 def test_flawless_scan_is_ok_and_described():
-    verdict = judge(READING, LIMITS)
+    verdict = verdict_of(READING, LIMITS)
     assert (verdict.status, verdict.reasons) == ("ok", ())
     assert verdict.facts == {
         "kind": "DICOM",
@@ -53,27 +53,27 @@ def test_flawless_scan_is_ok_and_described():
     ],
 )
 def test_one_reason_makes_it_usable(changes, findings, reason):
-    verdict = judge(replace(READING, **changes), LIMITS, findings)
+    verdict = verdict_of(replace(READING, **changes), LIMITS, findings)
     assert verdict.status == "usable"
     assert len(verdict.reasons) == 1
     assert reason in verdict.reasons[0]
 
 
 def test_left_out_files_are_no_reason():
-    assert judge(replace(READING, left_out={"localizer": 2}), LIMITS).status == "ok"
+    assert verdict_of(replace(READING, left_out={"localizer": 2}), LIMITS).status == "ok"
 
 
 def test_thickness_at_the_limit_is_no_reason():
-    assert judge(replace(READING, thickness_mm=3.0 + 1e-9), LIMITS).status == "ok"
+    assert verdict_of(replace(READING, thickness_mm=3.0 + 1e-9), LIMITS).status == "ok"
 
 
 def test_reasons_come_in_the_order_in_which_they_arose():
     reading = replace(READING, repairs=("a", "b"), warnings=("c",))
-    verdict = judge(reading, LIMITS, ["d"])
+    verdict = verdict_of(reading, LIMITS, ["d"])
     assert verdict.reasons == ("a", "b", "c", "d")
     assert verdict.as_row() == {"verdict": "usable", "reasons": "a; b; c; d"}
 
 
 def test_refusal():
-    verdict = refusal(ScanError("x.mha: cut short"))
+    verdict = verdict_of_error(ScanError("x.mha: cut short"))
     assert verdict.as_dict() == {"status": "unusable", "reasons": ["x.mha: cut short"], "facts": {}}

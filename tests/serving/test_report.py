@@ -10,7 +10,7 @@ from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams
 from nodules.imaging.geometry.volume import Volume
 from nodules.scans.result import Verdict
-from nodules.serving.report import report
+from nodules.serving.report import diagnosis_report
 
 FEATURES = {f"feature{number:02d}": float(number) for number in range(14)} | {"unknown": float("nan")}
 MOVED = {f"feature{number:02d}": (number - 6) / 10 for number in range(14)} | {"unknown": 0.65, "base": -1.3}
@@ -21,7 +21,7 @@ def answer(probability: np.ndarray) -> dict:
     lungs = np.full(probability.shape, 2, np.uint8)
     segmentation = Segmentation(scan, lungs, probability.astype(np.float32))
     candidates = find_candidates(segmentation, SegmentationSettings(0.5, 0.0), CandidateParams(3.0, 0.1, 0.3, 0.3))
-    return report(
+    return diagnosis_report(
         SimpleNamespace(
             probability=0.25, candidates=candidates.table, verdict=Verdict("ok"), features=FEATURES, contributions=MOVED
         )

@@ -23,7 +23,7 @@ def project(tiny_copy: TinyProject) -> TinyProject:
     return tiny_copy
 
 
-def judged(project: TinyProject, skill: float, skill_low: float, chances: dict[int, float]) -> None:
+def judged(project: TinyProject, skill: float, skill_low: float, probabilities: dict[int, float]) -> None:
     """Pretend that validation found this skill, and gave these probabilities by label."""
     metrics = project.path("models/metrics/classifier.json")
     numbers = json.loads(metrics.read_text())
@@ -31,20 +31,20 @@ def judged(project: TinyProject, skill: float, skill_low: float, chances: dict[i
     metrics.write_text(json.dumps(numbers))
     table = project.path("models/plots/classifier/out_of_fold.csv")
     predictions = pd.read_csv(table, dtype={"id": str})
-    predictions.assign(chosen=predictions["label"].map(chances)).to_csv(table, index=False)
+    predictions.assign(chosen=predictions["label"].map(probabilities)).to_csv(table, index=False)
 
 
 def test_gate(project, capsys):
     client = MlflowClient(project.tracking_uri)
     aliases = []
-    for skill, skill_low, chances in (
+    for skill, skill_low, probabilities in (
         (-0.1, -0.4, CHAMPION_CHANCES),  # no skill
         (0.2, -0.1, CHAMPION_CHANCES),  # positive, not proven
         (0.2, -0.1, {1: 0.9, 0: 0.1}),  # no better proven
         (0.3, 0.2, {1: 0.7, 0: 0.3}),  # worse than the champion
         (0.3, 0.1, {1: 0.9, 0: 0.1}),  # better
     ):
-        judged(project, skill, skill_low, chances)
+        judged(project, skill, skill_low, probabilities)
         capsys.readouterr()
         project.run("package")
         said = capsys.readouterr().out.strip().splitlines()[-1]

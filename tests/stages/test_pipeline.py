@@ -144,8 +144,8 @@ def test_metrics_of_the_classifiers(tiny_pipeline):
     assert numbers["prior_log_loss"] == pytest.approx(
         -share * np.log(share) - (1 - share) * np.log(1 - share), abs=1e-6
     )
-    chance = np.where(labels["cancer"] == 1, labels["true_probability"], 1 - labels["true_probability"])
-    assert numbers["bayes_log_loss"] == pytest.approx(-np.log(chance).mean(), abs=1e-5)
+    probability = np.where(labels["cancer"] == 1, labels["true_probability"], 1 - labels["true_probability"])
+    assert numbers["bayes_log_loss"] == pytest.approx(-np.log(probability).mean(), abs=1e-5)
     assert numbers["models"]["all_positive"]["recall"] == 1
     assert numbers["models"]["all_positive"]["precision"] == pytest.approx(share, abs=1e-6)
     assert numbers["models"]["all_negative"]["f1"] == 0

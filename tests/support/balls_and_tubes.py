@@ -6,19 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodules.imaging.network_input.cube import CubeParams
-from nodules.models.false_positive_reduction.network import RescoringNetworkParams
+from nodules.models.false_positive_reduction.network import CubeNetworkParams
 from nodules.models.false_positive_reduction.sampling import VariationParams, wide_size_px
-from nodules.models.false_positive_reduction.training import RescorerParams
+from nodules.models.false_positive_reduction.training import FalsePositiveReductionParams
 from nodules.models.false_positive_reduction.training_cubes import CubeSet
 
-RESCORER = RescorerParams(
+RESCORER = FalsePositiveReductionParams(
     epochs=4,
     steps_per_epoch=12,
     batch_size=16,
     learning_rate=5.0e-3,
     listed_negatives=0,
     cube=CubeParams(20.0, 12, (-1000.0, 400.0)),
-    network=RescoringNetworkParams(filters=4, dropout=0.1),
+    network=CubeNetworkParams(filters=4, dropout=0.1),
     variation=VariationParams(jitter_mm=1.0, scale=(0.9, 1.1), hu_shift=10.0, hu_noise=10.0),
 )
 WIDE_PX = wide_size_px(RESCORER.cube, RESCORER.variation)

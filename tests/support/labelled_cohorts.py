@@ -47,18 +47,18 @@ def telling_cohort(patients=150, seed=0, width=4):
     """Features of which ``a`` raises the chance of cancer and ``b`` lowers it; a fifth of ``c`` is missing."""
     features, _ = cohort(patients, patients // 2, seed, width)
     rng = np.random.default_rng(seed + 1)
-    chances = 1 / (1 + np.exp(-(2 * features["a"] - features["b"] - 0.5)))
-    labels = pd.Series((rng.random(patients) < chances).astype(int), index=features.index)
+    probabilities = 1 / (1 + np.exp(-(2 * features["a"] - features["b"] - 0.5)))
+    labels = pd.Series((rng.random(patients) < probabilities).astype(int), index=features.index)
     features.loc[rng.random(patients) < 0.2, "c"] = np.nan
     return features, labels
 
 
-def skill(labels, chances):
+def skill(labels, probabilities):
     """Return 1 - log-loss / log-loss of the share of cancer among these labels."""
-    truth, said = labels.to_numpy(), chances.loc[labels.index].to_numpy()
+    truth, said = labels.to_numpy(), probabilities.loc[labels.index].to_numpy()
 
-    def loss(chance):
-        chance = np.clip(chance, 1e-15, 1 - 1e-15)
-        return -np.mean(np.where(truth == 1, np.log(chance), np.log(1 - chance)))
+    def loss(probability):
+        probability = np.clip(probability, 1e-15, 1 - 1e-15)
+        return -np.mean(np.where(truth == 1, np.log(probability), np.log(1 - probability)))
 
     return 1 - loss(said) / loss(np.full(len(truth), truth.mean()))

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 
 from nodules.tracking import provenance
 from nodules.tracking.provenance import PipelineExecution
-from nodules.tracking.stage import TrackingError, shown_uri, stage_run, tracking_uri
+from nodules.tracking.stage import TrackingError, redacted_uri, stage_run, tracking_uri
 
 PARENT = "mlflow.parentRunId"
 
@@ -86,7 +86,7 @@ def test_uri_is_the_projects_sqlite_file_from_any_folder_within(project, monkeyp
 )
 def test_user_and_password_of_the_store_are_not_shown(monkeypatch, uri, shown):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert shown_uri() == shown
+    assert redacted_uri() == shown
 
 
 def test_uri_without_a_project_is_in_the_current_folder(tmp_path, monkeypatch):
@@ -259,8 +259,8 @@ def test_pictures_tables_and_files(client, tmp_path):
     figure.subplots().plot([1, 2])
     figure.savefig(tmp_path / "x.png")
     with stage_run("a", {}) as run:
-        run.log_picture(figure, "froc")
-        run.log_picture(tmp_path / "x.png", "overlay")
+        run.log_figure(figure, "froc")
+        run.log_figure(tmp_path / "x.png", "overlay")
         run.log_table(pd.DataFrame({"a": [1]}), "nodules")
         run.log_file(tmp_path / "out" / "a.txt")
         run.log_file(tmp_path / "out", "folder")
@@ -271,7 +271,7 @@ def test_pictures_tables_and_files(client, tmp_path):
 def test_children_are_closed_runs_below_the_stage(client, tmp_path):
     start = datetime(2026, 1, 2, 3, 4, 5)
     with stage_run("tune", {}) as run:
-        trial = run.child(
+        trial = run.log_child_run(
             "trial 7",
             {"depth": 3},
             {"log_loss": 0.5},

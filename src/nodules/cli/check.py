@@ -28,13 +28,13 @@ def check(scan: Path, series_uid: str | None, params_file: Path | None, as_json:
     The exit status is 0 for the verdicts ok and usable, 1 for unusable.
     """
     from nodules.cli.scan_with_lungs import read_with_lungs
-    from nodules.scans.result import ScanError, refusal
+    from nodules.scans.result import ScanError, verdict_of_error
 
     with errors_as_messages():
         try:
             verdict = read_with_lungs(scan, series_uid, params_file)[2]
         except ScanError as error:
-            verdict = refusal(error)
+            verdict = verdict_of_error(error)
     click.echo(json.dumps(verdict.as_dict()) if as_json else "\n".join(_lines(verdict)))
     sys.exit(1 if verdict.status == "unusable" else 0)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nodules import params
-from nodules.evaluation.bootstrap import Predicted, by_model, judge
+from nodules.evaluation.bootstrap import Predicted, by_model, evaluate_repeated
 from nodules.models.cancer import classifier, nested_validation
 from nodules.models.cancer import files as classifier_files
 from nodules.models.cancer.classifier import Classifier
@@ -19,7 +19,7 @@ from nodules.models.cancer.nested_validation import FittedModels
 from nodules.models.cancer.params import ClassifierParams
 from nodules.models.cancer.xgboost_search import XGBoostSearch, xgboost_tuner
 from nodules.parallel import job_count
-from nodules.pictures.cancer_page import MODEL_WORDS, Part
+from nodules.pictures.cancer_page import MODEL_TITLES, ResultSection
 from nodules.pictures.overlay import save_figure
 from nodules.scans.result import ScanError
 from nodules.scans.tables.features import read_features
@@ -40,14 +40,14 @@ class Holdout:
     ----------
     predictions : DataFrame
         id, label, and a column of probabilities for each model.
-    judged : DataFrame
-        Metrics of each model with their intervals, as `bootstrap.judge` returns them.
+    metrics : DataFrame
+        Metrics of each model with their intervals, as `bootstrap.evaluate_repeated` returns them.
     unmeasured : int
         Patients of the holdout without features.
     """
 
     predictions: pd.DataFrame
-    judged: pd.DataFrame
+    metrics: pd.DataFrame
     unmeasured: int
 
 
@@ -70,7 +70,7 @@ def evaluate_holdout(unseen: Patients, fitted: FittedModels, seed: int) -> Holdo
     own = predicted[fitted.chosen].probabilities
     predicted[fitted.chosen] = Predicted(own, np.full_like(own, fitted.threshold))
     table = pd.DataFrame({"label": unseen.labels} | probabilities).rename_axis("id").reset_index()
-    return Holdout(table, judge(unseen.labels.to_numpy(), predicted, seed=seed), unseen.unmeasured)
+    return Holdout(table, evaluate_repeated(unseen.labels.to_numpy(), predicted, seed=seed), unseen.unmeasured)
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,13 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
         fitted = nested_validation.fit_models(
             patients.features, patients.labels, settings.classifier, settings.seed, tune=tune, jobs=job_count()
         )
-        judged = evaluate_holdout(unseen, fitted, settings.seed) if unseen else None
+        on_holdout = evaluate_holdout(unseen, fitted, settings.seed) if unseen else None
         importance = cancer_validation.importance(patients, validated, fitted, settings.seed)
-        answer = _answer(patients, validated, judged, fitted)
+        answer = _answer(patients, validated, on_holdout, fitted)
         model = fitted.classifiers[fitted.chosen]
-        written = _write(output, patients, validated, judged, model, importance)
-        _log(stage, settings, patients, validated, judged, model, importance, output)
-        run = {"id": stage.run_id, "experiment": tracking.experiment_name(), "store": tracking.shown_uri()}
+        written = _write(output, patients, validated, on_holdout, model, importance)
+        _log(stage, settings, patients, validated, on_holdout, model, importance, output)
+        run = {"id": stage.run_id, "experiment": tracking.experiment_name(), "store": tracking.redacted_uri()}
         return answer | {"output": str(output), "files": written, "mlflow": run}
 
 
@@ -152,7 +152,7 @@ def summary(answer: dict[str, Any]) -> Iterator[str]:
     )
     validation, chosen = answer["validation"], answer["chosen"]
     yield from _rows("patients outside the fold", validation, CHOSEN)
-    yield f"fitted to all of them: {MODEL_WORDS[chosen]}; best F1 from a probability of {answer['threshold']:.3f} on"
+    yield f"fitted to all of them: {MODEL_TITLES[chosen]}; best F1 from a probability of {answer['threshold']:.3f} on"
     if answer["holdout"]:
         seen = answer["holdout"]
         yield from _rows(
@@ -174,7 +174,7 @@ def _rows(title: str, models: dict[str, dict[str, float]], marked: str) -> Itera
         yield f"{'*' if name == marked else ' '}{name:>14}{values}{interval}"
     tuned = models[marked].get("f1_tuned")
     if tuned is not None:
-        yield f"* {MODEL_WORDS[marked]}; F1 at the threshold chosen without these patients {tuned:.4f}"
+        yield f"* {MODEL_TITLES[marked]}; F1 at the threshold chosen without these patients {tuned:.4f}"
 
 
 def _answer(
@@ -183,14 +183,14 @@ def _answer(
     answer: dict[str, Any] = {"chosen": fitted.chosen, "threshold": fitted.threshold}
     answer["inner_log_loss"] = dict(fitted.inner_log_loss)
     answer |= cancer_validation.counts(patients) | cancer_validation.limits(patients)
-    answer |= {"validation": by_model(validated.judged), "holdout": None}
+    answer |= {"validation": by_model(validated.metrics), "holdout": None}
     if holdout is not None:
         labels = holdout.predictions["label"]
         answer["holdout"] = {
             "patients": len(labels),
             "positives": int(labels.sum()),
             "unmeasured": holdout.unmeasured,
-            "models": by_model(holdout.judged),
+            "models": by_model(holdout.metrics),
         }
     return answer
 
@@ -228,19 +228,19 @@ def _log(
     importance: pd.DataFrame,
     output: Path,
 ) -> None:
-    figures = by_model(validated.judged)
-    seen = by_model(holdout.judged) if holdout else {}
+    figures = by_model(validated.metrics)
+    seen = by_model(holdout.metrics) if holdout else {}
     for name, table in cancer_validation.tutorial_tables(validated).items():
         metrics = figures[name] | ({"holdout": seen[name]} if name in seen else {})
         own = cancer_validation.own_settings(name, settings.classifier)
-        stage.child(name, {"model": name, **own}, metrics, texts={"classification_report.txt": table})
+        stage.log_child_run(name, {"model": name, **own}, metrics, texts={"classification_report.txt": table})
     stage.log_metrics({"validation": figures[CHOSEN], "holdout": seen.get(model.name, {})})
     stage.log_metrics(cancer_validation.limits(patients))
     pictures = cancer_report.pictures(validated, importance)
     for name, (_, figure) in pictures.items():
         save_figure(figure, output / f"{name}.png")
-        stage.log_picture(figure, name)
-    parts = [Part("On the holdout", holdout.judged, model.name)] if holdout else []
+        stage.log_figure(figure, name)
+    parts = [ResultSection("On the holdout", holdout.metrics, model.name)] if holdout else []
     page = cancer_report.write_page(patients, validated, settings.classifier, model.name, pictures, parts)
     (output / PAGE).write_text(page, encoding="utf-8")
     stage.log_file(output, "tables")

@@ -21,24 +21,24 @@ from nodules.cli.options import PATH, SCAN, SERIES
 @SERIES
 @click.option("--json", "as_json", is_flag=True, help="Print the report, and nothing else.")
 def predict(scan: Path, output: Path, model: Path | None, series_uid: str | None, as_json: bool) -> None:
-    """Write report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png for SCAN."""
+    """Write diagnosis_report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png for SCAN."""
     chain = defaults.diagnosis_folder(model)
 
     from nodules.models.diagnosis import Diagnoser
     from nodules.scans.read import read_scan
     from nodules.scans.result import ScanError
-    from nodules.serving.report import refused, report, write_report
+    from nodules.serving.report import diagnosis_report, refusal_report, write_report
 
     diagnoser = Diagnoser.load(chain)
     try:
         read = read_scan(scan, diagnoser.reading, series_uid)
     except ScanError as error:
         if as_json:
-            click.echo(json.dumps(refused(error)))
+            click.echo(json.dumps(refusal_report(error)))
         raise click.ClickException(str(error)) from error
     diagnosis = diagnoser.diagnose(read)
     write_report(diagnosis, read.volume, output)
-    answer = report(diagnosis)
+    answer = diagnosis_report(diagnosis)
     if as_json:
         click.echo(json.dumps(answer))
         return

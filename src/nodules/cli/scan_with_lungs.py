@@ -8,7 +8,7 @@ from nodules import params
 from nodules.cli import defaults
 from nodules.imaging.lungs.segment import LungMaskParams, LungSegmentation, find_lungs
 from nodules.scans.read import read_scan
-from nodules.scans.result import Reading, ReadingParams, Verdict, judge
+from nodules.scans.result import Reading, ReadingParams, Verdict, verdict_of
 
 
 def read_with_lungs(
@@ -28,4 +28,4 @@ def read_with_lungs(
     lung_mask = params.load("lung_mask", LungMaskParams, file)
     read = read_scan(scan, reading, series_uid)
     found = find_lungs(read.volume, lung_mask)
-    return read, found, judge(read, reading, found.quality.findings)
+    return read, found, verdict_of(read, reading, found.quality.findings)

@@ -77,7 +77,7 @@ def _of_unet(numbers: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_classifier(numbers: Mapping[str, Any]) -> Iterator[str]:
-    from nodules.pictures.cancer_page import MODEL_WORDS
+    from nodules.pictures.cancer_page import MODEL_TITLES
 
     validated = numbers.get("validated") or {}
     yield (
@@ -90,7 +90,7 @@ def _of_classifier(numbers: Mapping[str, Any]) -> Iterator[str]:
         yield from _row("  limit: true probabilities", _of(numbers, "bayes_log_loss"))
     yield from _row("AUC", _with_interval(validated, "auc"))
     chosen = str(numbers.get("chosen", "not there"))
-    yield from _row("fitted to all patients", MODEL_WORDS.get(chosen, chosen))
+    yield from _row("fitted to all patients", MODEL_TITLES.get(chosen, chosen))
 
 
 def _registered() -> str:

@@ -62,7 +62,7 @@ def from_table(table: pd.DataFrame, names: Sequence[str], tuned: str) -> tuple[p
     return labels, {name: Predicted(wide(name), thresholds.get(name)) for name in names}
 
 
-def judge(
+def evaluate_repeated(
     labels: Sequence[int] | NDArray[np.int64],
     models: Mapping[str, Predicted],
     draws: int = DRAWS,
@@ -108,10 +108,10 @@ def judge(
     return pd.concat(tables, ignore_index=True)
 
 
-def by_model(judged: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The table of `judge` as nested dict: metric, and ``_low`` and ``_high`` of it, by model; NaN left out."""
+def by_model(metrics: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Turn the table of `evaluate_repeated` into {model: {metric, metric_low, metric_high}}, without NaN."""
     found: dict[str, dict[str, float]] = {}
-    for row in judged.itertuples(index=False):
+    for row in metrics.itertuples(index=False):
         figures = {row.metric: row.value, f"{row.metric}_low": row.low, f"{row.metric}_high": row.high}
         found.setdefault(str(row.model), {}).update(
             {name: float(figure) for name, figure in figures.items() if not np.isnan(figure)}
@@ -120,12 +120,14 @@ def by_model(judged: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def _check(name: str, predicted: Predicted, truth: NDArray[np.int64]) -> None:
-    chances = predicted.probabilities
-    if chances.ndim != 2 or len(chances) != truth.size:
-        raise ValueError(f"{name}: wanted probabilities of {truth.size} patients by repeat, got shape {chances.shape}")
-    if not ((chances >= 0) & (chances <= 1)).all():  # NaN fails here too
+    probabilities = predicted.probabilities
+    if probabilities.ndim != 2 or len(probabilities) != truth.size:
+        raise ValueError(
+            f"{name}: wanted probabilities of {truth.size} patients by repeat, got shape {probabilities.shape}"
+        )
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN fails here too
         raise ValueError(f"{name}: probabilities must lie in [0, 1]")
-    if predicted.thresholds is not None and predicted.thresholds.shape != chances.shape:
+    if predicted.thresholds is not None and predicted.thresholds.shape != probabilities.shape:
         raise ValueError(f"{name}: wanted a threshold for each probability, got shape {predicted.thresholds.shape}")
 
 
@@ -153,20 +155,20 @@ def _figures(truth: NDArray[np.int64], predicted: Predicted, counts: Array) -> d
     repeats = predicted.probabilities.shape[1]
     parts = []
     for repeat in range(repeats):
-        chance = predicted.probabilities[:, repeat]
-        found = _of_one_repeat(truth, chance, counts)
-        found |= _of_calls(truth, chance >= EVEN_ODDS, counts, "")
+        probability = predicted.probabilities[:, repeat]
+        found = _of_one_repeat(truth, probability, counts)
+        found |= _of_calls(truth, probability >= EVEN_ODDS, counts, "")
         if predicted.thresholds is not None:
-            found |= _of_calls(truth, chance >= predicted.thresholds[:, repeat], counts, "_tuned")
+            found |= _of_calls(truth, probability >= predicted.thresholds[:, repeat], counts, "_tuned")
         parts.append(found)
     return {metric: np.mean([part[metric] for part in parts], axis=0) for metric in parts[0]}
 
 
-def _of_one_repeat(truth: NDArray[np.int64], chance: Array, counts: Array) -> dict[str, Array]:
+def _of_one_repeat(truth: NDArray[np.int64], probability: Array, counts: Array) -> dict[str, Array]:
     patients = truth.size
-    loss = log_losses(truth, chance, LOG_LOSS_CLIP, log1p=True)
-    gaps = np.zeros((patients, bin_numbers(chance).max() + 1))
-    gaps[np.arange(patients), bin_numbers(chance)] = chance - truth
+    loss = log_losses(truth, probability, LOG_LOSS_CLIP, log1p=True)
+    gaps = np.zeros((patients, bin_numbers(probability).max() + 1))
+    gaps[np.arange(patients), bin_numbers(probability)] = probability - truth
     log_loss, share = counts @ loss / patients, counts @ truth / patients
     prior = _entropy(share)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -175,8 +177,8 @@ def _of_one_repeat(truth: NDArray[np.int64], chance: Array, counts: Array) -> di
         "log_loss": log_loss,
         "prior_log_loss": prior,
         "skill": skill,
-        "auc": _auc(truth, chance, counts),
-        "brier": counts @ (chance - truth) ** 2 / patients,
+        "auc": _auc(truth, probability, counts),
+        "brier": counts @ (probability - truth) ** 2 / patients,
         # Within a bin, patients times (mean probability - share positive) is the sum of (probability - label).
         "ece": np.abs(counts @ gaps).sum(axis=1) / patients,
     }
@@ -191,10 +193,10 @@ def _of_calls(truth: NDArray[np.int64], called: NDArray[np.bool_], counts: Array
     }
 
 
-def _auc(truth: NDArray[np.int64], chance: Array, counts: Array) -> Array:
+def _auc(truth: NDArray[np.int64], probability: Array, counts: Array) -> Array:
     """Share of the pairs (cancer, no cancer) that are ranked rightly, ties by half; NaN without pairs."""
-    order = np.argsort(chance, kind="stable")
-    starts = np.flatnonzero(np.diff(chance[order], prepend=-1.0))
+    order = np.argsort(probability, kind="stable")
+    starts = np.flatnonzero(np.diff(probability[order], prepend=-1.0))
     ranked = counts[:, order]
     positives = np.add.reduceat(ranked * truth[order], starts, axis=1)
     negatives = np.add.reduceat(ranked * (1 - truth[order]), starts, axis=1)

@@ -40,14 +40,14 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[
     ValueError
         If there are no patients, the lengths or indices differ, a label is not 0 or 1, or a probability not in [0, 1].
     """
-    truth, chance = _paired(labels, probabilities)
-    called = chance >= EVEN_ODDS
+    truth, probability = _paired(labels, probabilities)
+    called = probability >= EVEN_ODDS
     prior = np.full(truth.size, truth.mean())
     figures = {
-        "log_loss": _log_loss(truth, chance),
+        "log_loss": _log_loss(truth, probability),
         "prior_log_loss": _log_loss(truth, prior),
-        "brier": float(np.mean((chance - truth) ** 2)),
-        "ece": expected_calibration_error(truth, chance),
+        "brier": float(np.mean((probability - truth) ** 2)),
+        "ece": expected_calibration_error(truth, probability),
         "f1": float(metrics.f1_score(truth, called, zero_division=0)),
         "precision": float(metrics.precision_score(truth, called, zero_division=0)),
         "recall": float(metrics.recall_score(truth, called, zero_division=0)),
@@ -56,16 +56,16 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[
     }
     if 0 < truth.sum() < truth.size:
         figures["skill"] = 1 - figures["log_loss"] / figures["prior_log_loss"]
-        figures["auc"] = float(metrics.roc_auc_score(truth, chance))
+        figures["auc"] = float(metrics.roc_auc_score(truth, probability))
     return figures
 
 
 def classification_report_text(labels: ArrayLike, probabilities: ArrayLike) -> str:
     """Precision, recall and F1 of both classes as the text table that the tutorial prints."""
-    truth, chance = _paired(labels, probabilities)
+    truth, probability = _paired(labels, probabilities)
     return str(
         metrics.classification_report(
-            truth, chance >= EVEN_ODDS, labels=[0, 1], target_names=list(CLASS_NAMES), zero_division=0
+            truth, probability >= EVEN_ODDS, labels=[0, 1], target_names=list(CLASS_NAMES), zero_division=0
         )
     )
 
@@ -79,11 +79,11 @@ def roc_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
         ``false_positive_rate``, ``true_positive_rate``, ``threshold`` (the smallest probability called cancer; just
         above 1 where nobody is). No rows when only one class is present.
     """
-    truth, chance = _paired(labels, probabilities)
+    truth, probability = _paired(labels, probabilities)
     columns = ["false_positive_rate", "true_positive_rate", "threshold"]
     if truth.min() == truth.max():
         return pd.DataFrame({column: [] for column in columns}, dtype=float)
-    false_rate, true_rate, thresholds = metrics.roc_curve(truth, chance)
+    false_rate, true_rate, thresholds = metrics.roc_curve(truth, probability)
     finite = np.minimum(thresholds, np.nextafter(1.0, 2.0))
     return pd.DataFrame(dict(zip(columns, (false_rate, true_rate, finite), strict=True)))
 
@@ -97,11 +97,11 @@ def precision_recall_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.Da
         ``recall``, ``precision``, ``threshold`` (the smallest probability called cancer). No rows without a patient
         who has cancer.
     """
-    truth, chance = _paired(labels, probabilities)
+    truth, probability = _paired(labels, probabilities)
     columns = ["recall", "precision", "threshold"]
     if not truth.any():
         return pd.DataFrame({column: [] for column in columns}, dtype=float)
-    precision, recall, thresholds = metrics.precision_recall_curve(truth, chance)
+    precision, recall, thresholds = metrics.precision_recall_curve(truth, probability)
     # The last corner is a convention without a threshold, which nobody can choose.
     corners = dict(zip(columns, (recall[:-1], precision[:-1], thresholds), strict=True))
     return pd.DataFrame(corners).iloc[::-1].reset_index(drop=True)
@@ -125,8 +125,8 @@ def calibration_table(
     """
     if bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
-    truth, chance = _paired(labels, probabilities)
-    number = bin_numbers(chance, bins)
+    truth, probability = _paired(labels, probabilities)
+    number = bin_numbers(probability, bins)
     edges = np.linspace(0.0, 1.0, bins + 1)
     rows = []
     for index in np.unique(number):
@@ -138,7 +138,7 @@ def calibration_table(
                 "low": edges[index],
                 "high": edges[index + 1],
                 "patients": patients,
-                "mean_probability": float(chance[inside].mean()),
+                "mean_probability": float(probability[inside].mean()),
                 "share_positive": share,
                 "share_low": low,
                 "share_high": high,
@@ -147,9 +147,9 @@ def calibration_table(
     return pd.DataFrame(rows)
 
 
-def bin_numbers(chance: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
+def bin_numbers(probability: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
     """Number the equally wide bin of each probability, from 0; an edge belongs to the bin above it, 1.0 to the last."""
-    return np.minimum(np.searchsorted(np.linspace(0.0, 1.0, bins + 1), chance, side="right") - 1, bins - 1)
+    return np.minimum(np.searchsorted(np.linspace(0.0, 1.0, bins + 1), probability, side="right") - 1, bins - 1)
 
 
 def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:
@@ -161,10 +161,12 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
 
 def confusion_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     """One row per patient with the ``actual`` and the ``predicted`` class by name, indexed as `labels` is."""
-    truth, chance = _paired(labels, probabilities)
+    truth, probability = _paired(labels, probabilities)
     names = np.asarray(CLASS_NAMES)
     index = labels.index if isinstance(labels, pd.Series) else None
-    return pd.DataFrame({"actual": names[truth], "predicted": names[(chance >= EVEN_ODDS).astype(int)]}, index=index)
+    return pd.DataFrame(
+        {"actual": names[truth], "predicted": names[(probability >= EVEN_ODDS).astype(int)]}, index=index
+    )
 
 
 def _wilson(share: float, patients: float) -> tuple[float, float]:
@@ -175,22 +177,22 @@ def _wilson(share: float, patients: float) -> tuple[float, float]:
     return max(float((centre - reach) / shrink), 0.0), min(float((centre + reach) / shrink), 1.0)
 
 
-def _log_loss(truth: NDArray[np.int64], chance: NDArray[np.float64]) -> float:
-    return float(np.mean(log_losses(truth, chance, LOG_LOSS_CLIP)))
+def _log_loss(truth: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
+    return float(np.mean(log_losses(truth, probability, LOG_LOSS_CLIP)))
 
 
 def _paired(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Check both and bring the probabilities into the labels' order."""
     if isinstance(labels, pd.Series) and isinstance(probabilities, pd.Series):
         probabilities = _aligned(labels.index, probabilities)
-    truth, chance = np.asarray(labels), np.asarray(probabilities, dtype=float)
-    if truth.ndim != 1 or truth.shape != chance.shape or not truth.size:
-        raise ValueError(f"labels and probabilities must be equally long, got {truth.shape} and {chance.shape}")
+    truth, probability = np.asarray(labels), np.asarray(probabilities, dtype=float)
+    if truth.ndim != 1 or truth.shape != probability.shape or not truth.size:
+        raise ValueError(f"labels and probabilities must be equally long, got {truth.shape} and {probability.shape}")
     if not np.isin(truth, (0, 1)).all():
         raise ValueError(f"labels must be 0 or 1, got {np.setdiff1d(truth, (0, 1))[:3].tolist()}")
-    if not ((chance >= 0) & (chance <= 1)).all():
+    if not ((probability >= 0) & (probability <= 1)).all():
         raise ValueError("probabilities must lie between 0 and 1 and not be missing")
-    return truth.astype(int), chance
+    return truth.astype(int), probability
 
 
 def _aligned(patients: pd.Index, probabilities: pd.Series) -> pd.Series:

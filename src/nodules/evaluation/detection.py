@@ -77,17 +77,17 @@ def match_candidates(
         If the lengths differ or a number is not finite.
     """
     candidates = _points("candidates_xyz", candidates_xyz)
-    chances = _values("probabilities", probabilities, len(candidates))
+    probabilities = _values("probabilities", probabilities, len(candidates))
     nodules, excluded = _points("nodules_xyz", nodules_xyz), _points("excluded_xyz", excluded_xyz)
     in_nodule = in_spheres(candidates, nodules, _values("diameters_mm", diameters_mm, len(nodules)))
     in_excluded = in_spheres(
         candidates, excluded, _values("excluded_diameters_mm", excluded_diameters_mm, len(excluded))
     ).any(axis=1)
     elsewhere = ~in_nodule.any(axis=1)
-    hits = np.where(in_nodule, chances[:, None], -np.inf).max(axis=0, initial=-np.inf)
+    hits = np.where(in_nodule, probabilities[:, None], -np.inf).max(axis=0, initial=-np.inf)
     return ScanDetections(
         hit_probabilities=np.where(np.isfinite(hits), hits, np.nan),
-        false_positive_probabilities=chances[elsewhere & ~in_excluded],
+        false_positive_probabilities=probabilities[elsewhere & ~in_excluded],
         ignored=int((elsewhere & in_excluded).sum()),
         doubles=int(np.maximum(in_nodule.sum(axis=0) - 1, 0).sum()),
     )
@@ -169,12 +169,16 @@ class _Pooled:
     def of(cls, scans: Sequence[ScanDetections]) -> _Pooled:
         parts = [(scan.hit_probabilities[np.isfinite(scan.hit_probabilities)], True, k) for k, scan in enumerate(scans)]
         parts += [(scan.false_positive_probabilities, False, k) for k, scan in enumerate(scans)]
-        chances = np.concatenate([np.empty(0), *(found for found, _, _ in parts)])
+        probabilities = np.concatenate([np.empty(0), *(found for found, _, _ in parts)])
         is_hit = np.repeat([hit for _, hit, _ in parts], [found.size for found, _, _ in parts]).astype(bool)
         number = np.repeat([k for _, _, k in parts], [found.size for found, _, _ in parts]).astype(np.int64)
-        order = np.argsort(-chances, kind="stable")
-        chances = chances[order]
-        steps = np.flatnonzero(np.append(chances[1:] != chances[:-1], True)) if chances.size else np.empty(0, np.int64)
+        order = np.argsort(-probabilities, kind="stable")
+        probabilities = probabilities[order]
+        steps = (
+            np.flatnonzero(np.append(probabilities[1:] != probabilities[:-1], True))
+            if probabilities.size
+            else np.empty(0, np.int64)
+        )
         nodules = np.array([scan.hit_probabilities.size for scan in scans], dtype=np.int64)
         return cls(is_hit[order], number[order], steps, nodules)
 

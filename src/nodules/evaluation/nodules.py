@@ -14,7 +14,7 @@ from nodules.evaluation.detection import ScanDetections, detection_summary, matc
 from nodules.evaluation.dice import NoduleScore, false_positive_components, panoptic_quality, score_nodules, summary
 from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, outline
 from nodules.imaging.candidates.probability_map import Segmentation
-from nodules.imaging.candidates.proposals import JudgedProposals
+from nodules.imaging.candidates.proposals import ScoredProposals
 from nodules.imaging.geometry.spheres import ball_mm3, draw_nodules
 from nodules.scans.tables.luna import NoduleAnnotation
 
@@ -74,8 +74,8 @@ class _Reference:
     def detections(self, table: pd.DataFrame, probability: str) -> ScanDetections:
         """Match a table of places by LUNA16's rule."""
         positions = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
-        chances = table[probability].to_numpy(dtype=float)
-        return match_candidates(positions, chances, *places(self.nodules), *places(self.excluded))
+        probabilities = table[probability].to_numpy(dtype=float)
+        return match_candidates(positions, probabilities, *places(self.nodules), *places(self.excluded))
 
     def touched(self, labels_zyx: NDArray[np.int32], detections: ScanDetections) -> NDArray[np.bool_]:
         """Tell for each nodule whether it shares a voxel with a label or holds the centre of a detection."""
@@ -85,12 +85,12 @@ class _Reference:
         return touched
 
 
-def evaluate_judged(
+def evaluate_scored(
     seriesuid: str,
     segmentation: Segmentation,
     nodules: Sequence[NoduleAnnotation],
     settings: Sequence[SegmentationSettings],
-    judged: JudgedProposals,
+    scored: ScoredProposals,
     excluded: Sequence[NoduleAnnotation] = (),
 ) -> list[ScanResult]:
     """Outline a scan's proposals with each of the settings, and compare them with spheres of the annotated diameters.
@@ -99,16 +99,16 @@ def evaluate_judged(
     ----------
     settings : sequence of SegmentationSettings
         One result each.
-    judged : JudgedProposals
+    scored : ScoredProposals
         What was proposed in the scan, and the scorer's probabilities.
     excluded : sequence of NoduleAnnotation
         Findings that count neither for nor against.
     """
-    proposals = judged.proposals()
+    proposals = scored.proposals()
     drawn, spared = (draw_nodules(segmentation.scan, *places(findings)) for findings in (nodules, excluded))
     reference = _Reference(drawn, spared, nodules, excluded)
     proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
-    found = [outline(segmentation, proposals, judged.probabilities, chosen, judged.params) for chosen in settings]
+    found = [outline(segmentation, proposals, scored.probabilities, chosen, scored.params) for chosen in settings]
     return [_compare(seriesuid, segmentation, reference, proposed, candidates) for candidates in found]
 
 

@@ -18,9 +18,9 @@ from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
 from nodules.models.cancer import classifier
 from nodules.models.cancer import files as classifier_files
 from nodules.models.cancer.explanation import contributions
-from nodules.models.false_positive_reduction.rescorer import Rescorer
+from nodules.models.false_positive_reduction.rescorer import FalsePositiveReducer
 from nodules.models.unet.segmenter import Segmenter, segment_region
-from nodules.scans.result import Reading, ReadingParams, Verdict, judge
+from nodules.scans.result import Reading, ReadingParams, Verdict, verdict_of
 
 SETTINGS_FILE = "diagnosis.json"
 
@@ -71,7 +71,7 @@ class Diagnoser:
     def __init__(
         self,
         segmenter: Segmenter,
-        rescorer: Rescorer,
+        rescorer: FalsePositiveReducer,
         settings: DiagnosisSettings,
         cancer_classifier: classifier.Classifier,
     ) -> None:
@@ -108,7 +108,7 @@ class Diagnoser:
             contributions={str(name): float(share) for name, share in moved.items()},
             lungs=scan.lungs,
             nodules=to_scan_grid(nodules, scan.lungs),
-            verdict=judge(reading, self._settings.reading, lungs.quality.findings),
+            verdict=verdict_of(reading, self._settings.reading, lungs.quality.findings),
         )
 
     @classmethod
@@ -117,7 +117,7 @@ class Diagnoser:
         settings = json.loads((folder / SETTINGS_FILE).read_text())
         return cls(
             Segmenter.load(folder / "segmenter"),
-            Rescorer.load(folder / "rescorer"),
+            FalsePositiveReducer.load(folder / "rescorer"),
             TypeAdapter(DiagnosisSettings).validate_python(settings),
             classifier_files.load(folder / "classifier"),
         )

@@ -11,7 +11,7 @@ from html import escape
 import pandas as pd
 from matplotlib.figure import Figure
 
-MODEL_WORDS = {
+MODEL_TITLES = {
     "chosen": "chosen in each fold",
     "random_forest": "Random Forest",
     "xgboost": "XGBoost",
@@ -43,27 +43,27 @@ max-width:34em}"""
 
 
 @dataclass(frozen=True)
-class Part:
+class ResultSection:
     """Results of the models on one set of patients.
 
     Attributes
     ----------
     title : str
         Which patients these are, and how the models were evaluated on them.
-    judged : DataFrame
+    metrics : DataFrame
         Table of metrics from `evaluation.bootstrap`.
     highlighted : str
         The model to highlight, and to describe in words.
     """
 
     title: str
-    judged: pd.DataFrame
+    metrics: pd.DataFrame
     highlighted: str
 
 
 def page(
     question: Sequence[str],
-    parts: Sequence[Part],
+    parts: Sequence[ResultSection],
     pictures: Mapping[str, Figure],
     limits: Sequence[str],
 ) -> str:
@@ -82,7 +82,7 @@ def page(
     """
     body = ["<h1>Probability of lung cancer: how good are the models?</h1>", *(_paragraph(text) for text in question)]
     for part in parts:
-        body += [f"<h2>{escape(part.title)}</h2>", *(_paragraph(text) for text in answer_in_words(part)), _table(part)]
+        body += [f"<h2>{escape(part.title)}</h2>", *(_paragraph(text) for text in describe_results(part)), _table(part)]
     body += ["<h2>Charts</h2>", *(_picture(caption, figure) for caption, figure in pictures.items())]
     body += [
         "<h2>How to read these results, and their limits</h2><ul>",
@@ -93,11 +93,11 @@ def page(
     return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
 
 
-def answer_in_words(part: Part) -> list[str]:
+def describe_results(part: ResultSection) -> list[str]:
     """Describe the highlighted model: log-loss against the prior, AUC and calibration, one string per paragraph."""
-    rows = part.judged[part.judged["model"] == part.highlighted].set_index("metric")
+    rows = part.metrics[part.metrics["model"] == part.highlighted].set_index("metric")
     log_loss, prior = rows.loc["log_loss"], float(rows.loc["prior_log_loss", "value"])
-    name = MODEL_WORDS.get(part.highlighted, part.highlighted)
+    name = MODEL_TITLES.get(part.highlighted, part.highlighted)
     said = [
         f"The highlighted model ({name}) has a log-loss of {_with_interval(log_loss)}; lower is better. The prior, "
         f"which gives every patient the share of patients with cancer, has {prior:.3f}. {_verdict(rows)}"
@@ -125,15 +125,15 @@ def _verdict(rows: pd.DataFrame) -> str:
     return f"{share}: these patients are too few to tell it from the prior."
 
 
-def _table(part: Part) -> str:
-    metrics = [metric for metric in COLUMNS if metric in set(part.judged["metric"])]
+def _table(part: ResultSection) -> str:
+    metrics = [metric for metric in COLUMNS if metric in set(part.metrics["metric"])]
     head = "".join(f"<th>{escape(COLUMNS[metric])}</th>" for metric in metrics)
     rows = []
-    for model, table in part.judged.groupby("model", sort=False):
+    for model, table in part.metrics.groupby("model", sort=False):
         figures = table.set_index("metric")
         cells = "".join(f"<td>{_cell(figures, metric)}</td>" for metric in metrics)
         css = ' class="chosen"' if model == part.highlighted else ""
-        rows.append(f"<tr{css}><td>{escape(MODEL_WORDS.get(str(model), str(model)))}</td>{cells}</tr>")
+        rows.append(f"<tr{css}><td>{escape(MODEL_TITLES.get(str(model), str(model)))}</td>{cells}</tr>")
     return f"<table><tr><th>model</th>{head}</tr>{''.join(rows)}</table>"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from nodules.scans.dicom.reader import MARK, is_dicom, read_series, read_series_bytes
+from nodules.scans.dicom.reader import DICM_POSITION, is_dicom, read_series, read_series_bytes
 from nodules.scans.result import Reading, ReadingParams, ScanError
 from nodules.scans.volume_files.content import VOLUME_SUFFIXES, content_suffix, volume_suffix
 from nodules.scans.volume_files.headers import read_metaimage_header, read_nrrd_header
@@ -48,7 +48,7 @@ def read_scan(path: Path, params: ReadingParams, series_uid: str | None = None) 
             raise ScanError(f"{path}: a volume file has no series {series_uid}; omit the series UID")
         return read_volume(path, params)
     with path.open("rb") as file:
-        start = file.read(MARK.stop)
+        start = file.read(DICM_POSITION.stop)
     if is_dicom(start) or path.suffix.lower() == ".dcm":
         return read_series(path, params, series_uid)
     raise ScanError(f"{path}: unknown kind of file; give {ACCEPTED}")

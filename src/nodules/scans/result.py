@@ -103,7 +103,7 @@ class Verdict:
         return {"verdict": self.status, "reasons": "; ".join(self.reasons)}
 
 
-def judge(reading: Reading, params: ReadingParams, findings: Sequence[str] = ()) -> Verdict:
+def verdict_of(reading: Reading, params: ReadingParams, findings: Sequence[str] = ()) -> Verdict:
     """Return the verdict on a scan that was read.
 
     Parameters
@@ -125,7 +125,7 @@ def judge(reading: Reading, params: ReadingParams, findings: Sequence[str] = ())
     return Verdict("usable" if reasons else "ok", reasons, _facts(reading))
 
 
-def refusal(error: ScanError) -> Verdict:
+def verdict_of_error(error: ScanError) -> Verdict:
     """Return the verdict on a scan that could not be read."""
     return Verdict(error.verdict, (str(error),))
 

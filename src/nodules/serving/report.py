@@ -10,7 +10,7 @@ from typing import Any
 from nodules.imaging.geometry.volume import Volume
 from nodules.models.diagnosis import Diagnosis
 from nodules.pictures.overlay import candidates_sheet, save_figure
-from nodules.scans.result import ScanError, refusal
+from nodules.scans.result import ScanError, verdict_of_error
 from nodules.scans.volume_files.writer import write_volume
 
 NODULE_FIELDS = (
@@ -26,10 +26,10 @@ NODULE_FIELDS = (
     "lung",
 )
 
-EXPLAINED = 10  # features named in the explanation
+EXPLAINED_FEATURES = 10  # features named in the explanation
 
 
-def report(diagnosis: Diagnosis) -> dict[str, Any]:
+def diagnosis_report(diagnosis: Diagnosis) -> dict[str, Any]:
     """Return the report of a diagnosis as a JSON-serialisable dict.
 
     Returns
@@ -54,14 +54,20 @@ def report(diagnosis: Diagnosis) -> dict[str, Any]:
     }
 
 
-def refused(error: ScanError) -> dict[str, Any]:
+def refusal_report(error: ScanError) -> dict[str, Any]:
     """Return the report of a scan that could not be read: no probability, no nodules, and the reason."""
-    return {"probability": None, "nodules": [], "verdict": refusal(error).as_dict(), "features": {}, "explanation": []}
+    return {
+        "probability": None,
+        "nodules": [],
+        "verdict": verdict_of_error(error).as_dict(),
+        "features": {},
+        "explanation": [],
+    }
 
 
 def _explanation(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     moved = {name: share for name, share in diagnosis.contributions.items() if name in diagnosis.features and share}
-    strongest = sorted(moved, key=lambda name: (-abs(moved[name]), name))[:EXPLAINED]
+    strongest = sorted(moved, key=lambda name: (-abs(moved[name]), name))[:EXPLAINED_FEATURES]
     return [
         {"name": name, "value": _finite(diagnosis.features[name]), "log_odds": round(moved[name], 6)}
         for name in strongest
@@ -74,7 +80,7 @@ def _finite(value: float) -> float | None:
 
 
 def write_report(diagnosis: Diagnosis, scan: Volume, folder: Path) -> None:
-    """Write report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png."""
+    """Write diagnosis_report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png."""
     folder.mkdir(parents=True, exist_ok=True)
     diagnosis.candidates.to_csv(folder / "nodules.csv", index=False)
     write_volume(diagnosis.nodules, folder / "nodules.nii.gz")
@@ -82,5 +88,5 @@ def write_report(diagnosis: Diagnosis, scan: Volume, folder: Path) -> None:
     save_figure(candidates_sheet(scan, diagnosis.lungs.voxels_zyx, diagnosis.candidates), folder / "overlay.png")
     # The report comes last: once it exists, all other files are complete.
     partial = folder / ".report.json.partial"
-    partial.write_text(json.dumps(report(diagnosis), indent=2) + "\n")
-    partial.replace(folder / "report.json")
+    partial.write_text(json.dumps(diagnosis_report(diagnosis), indent=2) + "\n")
+    partial.replace(folder / "diagnosis_report.json")

@@ -18,7 +18,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from nodules.models.diagnosis import Diagnoser
 from nodules.scans.read import read_scan_bytes
 from nodules.scans.result import ScanError
-from nodules.serving.report import refused, report
+from nodules.serving.report import diagnosis_report, refusal_report
 
 
 class ScoringModel(PythonModel):
@@ -38,9 +38,9 @@ class ScoringModel(PythonModel):
 
     def _answer(self, scan: str) -> dict[str, Any]:
         try:
-            answer = report(self._diagnoser.diagnose(read_scan_bytes(_decode(scan), self._diagnoser.reading)))
+            answer = diagnosis_report(self._diagnoser.diagnose(read_scan_bytes(_decode(scan), self._diagnoser.reading)))
         except ScanError as error:
-            answer = refused(error)
+            answer = refusal_report(error)
         facts = answer["verdict"].pop("facts")
         return answer | {"facts": json.dumps(facts), "features": json.dumps(answer["features"])}
 

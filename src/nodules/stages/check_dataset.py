@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nodules import params
 from nodules.scans.result import ScanError
-from nodules.scans.tables.surveys import Findings, survey_dsb, survey_luna
+from nodules.scans.tables.surveys import DatasetSurvey, survey_dsb, survey_luna
 from nodules.stages.shared import command
 from nodules.stages.shared.settings import DatasetParams, Layout
 
@@ -34,7 +34,7 @@ def main(*, layout: Layout, output: Path) -> None:
     _write({"layout": layout, **counts}, output)
 
 
-def _say(findings: Findings, root: Path) -> None:
+def _say(findings: DatasetSurvey, root: Path) -> None:
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in findings.counts.items())
     sys.stdout.write("".join(f"{root}: {text}\n" for text in (counts, *findings.notes)))
     for warning in findings.warnings:

@@ -20,7 +20,7 @@ from nodules.pictures.overlay import save_figure
 from nodules.scans.stores import segmentations, slices
 from nodules.scans.tables.submission import COORDINATES, write_submission
 from nodules.stages.shared import command
-from nodules.stages.shared.cached_rescorer import rescorer_scorer
+from nodules.stages.shared.cached_rescorer import reducer_scorer
 from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.settings import RunParams
 from nodules.stages.shared.split_part import SplitPart
@@ -49,7 +49,7 @@ def main(
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
     test, inputs = SplitPart.load("test", luna_root, split, segmentations), [split, segmentations, rescorer]
     with stage_run("evaluate_unet", {"tuned": settings, "candidates": candidates}, inputs) as stage:
-        test = test.scored(candidates, rescorer_scorer(rescorer))
+        test = test.scored(candidates, reducer_scorer(rescorer))
         # The FROC needs all candidates, those of low probability as well.
         results, everything = test.evaluate([settings, replace(settings, min_probability=0.0)], candidates)
         points = froc_points(
@@ -64,10 +64,10 @@ def main(
             table.to_csv(file, index=False)
             stage.log_file(file)
         write_submission(_candidates(everything), submission)
-        stage.log_picture(detection_charts.froc(points), froc.stem)
+        stage.log_figure(detection_charts.froc(points), froc.stem)
         figure = close_up_overlay(_close_ups(test, slices, split, settings, candidates))
         save_figure(figure, overlay)
-        stage.log_picture(figure, overlay.stem)
+        stage.log_figure(figure, overlay.stem)
 
 
 def _nodules(results: list[ScanResult]) -> pd.DataFrame:

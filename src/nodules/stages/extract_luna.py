@@ -11,7 +11,7 @@ from typing import Any
 from nodules import parallel, params
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams, judge
+from nodules.scans.result import ReadingParams, verdict_of
 from nodules.scans.stores import slices
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations, series_files, series_without_file
@@ -58,7 +58,7 @@ def extract_scan(
     extracted = extract_slices(file.stem, read.volume, nodules, extract, context, seed)
     slices.save(extracted, folder / f"{file.stem}.npz")
     counts = {"nodules": len(nodules), "slices": len(extracted.target_indices)}
-    return {"scan": file.stem, **counts, **judge(read, reading).as_row()}
+    return {"scan": file.stem, **counts, **verdict_of(read, reading).as_row()}
 
 
 def _warn_of_lost_series(luna_root: Path, annotations: dict[str, list[NoduleAnnotation]]) -> None:

@@ -14,7 +14,7 @@ from nodules.imaging.candidates.outline import CandidateParams, SegmentationSett
 from nodules.imaging.features.measure import measure_patient
 from nodules.scans.stores import segmentations
 from nodules.stages.shared import command
-from nodules.stages.shared.cached_rescorer import load_rescorer
+from nodules.stages.shared.cached_rescorer import load_reducer
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking.stage import stage_run
 
@@ -61,7 +61,7 @@ def measure_folder(
 ) -> dict[str, Any]:
     """Measure one patient from its folder of segmentations."""
     stored, lungs = item
-    scorer = load_rescorer(rescorer)
+    scorer = load_reducer(rescorer)
     found, measured = measure_patient(segmentations.load(stored), lungs, settings, candidates, scorer)
     found.table.to_csv(folder / f"{stored.name}.csv", index=False)
     return {"scan": stored.name, **measured}

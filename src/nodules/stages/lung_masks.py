@@ -11,7 +11,7 @@ import numpy as np
 from nodules import parallel, params
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs, lung_measures
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams, judge
+from nodules.scans.result import ReadingParams, verdict_of
 from nodules.scans.tables.luna import series_files
 from nodules.scans.volume_files.writer import write_volume
 from nodules.stages.shared import command
@@ -48,7 +48,7 @@ def segment_file(file: Path, folder: Path, *, reading: ReadingParams, lung_mask:
     read = read_scan(file, reading)
     lungs = find_lungs(read.volume, lung_mask)
     write_volume(read.volume.with_voxels(lungs.labels_zyx), folder / f"{file.stem}.mha")
-    verdict = judge(read, reading, lungs.quality.findings)
+    verdict = verdict_of(read, reading, lungs.quality.findings)
     return {"scan": file.stem, **verdict.as_row(), **lung_measures(read.volume, lungs.labels_zyx)}
 
 

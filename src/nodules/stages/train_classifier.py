@@ -51,7 +51,7 @@ def main(*, features: Path, labels: Path, tuned: Path, output: Path, metrics: Pa
 
 def _summary(patients: Patients, validated: Validated, fitted: FittedModels) -> dict[str, Any]:
     """What `dvc metrics` shows: all metrics of the model chosen in each fold, a few of the others."""
-    figures = by_model(validated.judged)
+    figures = by_model(validated.metrics)
     models = {name: _short(figures[name], intervals=name in WITH_INTERVALS) for name in MODEL_NAMES}
     limits, counts = cancer_validation.limits(patients), cancer_validation.counts(patients)
     return {
@@ -79,17 +79,17 @@ def _log(
     chosen: str,
     importance: pd.DataFrame,
 ) -> None:
-    figures = by_model(validated.judged)
+    figures = by_model(validated.metrics)
     for name, table in cancer_validation.tutorial_tables(validated).items():
         own = cancer_validation.own_settings(name, settings)
         texts = {"classification_report.txt": table}
-        stage.child(name, {"model": name, "folds": settings.folds, **own}, figures[name], texts=texts)
+        stage.log_child_run(name, {"model": name, "folds": settings.folds, **own}, figures[name], texts=texts)
     stage.log_headline({f"classifier_{key}": figures[CHOSEN][key] for key in HEADLINE if key in figures[CHOSEN]})
     stage.log_metrics(cancer_validation.limits(patients) | {"validated": figures[CHOSEN]})
-    stage.log_table(validated.judged, "models")
+    stage.log_table(validated.metrics, "models")
     pictures = cancer_report.pictures(validated, importance)
     for name, (_, figure) in pictures.items():
-        stage.log_picture(figure, name)
+        stage.log_figure(figure, name)
     stage.log_text(cancer_report.write_page(patients, validated, settings, chosen, pictures), "report.html")
 
 

@@ -16,15 +16,15 @@ from nodules.imaging.candidates.proposals import CandidateParams, propose
 from nodules.imaging.network_input.cube import CubeParams, cut_cubes
 from nodules.imaging.network_input.lung_roi import scan_on_grid
 from nodules.models.false_positive_reduction import score_fusion
-from nodules.models.false_positive_reduction.rescorer import Rescorer
+from nodules.models.false_positive_reduction.rescorer import FalsePositiveReducer
 from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, wide_size_px
-from nodules.models.false_positive_reduction.training import RescorerParams, train
+from nodules.models.false_positive_reduction.training import FalsePositiveReductionParams, train
 from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside, spared, spread_evenly, training_set
 from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams
 from nodules.scans.stores import segmentations
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
-from nodules.scans.tables.submission import candidate_table, excluded_of, read_false_positives
+from nodules.scans.tables.submission import candidate_table, read_excluded_beside, read_false_positives
 from nodules.stages.shared import command
 from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.settings import RunParams
@@ -36,7 +36,10 @@ Item = tuple[Path, list[NoduleAnnotation], list[NoduleAnnotation], Path | None, 
 def main(*, luna_root: Path, split: Path, segmentations: Path, output: Path, metrics: Path) -> None:
     """Write the trained rescorer, and how well it separates nodules from false positives on the validation scans."""
     run, reading = params.load("run", RunParams), params.load("reading", ReadingParams)
-    candidates, settings = params.load("candidates", CandidateParams), params.load("rescorer", RescorerParams)
+    candidates, settings = (
+        params.load("candidates", CandidateParams),
+        params.load("rescorer", FalsePositiveReductionParams),
+    )
     scans = pd.read_csv(split, dtype={"seriesuid": str})
     work = work_folder("train_rescorer", (settings, candidates, reading, run.seed, split, segmentations))
     with stage_run("train_rescorer", {"rescorer": settings, "candidates": candidates}, [split, segmentations]) as stage:
@@ -59,7 +62,7 @@ def main(*, luna_root: Path, split: Path, segmentations: Path, output: Path, met
         )
         with progress.epochs("train_rescorer", settings.epochs, stage.log_epoch) as log_epoch:
             network, curves = train(sampler, settings, seed=run.seed, log_epoch=log_epoch)
-        rescorer = Rescorer(network, settings.network, settings.cube)
+        rescorer = FalsePositiveReducer(network, settings.network, settings.cube)
         numbers = _fuse(rescorer, prepared[prepared["part"] == "validation"], work / "cubes")
         numbers |= sampler.counts | {"loss": curves["loss"].iloc[-1], "fusion": rescorer.combine.by_name()}
         stage.log_metrics(numbers)
@@ -74,7 +77,7 @@ def _items(scans: pd.DataFrame, luna_root: Path, segmented: Path, listed_negativ
 
     LUNA16's table of candidates is optional, and DVC has no optional dependencies: it is read where it lies.
     """
-    nodules, excluded = read_annotations(luna_root / "annotations.csv"), excluded_of(luna_root)
+    nodules, excluded = read_annotations(luna_root / "annotations.csv"), read_excluded_beside(luna_root)
     table = candidate_table(luna_root)
     listed = read_false_positives(table) if table else {}
     items: dict[str, Item] = {}
@@ -125,7 +128,7 @@ def prepare_scan(
     return {"scan": stored.name, "proposals": len(proposals), "nodules": len(nodules), "nodules_proposed": found}
 
 
-def _fuse(rescorer: Rescorer, validation: pd.DataFrame, cubes: Path) -> dict[str, Any]:
+def _fuse(rescorer: FalsePositiveReducer, validation: pd.DataFrame, cubes: Path) -> dict[str, Any]:
     """Fit the rescorer's fusion to the proposals of the validation scans, and count and judge these proposals."""
     sets = [CubeSet.load(cubes / uid) for uid in validation["scan"]]
     if not sets:
@@ -135,7 +138,7 @@ def _fuse(rescorer: Rescorer, validation: pd.DataFrame, cubes: Path) -> dict[str
     is_nodule = np.concatenate([chosen.is_nodule for chosen in sets])
     log_odds = np.concatenate([rescorer.log_odds(chosen.hu) for chosen in sets])
     patients = validation["patient"].astype(str).repeat(validation["proposals"]).tolist()
-    rescorer.combine, areas = score_fusion.fit_and_judge(log_odds, proposals, is_nodule, patients)
+    rescorer.combine, areas = score_fusion.fit_and_evaluate(log_odds, proposals, is_nodule, patients)
     nodules = int(validation["nodules"].sum())
     return {
         "scans": len(validation),
@@ -146,7 +149,7 @@ def _fuse(rescorer: Rescorer, validation: pd.DataFrame, cubes: Path) -> dict[str
     }
 
 
-def _replace(output: Path, rescorer: Rescorer, waiting: Path) -> None:
+def _replace(output: Path, rescorer: FalsePositiveReducer, waiting: Path) -> None:
     """Write elsewhere first: a kill leaves the folder whole or absent."""
     rescorer.save(waiting)
     shutil.rmtree(output, ignore_errors=True)

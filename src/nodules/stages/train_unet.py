@@ -66,7 +66,7 @@ def main(*, slices: Path, lungs: Path, split: Path, output: Path, metrics: Path,
             )
         Segmenter([network], SegmenterSettings(settings.network, roi, context, asking)).save(output)
         best = history.iloc[training.best_epoch(history["val_loss"].tolist(), settings.mining_epochs) - 1].to_dict()
-        stage.log_picture(training_curves(history), "training_curves")
+        stage.log_figure(training_curves(history), "training_curves")
         stage.log_headline({"unet_val_dice": best["val_dice"]})
         write_metrics(metrics, best)
         curves.parent.mkdir(parents=True, exist_ok=True)

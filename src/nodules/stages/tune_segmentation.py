@@ -19,7 +19,7 @@ from nodules.models.search.study import run_study
 from nodules.models.unet.outline_search import SegmentationSearch, suggest_segmentation
 from nodules.scans.tables.submission import excluded_table
 from nodules.stages.shared import command
-from nodules.stages.shared.cached_rescorer import rescorer_scorer
+from nodules.stages.shared.cached_rescorer import reducer_scorer
 from nodules.stages.shared.settings import RunParams
 from nodules.stages.shared.split_part import SplitPart
 from nodules.stages.shared.study import log_study, trial_place
@@ -41,7 +41,7 @@ def main(*, luna_root: Path, split: Path, segmentations: Path, rescorer: Path, o
     tables = filter(None, (luna_root / "annotations.csv", excluded_table(luna_root)))
     inputs = [*tables, split, rescorer, *validation.segmentations.values()]
     with stage_run("tune_segmentation", search, [split, segmentations, rescorer]) as stage:
-        validation = validation.scored(candidates, rescorer_scorer(rescorer))
+        validation = validation.scored(candidates, reducer_scorer(rescorer))
         study = run_study(
             _objective(validation, search, candidates),
             name="tune_segmentation",

@@ -87,7 +87,7 @@ class StageRun:
         for run_id in filter(None, (self.run_id, self.parent_id)):
             self.client.log_batch(run_id, metrics=_metrics(metrics, 0))
 
-    def log_picture(self, picture: Figure | Path, name: str) -> None:
+    def log_figure(self, picture: Figure | Path, name: str) -> None:
         """Log a Matplotlib figure or a picture file as ``pictures/<name>``."""
         _log_picture(self.client, self.run_id, picture, name)
 
@@ -104,7 +104,7 @@ class StageRun:
         log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
         log(self.run_id, str(path), folder)
 
-    def child(
+    def log_child_run(
         self,
         name: str,
         params: Mapping[str, Any],

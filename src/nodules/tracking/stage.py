@@ -24,7 +24,7 @@ __all__ = [
     "StageRun",
     "TrackingError",
     "experiment_name",
-    "shown_uri",
+    "redacted_uri",
     "stage_run",
     "tracking_client",
     "tracking_uri",
@@ -50,7 +50,7 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{provenance.project_root() / 'mlflow.db'}"
 
 
-def shown_uri() -> str:
+def redacted_uri() -> str:
     """Return the tracking URI for display, with any user name and password replaced by ``***``."""
     return _without_user(tracking_uri())
 
@@ -132,7 +132,7 @@ def tracking_client() -> Iterator[MlflowClient]:
     except (MlflowException, OSError) as error:
         reason = _without_user(str(error).splitlines()[0])
         raise TrackingError(
-            f"MLflow does not answer at {shown_uri()} ({reason}). Start that server, set MLFLOW_TRACKING_URI to "
+            f"MLflow does not answer at {redacted_uri()} ({reason}). Start that server, set MLFLOW_TRACKING_URI to "
             "another one, or unset it to use the project's own mlflow.db"
         ) from error
 

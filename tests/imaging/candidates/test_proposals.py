@@ -12,9 +12,9 @@ from nodules.imaging.candidates.proposals import (
     PROPOSAL_COLUMNS,
     CandidateParams,
     Proposals,
-    judge,
     propose,
     score,
+    score_proposals,
     unet_scorer,
 )
 from nodules.imaging.geometry.volume import Volume
@@ -171,7 +171,7 @@ def segmentation_of(*boxes: tuple[slice, slice, slice]) -> Segmentation:
 def test_what_was_proposed_comes_back_with_what_the_scorer_said() -> None:
     large, small = np.s_[2:6, 3:9, 4:10], np.s_[12:15, 10:14, 20:24]
     segmentation = segmentation_of(small, large)
-    judged = judge(segmentation, PARAMS, lambda _, table: 1 / table["label"].to_numpy())
+    judged = score_proposals(segmentation, PARAMS, lambda _, table: 1 / table["label"].to_numpy())
     assert judged.probabilities.tolist() == [1.0, 0.5]
     assert judged.params == PARAMS
     assert len(judged.places) == 4 * 6 * 6 + 3 * 4 * 4  # and not the 14,400 voxels of the scan
@@ -184,6 +184,6 @@ def test_what_was_proposed_comes_back_with_what_the_scorer_said() -> None:
 
 
 def test_nothing_proposed() -> None:
-    judged = judge(segmentation_of(), PARAMS, lambda *_: pytest.fail("nothing to score"))
+    judged = score_proposals(segmentation_of(), PARAMS, lambda *_: pytest.fail("nothing to score"))
     assert len(judged.probabilities) == len(judged.table) == 0
     assert not judged.proposals().labels_zyx.any()

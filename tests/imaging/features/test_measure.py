@@ -13,7 +13,7 @@ from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams
 from nodules.imaging.features import measure as measuring
 from nodules.imaging.features.cross_sections import REGION_COLUMNS
-from nodules.imaging.features.definition import RANKS, Feature, Findings, feature, ranked_feature
+from nodules.imaging.features.definition import RANKS, Feature, PatientFindings, feature, ranked_feature
 from nodules.imaging.features.measure import COLUMNS, FEATURES, by_name, measure, measure_patient
 from nodules.imaging.geometry.volume import Volume
 
@@ -133,9 +133,9 @@ NOTHING = (
 )
 
 
-def nothing_found(lungs, slice_count: int = 40) -> Findings:
+def nothing_found(lungs, slice_count: int = 40) -> PatientFindings:
     no_candidates = pd.DataFrame([], columns=CANDIDATE_COLUMNS)
-    return Findings(no_candidates, pd.DataFrame([], columns=REGION_COLUMNS, dtype=float), slice_count, lungs)
+    return PatientFindings(no_candidates, pd.DataFrame([], columns=REGION_COLUMNS, dtype=float), slice_count, lungs)
 
 
 def test_columns_keep_their_order():
@@ -163,7 +163,7 @@ def test_every_feature_is_checked_here():
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_feature_by_hand(name):
-    assert measure(Findings(CANDIDATES, REGIONS, 40, LUNGS))[name] == pytest.approx(BY_HAND[name])
+    assert measure(PatientFindings(CANDIDATES, REGIONS, 40, LUNGS))[name] == pytest.approx(BY_HAND[name])
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -177,12 +177,12 @@ def test_no_lungs_and_no_candidates_give_finite_values(slice_count):
 
 
 def test_every_value_is_a_plain_float():
-    for findings in (Findings(CANDIDATES, REGIONS, 40, LUNGS), nothing_found(NO_LUNGS)):
+    for findings in (PatientFindings(CANDIDATES, REGIONS, 40, LUNGS), nothing_found(NO_LUNGS)):
         assert {type(value) for value in measure(findings).values()} == {float}
 
 
 def test_one_candidate_with_one_region():
-    measured = measure(Findings(CANDIDATES[:1], REGIONS[:1], 40, LUNGS))
+    measured = measure(PatientFindings(CANDIDATES[:1], REGIONS[:1], 40, LUNGS))
     assert measured["second_diameter_mm"] == 0.0
     assert measured["sd_equivalent_diameter_mm"] == 0.0
     assert measured["weighted_x"] == pytest.approx(0.8)
@@ -197,7 +197,7 @@ def test_seven_candidates_leave_the_two_of_least_risk_out():
     seven = pd.concat([CANDIDATES] * 3, ignore_index=True).head(7)
     seven["diameter_mm"] = [4.0, 9.0, 30.0, 5.0, 6.0, 8.0, 7.0]
     seven[["solid_share", "spiculation", "relative_height", "probability"]] = [0.9, 0.0, 0.2, 0.5]
-    measured = measure(Findings(seven, REGIONS, 40, LUNGS))
+    measured = measure(PatientFindings(seven, REGIONS, 40, LUNGS))
     assert [measured[f"nodule{rank}_diameter_mm"] for rank in range(1, 6)] == [30.0, 9.0, 8.0, 7.0, 6.0]
     assert measured["candidate_count"] == 7.0
     assert measured["expected_count"] == 3.5
@@ -206,19 +206,19 @@ def test_seven_candidates_leave_the_two_of_least_risk_out():
 
 def test_equals_stay_in_the_order_of_the_candidates():
     twins = pd.concat([CANDIDATES[:1]] * 6, ignore_index=True).assign(sd_hu=np.arange(6.0))
-    measured = measure(Findings(twins, REGIONS, 40, LUNGS))
+    measured = measure(PatientFindings(twins, REGIONS, 40, LUNGS))
     assert [measured[f"nodule{rank}_sd_hu"] for rank in range(1, 6)] == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def test_without_lungs_candidates_are_measured_all_the_same():
-    measured = measure(Findings(CANDIDATES, REGIONS, 40, NO_LUNGS))
+    measured = measure(PatientFindings(CANDIDATES, REGIONS, 40, NO_LUNGS))
     assert np.isfinite(list(measured.values())).all()
     assert measured["nodule1_cancer_probability"] < RISKS[0]  # no emphysema known
 
 
 def test_a_certain_cancer_has_finite_log_odds():
     giant = CANDIDATES.assign(diameter_mm=1e9, probability=1.0)
-    assert np.isfinite(measure(Findings(giant, REGIONS, 40, LUNGS))["noisy_or_log_odds"])
+    assert np.isfinite(measure(PatientFindings(giant, REGIONS, 40, LUNGS))["noisy_or_log_odds"])
 
 
 def test_every_feature_has_a_definition_a_unit_and_a_source():
@@ -231,7 +231,7 @@ def test_every_feature_has_a_definition_a_unit_and_a_source():
 
 def test_new_feature_is_one_function(monkeypatch):
     @feature
-    def slices(findings: Findings) -> float:
+    def slices(findings: PatientFindings) -> float:
         """Number of slices.
 
         Unit: 1
@@ -259,12 +259,12 @@ def test_new_feature_of_every_nodule_is_one_function(monkeypatch):
     new = by_name(brightness)
     monkeypatch.setattr(measuring, "FEATURES", new)
     assert list(new) == [f"nodule{rank}_brightness" for rank in range(1, RANKS + 1)]
-    assert list(measure(Findings(CANDIDATES, REGIONS, 40, LUNGS)).values()) == [1035.0, 950.0, 600.0, -1.0, -1.0]
+    assert list(measure(PatientFindings(CANDIDATES, REGIONS, 40, LUNGS)).values()) == [1035.0, 950.0, 600.0, -1.0, -1.0]
     assert new["nodule2_brightness"].definition == "Mean HU above air. -1 if there are fewer nodules."
 
 
 def test_a_name_taken_and_a_feature_without_source_are_refused():
-    def slices(findings: Findings) -> float:
+    def slices(findings: PatientFindings) -> float:
         """Number of slices.
 
         Unit: 1

@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from nodules.imaging.geometry.reorient import MAX_OBLIQUE_DEGREES, canonical_axes, onto_world_axes, upright
+from nodules.imaging.geometry.reorient import (
+    MAX_OBLIQUE_DEGREES,
+    canonical_axes,
+    onto_world_axes,
+    resample_to_world_axes,
+)
 from nodules.imaging.geometry.volume import Volume
 
 SHAPE_ZYX = (6, 7, 8)
@@ -36,8 +41,8 @@ class TestUpright:
     @pytest.mark.parametrize("degrees", [0.0, MAX_OBLIQUE_DEGREES - 0.01, -1.0])
     def test_nearly_upright_stays_the_very_same(self, degrees):
         volume = _turned(_about("y", degrees))
-        assert upright(volume) == (volume, 0.0)
-        assert upright(volume)[0] is volume
+        assert resample_to_world_axes(volume) == (volume, 0.0)
+        assert resample_to_world_axes(volume)[0] is volume
 
     @given(
         turn=st.tuples(*[st.floats(-20, 20)] * 3),  # more would bring another axis nearest to the world's
@@ -46,7 +51,7 @@ class TestUpright:
     @settings(max_examples=40, deadline=None)
     def test_a_ramp_stays_where_it_is(self, turn, spacing):
         volume = _turned(_about("zyx", turn), spacing)
-        found, degrees = upright(volume)
+        found, degrees = resample_to_world_axes(volume)
         if not degrees:
             return
         world = found.voxel_to_world(np.moveaxis(np.indices(found.shape_zyx), 0, -1))
@@ -66,12 +71,12 @@ class TestUpright:
         assert found.spacing_zyx_mm == pytest.approx(spacing)
 
     def test_angle_is_that_of_the_worst_axis(self):
-        _, degrees = upright(_turned(_about("x", 17.0)))
+        _, degrees = resample_to_world_axes(_turned(_about("x", 17.0)))
         assert degrees == pytest.approx(17.0)
 
     def test_single_oblique_slice_keeps_its_thickness(self):
         volume = Volume(np.full((1, 40, 50), 37, np.int16), (5.0, 0.7, 0.8), (1, 2, 3), tuple(_about("x", 20).ravel()))
-        found, _ = upright(volume)
+        found, _ = resample_to_world_axes(volume)
         assert set(np.unique(found.voxels_zyx)) == {-1000, 37}
         kept_mm3 = np.count_nonzero(found.voxels_zyx == 37) * found.voxel_mm3
         assert kept_mm3 == pytest.approx(volume.voxels_zyx.size * volume.voxel_mm3, rel=0.05)
@@ -81,7 +86,7 @@ class TestUpright:
             np.zeros((50, 4, 5), np.int16), (1000.0, 0.001, 0.001), (0, 0, 0), tuple(_about("x", 20).ravel())
         )
         with pytest.raises(ValueError, match="an upright grid would need"):
-            upright(volume)
+            resample_to_world_axes(volume)
 
 
 class TestOntoWorldAxes:

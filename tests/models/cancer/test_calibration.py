@@ -9,45 +9,45 @@ from scipy.special import expit, logit
 from nodules.models.cancer.calibration import KINDS, Calibration, choose_and_judge, fit_kind
 
 
-def true_chances(patients=4000, seed=0):
+def true_probabilities(patients=4000, seed=0):
     rng = np.random.default_rng(seed)
-    chances = rng.uniform(0.02, 0.98, patients)
-    return chances, (rng.random(patients) < chances).astype(int)
+    probabilities = rng.uniform(0.02, 0.98, patients)
+    return probabilities, (rng.random(patients) < probabilities).astype(int)
 
 
-def loss(truth, chances):
-    return -np.mean(np.where(truth == 1, np.log(chances), np.log(1 - chances)))
+def loss(truth, probabilities):
+    return -np.mean(np.where(truth == 1, np.log(probabilities), np.log(1 - probabilities)))
 
 
 def test_true_probabilities_are_left_alone():
-    chances, truth = true_chances()
-    assert choose_and_judge(truth, chances, 0)[0].kind == "none"
+    probabilities, truth = true_probabilities()
+    assert choose_and_judge(truth, probabilities, 0)[0].kind == "none"
 
 
 def test_overconfidence_is_repaired_by_platt():
-    chances, truth = true_chances(20_000)
-    distorted = expit(3 * logit(chances) + 1)
+    probabilities, truth = true_probabilities(20_000)
+    distorted = expit(3 * logit(probabilities) + 1)
     calibration = choose_and_judge(truth, distorted, 0)[0]
     assert calibration.kind == "platt"
     # The inverse of the distortion, log-odds / 3 - 1/3.
     assert (calibration.slope, calibration.intercept) == pytest.approx((1 / 3, -1 / 3), abs=0.05)
-    fresh, others = true_chances(seed=1)
+    fresh, others = true_probabilities(seed=1)
     repaired = calibration.of(expit(3 * logit(fresh) + 1))
     assert loss(others, expit(3 * logit(fresh) + 1)) > loss(others, fresh) + 0.1
     assert loss(others, repaired) < loss(others, fresh) + 0.003
 
 
 def test_a_bend_that_no_line_undoes_is_repaired_by_isotonic():
-    chances, truth = true_chances()
-    bent = np.where(chances < 0.5, chances / 10, 0.9 + chances / 10)
+    probabilities, truth = true_probabilities()
+    bent = np.where(probabilities < 0.5, probabilities / 10, 0.9 + probabilities / 10)
     calibration = choose_and_judge(truth, bent, 0)[0]
     assert calibration.kind == "isotonic"
-    assert loss(truth, calibration.of(bent)) < loss(truth, chances) + 0.005
+    assert loss(truth, calibration.of(bent)) < loss(truth, probabilities) + 0.005
 
 
 def test_predictions_that_lean_away_from_the_labels_are_laid_flat():
-    chances, truth = true_chances(500)
-    calibration = fit_kind("platt", truth, 1 - chances)
+    probabilities, truth = true_probabilities(500)
+    calibration = fit_kind("platt", truth, 1 - probabilities)
     assert calibration.slope == 0
     assert calibration.of([0.1, 0.9]) == pytest.approx([truth.mean()] * 2, abs=0.01)
 
@@ -66,11 +66,11 @@ def test_chance_gives_no_skill():
 def test_nothing_is_impossible_and_nothing_certain(kind):
     truth = np.repeat([0, 1], 50)
     calibration = fit_kind(kind, truth, truth.astype(float))
-    chances = calibration.of([0.0, 0.3, 1.0])
-    assert (np.diff(chances) >= 0).all()
-    assert 0 < chances[0] < 0.05
-    assert 0.95 < chances[-1] < 1
-    assert chances[0] >= 1 / 202
+    probabilities = calibration.of([0.0, 0.3, 1.0])
+    assert (np.diff(probabilities) >= 0).all()
+    assert 0 < probabilities[0] < 0.05
+    assert 0.95 < probabilities[-1] < 1
+    assert probabilities[0] >= 1 / 202
 
 
 def test_few_patients_are_not_calibrated():
@@ -82,11 +82,11 @@ def test_few_patients_are_not_calibrated():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_round_trip_by_json(kind):
-    chances, truth = true_chances(200)
-    calibration = fit_kind(kind, truth, chances)
+    probabilities, truth = true_probabilities(200)
+    calibration = fit_kind(kind, truth, probabilities)
     read = Calibration.from_json(json.loads(json.dumps(calibration.to_json())))
     assert read == calibration
-    np.testing.assert_array_equal(read.of(chances), calibration.of(chances))
+    np.testing.assert_array_equal(read.of(probabilities), calibration.of(probabilities))
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ class TestOutOfFold:
     @pytest.mark.parametrize("name", LEARNED)
     def test_copied_label_is_learned(self, name):
         features, labels = cohort(patients=200, positives=60)
-        chances = out_of_fold(name, features.assign(copy=labels), labels, QUICK, seed=1)
-        assert skill(labels, chances) > 0.5
+        probabilities = out_of_fold(name, features.assign(copy=labels), labels, QUICK, seed=1)
+        assert skill(labels, probabilities) > 0.5
 
     @pytest.mark.parametrize("name", LEARNED)
     def test_labels_without_any_link_give_no_skill(self, name):
@@ -43,22 +43,22 @@ class TestOutOfFold:
         rng = np.random.default_rng(3)
         _, labels = cohort(patients=80, positives=40)
         features = pd.DataFrame(rng.normal(size=(80, 2000)), index=labels.index, columns=map(str, range(2000)))
-        chances = out_of_fold("extra_trees", features, labels, replace(QUICK, max_features=10), 1)
-        assert skill(labels, chances) < 0.05
+        probabilities = out_of_fold("extra_trees", features, labels, replace(QUICK, max_features=10), 1)
+        assert skill(labels, probabilities) < 0.05
 
     @pytest.mark.parametrize("name", LEARNED)
     def test_order_of_rows_does_not_matter(self, name):
         features, labels = cohort()
-        chances = out_of_fold(name, features, labels, QUICK, seed=1)
+        probabilities = out_of_fold(name, features, labels, QUICK, seed=1)
         shuffled = out_of_fold(name, features[::-1], labels.sort_values(), QUICK, seed=1)
         assert shuffled.index.tolist() == features.index[::-1].tolist()
-        pd.testing.assert_series_equal(chances, shuffled.loc[chances.index], check_exact=True)
+        pd.testing.assert_series_equal(probabilities, shuffled.loc[probabilities.index], check_exact=True)
 
     @pytest.mark.parametrize("name", ["random_forest", "xgboost", "extra_trees"])
     def test_seed_decides_and_threads_do_not(self, name):
         features, labels = cohort()
-        chances = out_of_fold(name, features, labels, QUICK, seed=1)
-        assert not chances.equals(out_of_fold(name, features, labels, QUICK, seed=2))
+        probabilities = out_of_fold(name, features, labels, QUICK, seed=1)
+        assert not probabilities.equals(out_of_fold(name, features, labels, QUICK, seed=2))
         alone, threaded = (fit(name, features, labels, QUICK, seed=1, threads=threads) for threads in (1, 2))
         assert alone.features == threaded.features
         values = features[list(alone.features)].to_numpy()
@@ -74,9 +74,9 @@ class TestOutOfFold:
 class TestFit:
     def test_constant_models(self):
         features, labels = cohort(patients=30, positives=9)
-        for name, chance in zip(CONSTANT, (1.0, 0.0, 0.3), strict=True):
+        for name, probability in zip(CONSTANT, (1.0, 0.0, 0.3), strict=True):
             fitted = fit(name, features, labels, QUICK, 1)
-            assert classifier.predict(fitted, features[["a"]]).tolist() == pytest.approx([chance] * 30)
+            assert classifier.predict(fitted, features[["a"]]).tolist() == pytest.approx([probability] * 30)
 
     @pytest.mark.parametrize("name", LEARNED)
     def test_what_tells_is_learned_and_holds_for_others(self, name):
@@ -207,6 +207,6 @@ class TestPredict:
         features, labels = telling_cohort()
         fitted = fit(name, features, labels, QUICK, 1)
         strange = features[:3].assign(a=[np.nan, 1e30, -1e30])
-        chances = classifier.predict(fitted, strange)
-        assert chances.between(0.001, 0.999).all()
-        assert chances.iloc[1] > chances.iloc[2]
+        probabilities = classifier.predict(fitted, strange)
+        assert probabilities.between(0.001, 0.999).all()
+        assert probabilities.iloc[1] > probabilities.iloc[2]

@@ -259,5 +259,5 @@ class TestBest:
 
 def test_threshold_of_the_best_f1():
     # Called at 0.4: two of two ill and one well, F1 0.8; at 0.6 one of two, F1 2/3; at 0.1 F1 2/3.
-    truth, chances = np.array([0, 0, 1, 0, 1]), np.array([0.1, 0.2, 0.4, 0.5, 0.6])
-    assert best_f1_threshold(truth, chances) == 0.4
+    truth, probabilities = np.array([0, 0, 1, 0, 1]), np.array([0.1, 0.2, 0.4, 0.5, 0.6])
+    assert best_f1_threshold(truth, probabilities) == 0.4

@@ -12,7 +12,7 @@ import pytest
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.geometry.volume import Volume
 from nodules.models.false_positive_reduction.network import build
-from nodules.models.false_positive_reduction.rescorer import BATCH, Rescorer
+from nodules.models.false_positive_reduction.rescorer import BATCH, FalsePositiveReducer
 from nodules.models.false_positive_reduction.sampling import CubeSampler
 from nodules.models.false_positive_reduction.score_fusion import Fusion
 from nodules.models.false_positive_reduction.training import train
@@ -26,7 +26,7 @@ FUSION = Fusion((0.7, 0.2, -0.1, 0.3), -0.4)
 
 def share_right(network) -> float:
     unseen = cube_set(40, 9, SIZE)
-    found = Rescorer(network, RESCORER.network, RESCORER.cube, FUSION)
+    found = FalsePositiveReducer(network, RESCORER.network, RESCORER.cube, FUSION)
     return float(((found.log_odds(unseen.hu) > 0) == unseen.is_nodule).mean())
 
 
@@ -39,8 +39,8 @@ def trained():
 
 
 @pytest.fixture(scope="module")
-def rescorer(trained) -> Rescorer:
-    return Rescorer(trained[0], RESCORER.network, RESCORER.cube, FUSION)
+def rescorer(trained) -> FalsePositiveReducer:
+    return FalsePositiveReducer(trained[0], RESCORER.network, RESCORER.cube, FUSION)
 
 
 def proposals(centres) -> pd.DataFrame:
@@ -90,8 +90,8 @@ def test_fusion_has_the_last_word(rescorer):
     assert found == pytest.approx(1 / (1 + np.exp(-total)), abs=1e-6)
 
 
-def replace_fusion(rescorer: Rescorer, combine: Fusion) -> Rescorer:
-    return Rescorer(rescorer.network, rescorer.shape, rescorer.cube, combine)
+def replace_fusion(rescorer: FalsePositiveReducer, combine: Fusion) -> FalsePositiveReducer:
+    return FalsePositiveReducer(rescorer.network, rescorer.shape, rescorer.cube, combine)
 
 
 @pytest.mark.parametrize("count", [1, 3, BATCH, BATCH + 1])
@@ -111,7 +111,7 @@ def test_order_of_proposals_is_kept_and_none_is_no_error(rescorer):
 
 def test_to_disk_and_back(rescorer, tmp_path):
     rescorer.save(tmp_path / "a")
-    again = Rescorer.load(tmp_path / "a")
+    again = FalsePositiveReducer.load(tmp_path / "a")
     np.testing.assert_array_equal(
         again(segmentation(), proposals(CENTRES)), rescorer(segmentation(), proposals(CENTRES))
     )
@@ -130,7 +130,7 @@ def test_diverged_network_is_named(rescorer):
     weights = network.get_layer("log_odds").get_weights()
     network.get_layer("log_odds").set_weights([np.full_like(weights[0], np.nan), weights[1]])
     with pytest.raises(ValueError, match="rescorer answers NaN"):
-        Rescorer(network, RESCORER.network, RESCORER.cube).log_odds(cube_set(2, 1, SIZE).hu)
+        FalsePositiveReducer(network, RESCORER.network, RESCORER.cube).log_odds(cube_set(2, 1, SIZE).hu)
 
 
 def test_same_seed_gives_the_same_network():

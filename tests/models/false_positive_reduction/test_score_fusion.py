@@ -84,7 +84,7 @@ def test_fit_and_judge_names_what_each_area_is_of():
         }
     )
     evidence = score_fusion.evidence(rows[:, 0], table)
-    combine, areas = score_fusion.fit_and_judge(rows[:, 0], table, is_nodule, patients)
+    combine, areas = score_fusion.fit_and_evaluate(rows[:, 0], table, is_nodule, patients)
     assert combine == score_fusion.fit(evidence, is_nodule)
     assert areas == {
         "auc_before": score_fusion.auc(is_nodule, table["mean_probability"]),

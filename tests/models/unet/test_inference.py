@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from nodules.models.unet.inference import AskedNetwork, fold
+from nodules.models.unet.inference import InferenceNetwork, fold
 from nodules.models.unet.network import UNetParams, build
 
 PARAMS = UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False)
@@ -34,28 +34,28 @@ def by_hand(network: keras.Model, shown: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("shape", SIZES)
 def test_answers_of_the_network(network, shape):
     shown = images(shape)
-    found = AskedNetwork(network, PARAMS, batch_size=3)(shown)
+    found = InferenceNetwork(network, PARAMS, batch_size=3)(shown)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, by_hand(network, shown), atol=1e-6)
     assert np.ptp(found) > 1e-3
 
 
 def test_no_slices_no_answers(network):
-    assert AskedNetwork(network, PARAMS)(images((0, 20, 30))).shape == (0, 20, 30)
+    assert InferenceNetwork(network, PARAMS)(images((0, 20, 30))).shape == (0, 20, 30)
 
 
 def test_deep_networks_fill_up_to_what_their_poolings_divide():
     deep = UNetParams(filters=1, depth=6, stem_stride=1, normalisation="none", residual=False)
-    assert AskedNetwork(build(deep, channels=2), deep, batch_size=1)(images((1, 65, 3))).shape == (1, 65, 3)
+    assert InferenceNetwork(build(deep, channels=2), deep, batch_size=1)(images((1, 65, 3))).shape == (1, 65, 3)
 
 
 def test_a_slice_is_answered_the_same_whoever_comes_with_it(network):
-    asked, shown = AskedNetwork(network, PARAMS, batch_size=4), images((6, 20, 30))
+    asked, shown = InferenceNetwork(network, PARAMS, batch_size=4), images((6, 20, 30))
     np.testing.assert_array_equal(asked(shown[4:]), asked(shown)[4:])
 
 
 def test_every_size_has_a_function_of_its_own(network):
-    asked = AskedNetwork(network, PARAMS, batch_size=2)
+    asked = InferenceNetwork(network, PARAMS, batch_size=2)
     for shape in (*SIZES, *SIZES):
         asked(images(shape))
     assert sorted(asked._by_sides) == [(32, 32), (32, 96), (64, 64)]
@@ -65,7 +65,7 @@ def test_every_size_has_a_function_of_its_own(network):
 
 
 def test_several_threads_may_ask_at_once(network):
-    asked, shown = AskedNetwork(network, PARAMS, batch_size=2), [images(shape) for shape in SIZES * 3]
+    asked, shown = InferenceNetwork(network, PARAMS, batch_size=2), [images(shape) for shape in SIZES * 3]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(asked, shown))
     for answer, one in zip(together, shown, strict=True):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from nodules.scans.dicom.geometry import even_grid, in_order
+from nodules.scans.dicom.geometry import fit_even_grid, sort_slices
 from nodules.scans.dicom.headers import Slice
 from nodules.scans.result import ReadingParams, ScanError
 
@@ -42,28 +42,28 @@ class TestOrder:
             )
             for k, place in enumerate(places)
         ]
-        assert in_order([series[k] for k in order], "scan") == series
+        assert sort_slices([series[k] for k in order], "scan") == series
 
     def test_frames_of_one_file(self):
         frames = [replace(item, name="all", frame=9 - k) for k, item in enumerate(_slices([0, 2, 4]))]
-        assert in_order(frames[::-1], "scan") == frames
+        assert sort_slices(frames[::-1], "scan") == frames
 
     def test_missing_frame_of_reference_is_no_other(self):
         series = _slices([0, 2, 4])
         series[1] = replace(series[1], frame_of_reference_uid="1.2.3")
-        assert in_order(series, "scan") == series
+        assert sort_slices(series, "scan") == series
 
 
 class TestEvenGrid:
     def test_even(self):
-        grid = even_grid(_slices([-3, -0.5, 2, 4.5]), PARAMS, "scan")
+        grid = fit_even_grid(_slices([-3, -0.5, 2, 4.5]), PARAMS, "scan")
         np.testing.assert_array_equal(grid.places, [0, 1, 2, 3])
         np.testing.assert_allclose(grid.steps_xyz_mm, np.diag([0.8, 0.7, 2.5]))
         assert grid.origin_xyz_mm == (0, 20, -3)
         assert (grid.tilt_degrees, grid.repairs) == (0, ())
 
     def test_two_missing(self):
-        grid = even_grid(_slices([0, 2, 8, 10, 12]), PARAMS, "scan")
+        grid = fit_even_grid(_slices([0, 2, 8, 10, 12]), PARAMS, "scan")
         np.testing.assert_allclose(grid.places, [0, 1, 4 / 3, 5 / 3, 2, 3, 4])
         assert grid.steps_xyz_mm[2, 2] == pytest.approx(2)
         assert grid.repairs == (
@@ -73,13 +73,13 @@ class TestEvenGrid:
     def test_missing_between_rounded_positions(self):
         """Slices 0.625 mm apart, written to 0.1 mm: those that are there are not mixed with their neighbours."""
         z = [round(0.625 * k, 1) for k in (0, 1, 2, 3, 4, 6, 7, 8)]
-        grid = even_grid(_slices(z), PARAMS, "scan")
+        grid = fit_even_grid(_slices(z), PARAMS, "scan")
         np.testing.assert_array_equal(np.delete(grid.places, 5), np.arange(8))
         assert grid.places[5] == pytest.approx(4.5, abs=0.1)
         assert grid.repairs[0].startswith("1 missing slice filled")
 
     def test_uneven(self):
-        grid = even_grid(_slices([0, 2, 5, 9, 12]), PARAMS, "scan")  # the median gap is 3
+        grid = fit_even_grid(_slices([0, 2, 5, 9, 12]), PARAMS, "scan")  # the median gap is 3
         np.testing.assert_allclose(grid.places, [0, 1 + 1 / 3, 2 + 1 / 4, 3, 4])
         assert grid.repairs == (
             "slices 2.000 to 4.000 mm apart resampled to 3.000 mm; the longest gap is 4.000 mm, "
@@ -89,42 +89,42 @@ class TestEvenGrid:
     def test_distances_that_drift(self):
         """No gap is a tenth off the median of 2.6 mm, but the slice in the middle is 1.6 mm off its even place."""
         z = np.concatenate([[0], np.cumsum([2.5] * 16 + [2.6] + [2.7] * 16)])
-        grid = even_grid(_slices(z), PARAMS, "scan")
+        grid = fit_even_grid(_slices(z), PARAMS, "scan")
         assert "resampled" in grid.repairs[0]
         np.testing.assert_allclose(np.interp(grid.places, np.arange(len(z)), z), np.arange(34) * z[-1] / 33)
 
     def test_the_limit_of_a_gap(self):
-        even_grid(_slices([0, 2, 10, 12, 14]), PARAMS, "scan")
+        fit_even_grid(_slices([0, 2, 10, 12, 14]), PARAMS, "scan")
         with pytest.raises(ScanError, match=r"8\.100 mm between 1\.dcm at .* and 2\.dcm, over the limit of 8 mm"):
-            even_grid(_slices([0, 2, 10.1, 12, 14]), PARAMS, "scan")
+            fit_even_grid(_slices([0, 2, 10.1, 12, 14]), PARAMS, "scan")
 
     def test_even_slices_may_be_farther_apart_than_the_limit(self):
-        assert even_grid(_slices([0, 10, 20]), PARAMS, "scan").steps_xyz_mm[2, 2] == pytest.approx(10)
+        assert fit_even_grid(_slices([0, 10, 20]), PARAMS, "scan").steps_xyz_mm[2, 2] == pytest.approx(10)
 
     def test_two_scans_that_interleave_closely(self):
         with pytest.raises(ScanError, match=r"only 0\.050 mm between 1\.dcm and 2\.dcm; two scans are mixed"):
-            even_grid(_slices([0, 2, 2.05, 4, 6]), PARAMS, "scan")
+            fit_even_grid(_slices([0, 2, 2.05, 4, 6]), PARAMS, "scan")
 
     def test_tilt(self):
         shift = 2 * math.tan(math.radians(12))
-        grid = even_grid(_slices([0, 2, 4, 6], x_mm=np.arange(4) * shift), PARAMS, "scan")
+        grid = fit_even_grid(_slices([0, 2, 4, 6], x_mm=np.arange(4) * shift), PARAMS, "scan")
         assert grid.tilt_degrees == pytest.approx(12)
         np.testing.assert_allclose(grid.steps_xyz_mm[:, 2], [shift, 0, 2], atol=1e-12)
 
     def test_too_much_tilt(self):
         with pytest.raises(ScanError, match=r"tilted by 26\.6 degrees, over the limit of 20"):
-            even_grid(_slices([0, 2, 4, 6], x_mm=np.arange(4)), PARAMS, "scan")
+            fit_even_grid(_slices([0, 2, 4, 6], x_mm=np.arange(4)), PARAMS, "scan")
 
     def test_a_slice_that_jumps_aside(self):
         with pytest.raises(ScanError, match=r"2\.dcm lies 3\.0 mm beside the line"):
-            even_grid(_slices([0, 2, 4, 6], x_mm=[0, 0, 3, 0]), PARAMS, "scan")
+            fit_even_grid(_slices([0, 2, 4, 6], x_mm=[0, 0, 3, 0]), PARAMS, "scan")
 
     def test_single_slice(self):
-        grid = even_grid(_slices([7]), PARAMS, "scan")
+        grid = fit_even_grid(_slices([7]), PARAMS, "scan")
         np.testing.assert_allclose(grid.steps_xyz_mm, np.diag([0.8, 0.7, 2.0]))
         np.testing.assert_array_equal(grid.places, [0])
 
     def test_rounded_cosines_are_made_exact(self):
         rounded = (0.9659, 0.2588, 0, -0.2588, 0.9659, 0)
-        steps = even_grid(_slices([0, 2], rounded), PARAMS, "scan").steps_xyz_mm / [0.8, 0.7, 2]
+        steps = fit_even_grid(_slices([0, 2], rounded), PARAMS, "scan").steps_xyz_mm / [0.8, 0.7, 2]
         np.testing.assert_allclose(steps.T @ steps, np.eye(3), atol=1e-12)

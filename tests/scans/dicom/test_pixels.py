@@ -25,7 +25,7 @@ from pydicom.uid import (
 
 from nodules.scans.dicom import pixels as dicom_pixels
 from nodules.scans.dicom.decoder import decode
-from nodules.scans.dicom.pixels import NO_HU, read_hu, stated_shape_yx
+from nodules.scans.dicom.pixels import NON_HU_RESCALE_TYPES, read_hu, stated_shape_yx
 from nodules.scans.dicom.source import FileSource, folder_source
 from nodules.scans.result import ScanError
 from support.dicom_files import PATIENT_NAME, change, recompress, write_enhanced, write_series
@@ -290,7 +290,7 @@ class TestRescale:
         change(path, RescaleSlope=["1", "2"])
         assert "cannot be decoded to HU" in _refusal(path)
 
-    @pytest.mark.parametrize("kind", NO_HU)
+    @pytest.mark.parametrize("kind", NON_HU_RESCALE_TYPES)
     def test_other_quantities_are_no_hu(self, path, kind):
         change(path, RescaleType=kind)
         assert f"cannot be decoded to HU: its values are {kind}" in _refusal(path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.slice_context import ContextParams, neighbours
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
-from nodules.scans.stores.slices import BESIDE, INSIDE, ScanSlices
+from nodules.scans.stores.slices import INSIDE, NODULE_RIM, ScanSlices
 from nodules.scans.tables.luna import NoduleAnnotation
 
 SHAPE = (40, 22, 26)
@@ -104,7 +104,7 @@ def test_pixels_beside_a_nodule_are_marked_up_to_one_slice_distance_away():
     in_plane_mm2 = ((y - 10) * SPACING[1]) ** 2 + ((x - 12) * SPACING[2]) ** 2
     small = in_plane_mm2 <= 0.5**2
     blur = (in_plane_mm2 + 6.0**2 <= 6.5**2) | (in_plane_mm2 <= 2.5**2)
-    np.testing.assert_array_equal(slices.nodule_masks_zyx[row], np.where(small, INSIDE, np.where(blur, BESIDE, 0)))
+    np.testing.assert_array_equal(slices.nodule_masks_zyx[row], np.where(small, INSIDE, np.where(blur, NODULE_RIM, 0)))
 
 
 places = st.tuples(st.floats(-3, 43), st.floats(-3, 25), st.floats(-3, 29), st.floats(0.5, 30))

@@ -33,7 +33,7 @@ def cohort(features: pd.DataFrame, labels: pd.Series) -> Patients:
 
 
 def skill(validated: Validated) -> dict[str, float]:
-    return by_model(validated.judged)[CHOSEN]
+    return by_model(validated.metrics)[CHOSEN]
 
 
 def test_shuffled_labels_have_no_skill(settings):

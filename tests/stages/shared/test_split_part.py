@@ -17,7 +17,7 @@ from nodules.imaging.candidates.proposals import CandidateParams, unet_scorer
 from nodules.imaging.geometry.volume import Volume
 from nodules.scans.stores import segmentations
 from nodules.stages.shared import cached_rescorer
-from nodules.stages.shared.cached_rescorer import rescorer_scorer
+from nodules.stages.shared.cached_rescorer import reducer_scorer
 from nodules.stages.shared.split_part import SplitPart
 
 PARAMS = CandidateParams(3.0, 0.1, 0.3, 0.3)
@@ -81,14 +81,14 @@ def test_a_scored_part_asks_each_scan_once_for_all_settings(part: SplitPart) -> 
 
     scored = part.scored(PARAMS, scorer)
     assert asked == [2, 1]  # 1.3 has no proposals
-    assert [judged.probabilities.tolist() for judged in scored.judged.values()] == [[0.3, 0.9], [0.3], []]
+    assert [scored.probabilities.tolist() for scored in scored.scored.values()] == [[0.3, 0.9], [0.3], []]
     for _ in range(2):
         every, few = scored.evaluate([SegmentationSettings(0.5, 2.0, lowest) for lowest in (0.0, 0.5)], PARAMS)
         assert [len(result.candidates) for result in every] == [2, 1, 0]
         assert [result.fates for result in few] == [["filtered"], ["filtered"], []]
         assert [result.false_positives for result in few] == [1, 0, 0]
     assert asked == [2, 1]
-    assert not part.judged
+    assert not part.scored
 
 
 def test_excluded_findings_count_neither_for_nor_against(part: SplitPart) -> None:
@@ -151,8 +151,8 @@ def test_rescorer_is_loaded_from_its_folder_where_it_scores(part: SplitPart, mon
         return high_ones
 
     monkeypatch.setattr(cached_rescorer, "load_rescorer", load)
-    scorer = rescorer_scorer(Path("models/rescorer"))
+    scorer = reducer_scorer(Path("models/rescorer"))
     assert loaded == []
     scored = part.scored(PARAMS, scorer)
     assert set(loaded) == {Path("models/rescorer")}
-    assert scored.judged["1.1"].probabilities.tolist() == [0.3, 0.9]
+    assert scored.scored["1.1"].probabilities.tolist() == [0.3, 0.9]

@@ -14,10 +14,10 @@ class Recorder:
     def __init__(self) -> None:
         self.children, self.pictures, self.metrics = [], [], {}
 
-    def child(self, name, params, metrics, **rest) -> None:
+    def log_child_run(self, name, params, metrics, **rest) -> None:
         self.children.append((name, params, metrics, rest))
 
-    def log_picture(self, figure, name) -> None:
+    def log_figure(self, figure, name) -> None:
         self.pictures.append(name)
 
     def log_metrics(self, metrics) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nodules.tutorial.learning.network import build, shape_of
+from nodules.tutorial.learning.network import architecture_of, build
 from nodules.tutorial.learning.settings import TutorialUnetDefects
 from nodules.tutorial.learning.training import loss_of, negative_dice_of_batch, negative_dice_of_slices
 from nodules.tutorial.learning.unet import SETTINGS_FILE, WEIGHTS_FILE, TutorialUnet
@@ -18,7 +18,7 @@ def test_the_published_network_has_the_published_size() -> None:
     assert network.count_params() == 7_846_081
     assert network.output_shape == (None, 512, 512, 1)
     assert not [layer for layer in network.layers if "Normalization" in type(layer).__name__]
-    assert shape_of(network) == {"size_px": 512, "filters": 32, "depth": 4, "normalisation": "none"}
+    assert architecture_of(network) == {"size_px": 512, "filters": 32, "depth": 4, "normalisation": "none"}
 
 
 def test_weights_counted_level_by_level() -> None:
@@ -48,7 +48,7 @@ def test_a_normalised_network_begins_with_a_small_answer_and_four_more_numbers_a
     assert network.count_params() == build(16, 2, 1).count_params() + 4 * 16
     answer = keras.ops.convert_to_numpy(network.predict_on_batch(np.zeros((1, 16, 16, 1), dtype=np.float32)))
     np.testing.assert_allclose(answer, 0.0474259, rtol=1e-5)
-    assert shape_of(network)["normalisation"] == "batch"
+    assert architecture_of(network)["normalisation"] == "batch"
 
 
 def test_sides_that_the_poolings_do_not_divide_are_refused() -> None:

@@ -166,8 +166,8 @@ def dice_of_all_pixels(answers: NDArray[np.float32], masks: NDArray[np.float32])
 
 
 def cross_entropy(answers: NDArray[np.float32], masks: NDArray[np.float32]) -> float:
-    chance = np.clip(np.where(masks > 0, answers, 1 - answers.astype(float)), 1e-7, None)
-    return float(-np.log(chance).mean())
+    probability = np.clip(np.where(masks > 0, answers, 1 - answers.astype(float)), 1e-7, None)
+    return float(-np.log(probability).mean())
 
 
 def _with(epochs: int, **defects: bool) -> TutorialUnetParams:

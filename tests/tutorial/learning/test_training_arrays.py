@@ -10,7 +10,7 @@ import pytest
 from nodules.imaging.geometry.volume import Volume
 from nodules.scans.result import ScanError
 from nodules.tutorial.learning.settings import TutorialUnetDefects, TutorialUnetParams
-from nodules.tutorial.learning.training_arrays import ScanArrays, parts, scan_arrays
+from nodules.tutorial.learning.training_arrays import ScanArrays, scan_arrays, split_slices
 from nodules.tutorial.steps.prepared_scan import prepare
 from support.tutorial_slices import chest, chest_slice, tutorial_params
 
@@ -142,7 +142,7 @@ def test_arrays_of_different_lengths_are_refused() -> None:
 
 def test_by_patient_all_slices_of_a_scan_stay_together() -> None:
     scans = [empty_slices("a", 3), empty_slices("b", 2), empty_slices("c", 0), empty_slices("d", 1)]
-    divided = parts(scans, {"a": "train", "b": "test", "c": "test", "d": "train", "e": "validation"}, UNET, 5)
+    divided = split_slices(scans, {"a": "train", "b": "test", "c": "test", "d": "train", "e": "validation"}, UNET, 5)
     assert {name: rows.tolist() for name, rows in divided.items()} == {
         "train": [0, 1, 2, 5],
         "validation": [],
@@ -155,7 +155,7 @@ def test_split_by_slice() -> None:
     scans = [empty_slices(str(number), 3) for number in range(10)]
     part_of = {str(number): "test" if number < 2 else "validation" if number < 4 else "train" for number in range(10)}
     dealt = replace(UNET, defects=TutorialUnetDefects(split_by_slice=True))
-    wrong, right = (parts(scans, part_of, params, seed=5) for params in (dealt, UNET))
+    wrong, right = (split_slices(scans, part_of, params, seed=5) for params in (dealt, UNET))
     scan_of = np.repeat(np.arange(10), 3)
     leaked = [set(scan_of[rows["test"]]) & set(scan_of[rows["train"]]) for rows in (wrong, right)]
     assert (len(leaked[0]), len(leaked[1])) == (len(set(scan_of[wrong["test"]])), 0)
@@ -163,7 +163,7 @@ def test_split_by_slice() -> None:
     for rows in (wrong, right):
         assert [len(rows[name]) for name in ("train", "validation", "test")] == [18, 6, 6]
         assert sorted(np.concatenate(list(rows.values()))) == list(range(30))
-    again, other = (parts(scans, {}, dealt, seed) for seed in (5, 6))
+    again, other = (split_slices(scans, {}, dealt, seed) for seed in (5, 6))
     np.testing.assert_array_equal(again["test"], wrong["test"])
     assert again["test"].tolist() != other["test"].tolist()
 
@@ -171,13 +171,13 @@ def test_split_by_slice() -> None:
 def test_too_few_slices_cannot_be_dealt() -> None:
     dealt = replace(UNET, defects=TutorialUnetDefects(split_by_slice=True))
     with pytest.raises(ValueError, match="4 slices are too few"):
-        parts([empty_slices("a", 4)], {}, dealt, 5)
+        split_slices([empty_slices("a", 4)], {}, dealt, 5)
 
 
 @pytest.mark.parametrize("part_of", [{}, {"a": "training"}])
 def test_a_scan_without_a_part_is_named(part_of) -> None:
     with pytest.raises(ValueError, match="one of the parts train, validation, test, got none for \\['a'\\]"):
-        parts([empty_slices("a", 2)], part_of, UNET, 5)
+        split_slices([empty_slices("a", 2)], part_of, UNET, 5)
 
 
 def empty_slices(uid: str, count: int) -> ScanArrays:

@@ -20,7 +20,7 @@ from nodules.tutorial.steps.nodule_slices import NoduleSlice, nodule_slices
 from nodules.tutorial.steps.prepared_scan import prepare
 from nodules.tutorial.steps.renormalising import renormalise, scale_of
 from nodules.tutorial.steps.resizing import resize_mask
-from nodules.tutorial.steps.roi_box import RoiBox, square_around
+from nodules.tutorial.steps.roi_box import RoiBox, lung_square
 from support.tutorial_slices import chest, chest_slice, ellipse, true_lungs, tutorial_params
 
 RIGHT = tutorial_params()
@@ -138,7 +138,7 @@ def test_crop_down_right() -> None:
     """Rows 180 to 470, columns 60 to 460: a square of 400 would end at row 580, so 332 x 400 are stretched to it."""
     lungs = np.zeros((512, 512), dtype=bool)
     lungs[180:470, 60:460] = True
-    wrong, right = square_around(lungs, down_right=True), square_around(lungs)
+    wrong, right = lung_square(lungs, down_right=True), lung_square(lungs)
     assert wrong == RoiBox(180, 60, 512, 460)
     assert wrong.shape_yx == (332, 400)
     assert right == RoiBox(112, 60, 512, 460)

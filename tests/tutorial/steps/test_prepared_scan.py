@@ -17,7 +17,7 @@ from nodules.tutorial.steps.node_mask import node_mask
 from nodules.tutorial.steps.nodule_slices import NoduleSlice, nodule_slices
 from nodules.tutorial.steps.prepared_scan import find_lungs, prepare
 from nodules.tutorial.steps.renormalising import GreyScale, pooled, scale_of
-from nodules.tutorial.steps.roi_box import RoiBox, square_about, square_around
+from nodules.tutorial.steps.roi_box import RoiBox, lung_square, square_at
 from nodules.tutorial.steps.settings import TutorialParams
 from support.tutorial_slices import chest, chest_slice, true_lungs, tutorial_params
 
@@ -74,7 +74,7 @@ class TestBox:
     def test_a_square_in_a_slice_too_narrow_for_it_reaches_beyond(self) -> None:
         lungs = np.zeros((20, 10), dtype=bool)
         lungs[2:16, 3:7] = True
-        box = square_around(lungs)
+        box = lung_square(lungs)
         assert box == RoiBox(2, -2, 16, 12)
         cut = box.crop(lungs.astype(float), outside=-1.2)
         assert cut.shape == (14, 14)
@@ -86,8 +86,8 @@ class TestBox:
     def test_no_square_around_too_little(self, pixels: int) -> None:
         lungs = np.zeros((20, 20), dtype=bool)
         lungs[5 : 5 + pixels, 5] = True
-        assert square_around(lungs) is None
-        assert square_around(lungs, down_right=True) is None
+        assert lung_square(lungs) is None
+        assert lung_square(lungs, down_right=True) is None
 
     @pytest.mark.parametrize("box", [RoiBox(2, -2, 16, 12), RoiBox(0, 0, 20, 10), RoiBox(-3, 5, 25, 33)])
     def test_what_was_cut_out_can_be_put_back(self, box: RoiBox) -> None:
@@ -102,8 +102,8 @@ class TestBox:
         assert RoiBox(0, 0, 332, 400).pixel_mm((0.7, 0.7), 512) == pytest.approx(np.sqrt(332 * 400) * 0.7 / 512)
 
     def test_a_close_up_is_centred(self) -> None:
-        assert square_about((10.0, 20.0), 5) == RoiBox(8, 18, 13, 23)
-        assert square_about((10.5, 0.5), 4) == RoiBox(9, -1, 13, 3)
+        assert square_at((10.0, 20.0), 5) == RoiBox(8, 18, 13, 23)
+        assert square_at((10.5, 0.5), 4) == RoiBox(9, -1, 13, 3)
 
 
 def test_scales_of_parts_pool_to_the_scale_of_the_whole() -> None:
@@ -136,8 +136,8 @@ class TestScan:
         first, second = chest_slice(scale=0.6), chest_slice()
         prepared = prepare(chest(*[first] * (slices - 1), second), RIGHT)
         assert all(prepared.found)
-        assert prepared.boxes[0] == square_around(prepared.lungs_zyx[-1 if widened else 0])
-        assert prepared.boxes[0].shape_yx != square_around(prepared.lungs_zyx[0 if widened else -1]).shape_yx
+        assert prepared.boxes[0] == lung_square(prepared.lungs_zyx[-1 if widened else 0])
+        assert prepared.boxes[0].shape_yx != lung_square(prepared.lungs_zyx[0 if widened else -1]).shape_yx
 
     def test_bone_and_metal_do_not_change_the_scale(self) -> None:
         plane, metal = chest_slice(), chest_slice()

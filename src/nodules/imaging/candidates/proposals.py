@@ -171,7 +171,7 @@ def _describe(label: int, place: _Place, segmentation: Segmentation) -> dict[str
 
 
 @dataclass(frozen=True)
-class JudgedProposals:
+class ScoredProposals:
     """What was proposed in one scan, kept as the few voxels that belong to something.
 
     Attributes
@@ -204,8 +204,8 @@ class JudgedProposals:
         return Proposals(labels, self.table)
 
 
-def judge(segmentation: Segmentation, params: CandidateParams, scorer: Scorer) -> JudgedProposals:
-    """Propose, and let the scorer judge.
+def score_proposals(segmentation: Segmentation, params: CandidateParams, scorer: Scorer) -> ScoredProposals:
+    """Propose, and let the scorer score_proposals.
 
     Raises
     ------
@@ -214,7 +214,7 @@ def judge(segmentation: Segmentation, params: CandidateParams, scorer: Scorer) -
     """
     proposals = propose(segmentation, params)
     places = np.flatnonzero(proposals.labels_zyx)
-    return JudgedProposals(
+    return ScoredProposals(
         params=params,
         shape_zyx=proposals.labels_zyx.shape,
         places=places,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
 from nodules.imaging.candidates.outline import Candidates
-from nodules.imaging.features.definition import Findings, feature
+from nodules.imaging.features.definition import PatientFindings, feature
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.position import LungFrame
 
@@ -55,7 +55,7 @@ def find_regions(grid: Volume, lungs_zyx: NDArray[np.uint8], candidates: Candida
 
 
 @feature
-def mean_area_mm2(findings: Findings) -> float:
+def mean_area_mm2(findings: PatientFindings) -> float:
     """Mean area of the regions; 0 without any.
 
     Unit: mm2
@@ -65,7 +65,7 @@ def mean_area_mm2(findings: Findings) -> float:
 
 
 @feature
-def max_area_mm2(findings: Findings) -> float:
+def max_area_mm2(findings: PatientFindings) -> float:
     """Area of the largest region; 0 without any.
 
     Unit: mm2
@@ -76,7 +76,7 @@ def max_area_mm2(findings: Findings) -> float:
 
 
 @feature
-def mean_eccentricity(findings: Findings) -> float:
+def mean_eccentricity(findings: PatientFindings) -> float:
     """Mean eccentricity of the regions: 0 for a circle, towards 1 for a line; 0 without any.
 
     Unit: 1
@@ -86,7 +86,7 @@ def mean_eccentricity(findings: Findings) -> float:
 
 
 @feature
-def mean_equivalent_diameter_mm(findings: Findings) -> float:
+def mean_equivalent_diameter_mm(findings: PatientFindings) -> float:
     """Mean diameter of circles of the regions' areas; 0 without any.
 
     Unit: mm
@@ -96,7 +96,7 @@ def mean_equivalent_diameter_mm(findings: Findings) -> float:
 
 
 @feature
-def sd_equivalent_diameter_mm(findings: Findings) -> float:
+def sd_equivalent_diameter_mm(findings: PatientFindings) -> float:
     """Standard deviation of these diameters; 0 without any.
 
     Unit: mm
@@ -107,7 +107,7 @@ def sd_equivalent_diameter_mm(findings: Findings) -> float:
 
 
 @feature
-def weighted_x(findings: Findings) -> float:
+def weighted_x(findings: PatientFindings) -> float:
     """Mean position of the regions in the lungs' box from the patient's right (0) to the left (1), weighted by area.
 
     0.5 without any.
@@ -119,7 +119,7 @@ def weighted_x(findings: Findings) -> float:
 
 
 @feature
-def weighted_y(findings: Findings) -> float:
+def weighted_y(findings: PatientFindings) -> float:
     """Mean position of the regions in the lungs' box from front (0) to back (1), weighted by area; 0.5 without any.
 
     Unit: 1
@@ -129,7 +129,7 @@ def weighted_y(findings: Findings) -> float:
 
 
 @feature
-def region_count(findings: Findings) -> float:
+def region_count(findings: PatientFindings) -> float:
     """Number of regions over all slices.
 
     Unit: 1
@@ -139,7 +139,7 @@ def region_count(findings: Findings) -> float:
 
 
 @feature
-def regions_per_slice(findings: Findings) -> float:
+def regions_per_slice(findings: PatientFindings) -> float:
     """Number of regions divided by the number of slices.
 
     Unit: 1/slice

@@ -19,11 +19,11 @@ from nodules.imaging.features.brock import patient_emphysema, with_risk
 
 RANKS = 5
 RankedNodule = Mapping[str, float]
-"""One row of `Findings.ranked` by column."""
+"""One row of `PatientFindings.ranked` by column."""
 
 
 @dataclass(frozen=True)
-class Findings:
+class PatientFindings:
     """What the features of one patient are made from.
 
     Attributes
@@ -85,21 +85,21 @@ class Feature:
     source : str
         Where the definition comes from.
     measure : callable
-        Takes `Findings` and returns the value, which is always finite. Calling the feature does the same.
+        Takes `PatientFindings` and returns the value, which is always finite. Calling the feature does the same.
     """
 
     name: str
     definition: str
     unit: str
     source: str
-    measure: Callable[[Findings], float]
+    measure: Callable[[PatientFindings], float]
 
-    def __call__(self, findings: Findings) -> float:
+    def __call__(self, findings: PatientFindings) -> float:
         """Value for one patient."""
         return self.measure(findings)
 
 
-def feature(function: Callable[[Findings], float]) -> Feature:
+def feature(function: Callable[[PatientFindings], float]) -> Feature:
     """Make a feature of the patient from the function that measures it; the function's name is the column.
 
     Raises
@@ -135,8 +135,8 @@ def ranked_feature(absent: float) -> Callable[[Callable[[RankedNodule], float]],
     return of_all_ranks
 
 
-def _of_rank(function: Callable[[RankedNodule], float], rank: int, absent: float) -> Callable[[Findings], float]:
-    def of_rank(findings: Findings) -> float:
+def _of_rank(function: Callable[[RankedNodule], float], rank: int, absent: float) -> Callable[[PatientFindings], float]:
+    def of_rank(findings: PatientFindings) -> float:
         return function(findings.leading[rank - 1]) if len(findings.leading) >= rank else absent
 
     return of_rank

@@ -12,7 +12,7 @@ from nodules.imaging.candidates.outline import Candidates, SegmentationSettings,
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, Scorer, unet_scorer
 from nodules.imaging.features import cross_sections, nodule, patient
-from nodules.imaging.features.definition import Feature, Findings
+from nodules.imaging.features.definition import Feature, PatientFindings
 
 COLUMNS: tuple[Feature, ...] = (
     cross_sections.mean_area_mm2,
@@ -77,7 +77,7 @@ def by_name(columns: Iterable[Feature]) -> dict[str, Feature]:
 FEATURES = by_name(COLUMNS)
 
 
-def measure(findings: Findings) -> dict[str, float]:
+def measure(findings: PatientFindings) -> dict[str, float]:
     """All features of one patient, by name, in the order of `FEATURES`."""
     return {name: float(entry.measure(findings)) for name, entry in FEATURES.items()}
 
@@ -92,5 +92,5 @@ def measure_patient(
     """Nodules and features from a network's output, fresh or from disk."""
     candidates = find_candidates(segmentation, settings, params, scorer)
     regions = cross_sections.find_regions(segmentation.scan, segmentation.lungs_zyx, candidates)
-    findings = Findings(candidates.table, regions, segmentation.scan.shape_zyx[0], lung_measures)
+    findings = PatientFindings(candidates.table, regions, segmentation.scan.shape_zyx[0], lung_measures)
     return candidates, measure(findings)

@@ -1,4 +1,4 @@
-"""Features of the five nodules that most probably are cancers, in the order of `Findings.ranked`."""
+"""Features of the five nodules that most probably are cancers, in the order of `PatientFindings.ranked`."""
 
 from __future__ import annotations
 

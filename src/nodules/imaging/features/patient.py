@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from nodules.imaging.features.brock import noisy_or
-from nodules.imaging.features.definition import Findings, feature
+from nodules.imaging.features.definition import PatientFindings, feature
 
 
 @feature
-def has_candidate(findings: Findings) -> float:
+def has_candidate(findings: PatientFindings) -> float:
     """1 if anything was found, 0 if not.
 
     Unit: 1
@@ -22,7 +22,7 @@ def has_candidate(findings: Findings) -> float:
 
 
 @feature
-def candidate_count(findings: Findings) -> float:
+def candidate_count(findings: PatientFindings) -> float:
     """Number of nodules found.
 
     Unit: 1
@@ -32,7 +32,7 @@ def candidate_count(findings: Findings) -> float:
 
 
 @feature
-def expected_count(findings: Findings) -> float:
+def expected_count(findings: PatientFindings) -> float:
     """Sum of the nodules' probabilities: how many of them there are once false ones are discounted.
 
     Unit: 1
@@ -42,7 +42,7 @@ def expected_count(findings: Findings) -> float:
 
 
 @feature
-def largest_diameter_mm(findings: Findings) -> float:
+def largest_diameter_mm(findings: PatientFindings) -> float:
     """Volume-equivalent diameter of the largest nodule; 0 without any.
 
     Unit: mm
@@ -52,7 +52,7 @@ def largest_diameter_mm(findings: Findings) -> float:
 
 
 @feature
-def second_diameter_mm(findings: Findings) -> float:
+def second_diameter_mm(findings: PatientFindings) -> float:
     """Volume-equivalent diameter of the second largest nodule; 0 without one.
 
     Unit: mm
@@ -63,7 +63,7 @@ def second_diameter_mm(findings: Findings) -> float:
 
 
 @feature
-def total_volume_mm3(findings: Findings) -> float:
+def total_volume_mm3(findings: PatientFindings) -> float:
     """Volume of all nodules together; 0 without any.
 
     Unit: mm3
@@ -73,7 +73,7 @@ def total_volume_mm3(findings: Findings) -> float:
 
 
 @feature
-def max_probability(findings: Findings) -> float:
+def max_probability(findings: PatientFindings) -> float:
     """Largest probability of being a nodule; 0 without any.
 
     Unit: 1
@@ -83,7 +83,7 @@ def max_probability(findings: Findings) -> float:
 
 
 @feature
-def largest_mean_hu(findings: Findings) -> float:
+def largest_mean_hu(findings: PatientFindings) -> float:
     """Mean HU of the largest nodule; -1000 without any.
 
     Unit: HU
@@ -93,7 +93,7 @@ def largest_mean_hu(findings: Findings) -> float:
 
 
 @feature
-def largest_sd_hu(findings: Findings) -> float:
+def largest_sd_hu(findings: PatientFindings) -> float:
     """Standard deviation of the largest nodule's HU; 0 without any.
 
     Unit: HU
@@ -103,7 +103,7 @@ def largest_sd_hu(findings: Findings) -> float:
 
 
 @feature
-def largest_relative_height(findings: Findings) -> float:
+def largest_relative_height(findings: PatientFindings) -> float:
     """Height of the largest nodule between the lungs' lowest (0) and highest slice (1); 0.5 without any.
 
     Unit: 1
@@ -113,7 +113,7 @@ def largest_relative_height(findings: Findings) -> float:
 
 
 @feature
-def largest_malignancy_risk(findings: Findings) -> float:
+def largest_malignancy_risk(findings: PatientFindings) -> float:
     """Largest product, over the nodules, of the probability of being one and the risk by its look; 0 without any.
 
     Unit: 1
@@ -123,7 +123,7 @@ def largest_malignancy_risk(findings: Findings) -> float:
 
 
 @feature
-def noisy_or_risk(findings: Findings) -> float:
+def noisy_or_risk(findings: PatientFindings) -> float:
     """Probability that at least one nodule is a cancer, with a leak of 0.01 for what was not found (leaky noisy-OR).
 
     Unit: 1
@@ -133,7 +133,7 @@ def noisy_or_risk(findings: Findings) -> float:
 
 
 @feature
-def noisy_or_log_odds(findings: Findings) -> float:
+def noisy_or_log_odds(findings: PatientFindings) -> float:
     """Log odds of `noisy_or_risk`: the scale on which linear models add.
 
     Unit: 1
@@ -143,7 +143,7 @@ def noisy_or_log_odds(findings: Findings) -> float:
 
 
 @feature
-def lung_volume_l(findings: Findings) -> float:
+def lung_volume_l(findings: PatientFindings) -> float:
     """Volume of both lungs.
 
     Unit: l
@@ -153,7 +153,7 @@ def lung_volume_l(findings: Findings) -> float:
 
 
 @feature
-def right_lung_volume_l(findings: Findings) -> float:
+def right_lung_volume_l(findings: PatientFindings) -> float:
     """Volume of the right lung.
 
     Unit: l
@@ -163,7 +163,7 @@ def right_lung_volume_l(findings: Findings) -> float:
 
 
 @feature
-def left_lung_volume_l(findings: Findings) -> float:
+def left_lung_volume_l(findings: PatientFindings) -> float:
     """Volume of the left lung.
 
     Unit: l
@@ -173,7 +173,7 @@ def left_lung_volume_l(findings: Findings) -> float:
 
 
 @feature
-def emphysema_share(findings: Findings) -> float:
+def emphysema_share(findings: PatientFindings) -> float:
     """Share of lung voxels below -950 HU; 0 without lungs.
 
     Unit: 1

@@ -59,7 +59,7 @@ def canonical_axes(volume: Volume) -> Volume:
     )
 
 
-def upright(volume: Volume) -> tuple[Volume, float]:
+def resample_to_world_axes(volume: Volume) -> tuple[Volume, float]:
     """Resample a grid that lies obliquely in the world; leave any other as it is.
 
     Parameters

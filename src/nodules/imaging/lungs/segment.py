@@ -100,10 +100,10 @@ def find_lungs(volume: Volume, params: LungMaskParams) -> LungSegmentation:
     params : LungMaskParams
         Settings of the first try.
     """
-    first = _judged(volume, params)
+    first = _segmented_and_checked(volume, params)
     if first.quality.verdict == "ok":
         return first
-    second = _judged(volume, replace(params, threshold_hu=RETRY_HU[first.quality.verdict]))
+    second = _segmented_and_checked(volume, replace(params, threshold_hu=RETRY_HU[first.quality.verdict]))
     return second if second.quality.severity < first.quality.severity else first
 
 
@@ -205,7 +205,7 @@ def lung_measures(volume: Volume, labels_zyx: NDArray[np.uint8]) -> dict[str, fl
     }
 
 
-def _judged(volume: Volume, params: LungMaskParams) -> LungSegmentation:
+def _segmented_and_checked(volume: Volume, params: LungMaskParams) -> LungSegmentation:
     labels = segment_lungs(volume, params)
     return LungSegmentation(labels, assess_lungs(volume, labels), params.threshold_hu)
 

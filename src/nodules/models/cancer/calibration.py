@@ -54,12 +54,12 @@ class Calibration:
 
     def of(self, probabilities: ArrayLike) -> Array:
         """Calibrated probabilities of an array, within (0, 1)."""
-        chances = np.clip(np.asarray(probabilities, dtype=np.float64), self.floor, 1 - self.floor)
+        probabilities = np.clip(np.asarray(probabilities, dtype=np.float64), self.floor, 1 - self.floor)
         if self.kind == "platt":
-            chances = expit(self.slope * logit(chances) + self.intercept)
+            probabilities = expit(self.slope * logit(probabilities) + self.intercept)
         elif self.kind == "isotonic":
-            chances = np.interp(chances, self.stated, self.calibrated)
-        return np.clip(chances, self.floor, 1 - self.floor)
+            probabilities = np.interp(probabilities, self.stated, self.calibrated)
+        return np.clip(probabilities, self.floor, 1 - self.floor)
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and words, for `from_json`."""
@@ -102,7 +102,7 @@ class Calibration:
         return bool(knots.size and np.isfinite(knots).all() and (np.diff(knots, axis=1) >= 0).all())
 
 
-def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tuple[Calibration, Array]:
+def choose_and_judge(truth: NDArray[np.int64], probabilities: Array, seed: int) -> tuple[Calibration, Array]:
     """Choose no, Platt's or isotonic calibration by log-loss over folds of these probabilities.
 
     The simpler one stays unless the other's gain is more than one standard error of itself.
@@ -111,7 +111,7 @@ def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tup
     ----------
     truth : int64 (patients,)
         0 or 1.
-    chances : float64 (patients,)
+    probabilities : float64 (patients,)
         Out-of-fold predictions of the same patients.
 
     Returns
@@ -120,20 +120,20 @@ def choose_and_judge(truth: NDArray[np.int64], chances: Array, seed: int) -> tup
         The one chosen, and the loss of each patient, calibrated without itself.
     """
     chosen: CalibrationKind = "none"
-    losses = log_losses(truth, fit_kind("none", truth, chances).of(chances))
+    losses = log_losses(truth, fit_kind("none", truth, probabilities).of(probabilities))
     if min(truth.sum(), (1 - truth).sum()) >= _FEWEST_OF_A_CLASS:
         for kind in KINDS[1:]:
-            others = log_losses(truth, _cross_calibrated(kind, truth, chances, seed))
+            others = log_losses(truth, _cross_calibrated(kind, truth, probabilities, seed))
             gains = losses - others
             if gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)):
                 chosen, losses = kind, others
-    return fit_kind(chosen, truth, chances), losses
+    return fit_kind(chosen, truth, probabilities), losses
 
 
-def fit_kind(kind: CalibrationKind, truth: NDArray[np.int64], chances: Array) -> Calibration:
+def fit_kind(kind: CalibrationKind, truth: NDArray[np.int64], probabilities: Array) -> Calibration:
     """Fit one kind of calibration to the probabilities of patients whose label is known."""
     floor = 1 / (2 * (len(truth) + 1))
-    inside = np.clip(chances, floor, 1 - floor)
+    inside = np.clip(probabilities, floor, 1 - floor)
     if kind == "platt":
         return Calibration(kind, floor, *_line(logit(inside), truth))
     if kind == "isotonic":
@@ -145,10 +145,10 @@ def fit_kind(kind: CalibrationKind, truth: NDArray[np.int64], chances: Array) ->
     return Calibration("none", floor)
 
 
-def _cross_calibrated(kind: CalibrationKind, truth: NDArray[np.int64], chances: Array, seed: int) -> Array:
+def _cross_calibrated(kind: CalibrationKind, truth: NDArray[np.int64], probabilities: Array, seed: int) -> Array:
     calibrated = np.empty(len(truth))
     for train, held_out in splits(truth, _FOLDS, seed):
-        calibrated[held_out] = fit_kind(kind, truth[train], chances[train]).of(chances[held_out])
+        calibrated[held_out] = fit_kind(kind, truth[train], probabilities[train]).of(probabilities[held_out])
     return calibrated
 
 
@@ -164,9 +164,9 @@ def _line(log_odds: Array, truth: NDArray[np.int64]) -> tuple[float, float]:
     flat = float(logit(target.mean()))
     line = np.array([0.0, flat])
     for _ in range(_NEWTON_STEPS):
-        chances = expit(inputs @ line)
-        curvature = (inputs * (chances * (1 - chances))[:, None]).T @ inputs + np.eye(2) * 1e-9
-        step = np.linalg.solve(curvature, inputs.T @ (target - chances))
+        probabilities = expit(inputs @ line)
+        curvature = (inputs * (probabilities * (1 - probabilities))[:, None]).T @ inputs + np.eye(2) * 1e-9
+        step = np.linalg.solve(curvature, inputs.T @ (target - probabilities))
         line += step * min(1.0, 5.0 / (np.abs(step).max() + 1e-12))
         if np.abs(step).max() < 1e-10:
             break

@@ -70,9 +70,9 @@ class Candidacy:
 
 def candidacy(name: ModelName, table: LabelledTable, held_out: HeldOut, seed: int) -> Candidacy:
     """Calibrate a learned model on its held-out predictions; `held_out` has one variant per family."""
-    chances = mean_of(name, held_out)
-    calibration, losses = choose_and_judge(table.truth, chances, seed_of(seed, _CALIBRATION))
-    return Candidacy(calibration, calibration.of(chances), losses)
+    probabilities = mean_of(name, held_out)
+    calibration, losses = choose_and_judge(table.truth, probabilities, seed_of(seed, _CALIBRATION))
+    return Candidacy(calibration, calibration.of(probabilities), losses)
 
 
 def candidacies(
@@ -118,10 +118,10 @@ def predict(classifier: Classifier, features: pd.DataFrame) -> pd.Series:
         If a column the model uses is missing, appears twice or does not hold numbers.
     """
     values = used_values(classifier, features)
-    chances = classifier.stated(values) if len(values) else np.empty(0)
+    probabilities = classifier.stated(values) if len(values) else np.empty(0)
     if classifier.calibration is not None:
-        chances = classifier.calibration.of(chances)
-    return pd.Series(chances, index=features.index, name="probability")
+        probabilities = classifier.calibration.of(probabilities)
+    return pd.Series(probabilities, index=features.index, name="probability")
 
 
 def used_values(classifier: Classifier, features: pd.DataFrame) -> Array:

@@ -53,13 +53,13 @@ def held_out_predictions(
 def settled(params: ClassifierParams, table: LabelledTable, predictions: HeldOut) -> tuple[ClassifierParams, HeldOut]:
     """Take the variant of each family with the lowest log-loss: its setting, and its predictions alone."""
     best = {
-        name: int(np.argmin([log_loss(table.truth, variant) for variant in chances.T]))
-        for name, chances in predictions.items()
+        name: int(np.argmin([log_loss(table.truth, variant) for variant in probabilities.T]))
+        for name, probabilities in predictions.items()
     }
     if "logistic" in best:
         chosen = params.logistic.inverse_penalties[best["logistic"]]
         params = replace(params, logistic=LogisticParams((chosen,)))
-    return params, {name: chances[:, [best[name]]] for name, chances in predictions.items()}
+    return params, {name: probabilities[:, [best[name]]] for name, probabilities in predictions.items()}
 
 
 def mean_of(name: ModelName, predictions: HeldOut) -> Array:
@@ -76,9 +76,9 @@ def fit_families(
     return columns, {name: fit_variants(name, values, table.truth, params, seed, threads) for name in families}
 
 
-def log_loss(truth: NDArray[np.int64], chances: Array) -> float:
+def log_loss(truth: NDArray[np.int64], probabilities: Array) -> float:
     """Mean of minus the log of the probability of what came true; 0 and 1 count as the next number inside."""
-    return float(log_losses(truth, chances, float(np.finfo(np.float64).eps)).mean())
+    return float(log_losses(truth, probabilities, float(np.finfo(np.float64).eps)).mean())
 
 
 def _predict_fold(

@@ -92,8 +92,8 @@ def permutation_importance(
     for column in tried:
         dealt = np.tile(table.values, (repeats, 1))
         dealt[:, column] = np.concatenate([generator.permutation(table.values[:, column]) for _ in range(repeats)])
-        chances = _calibrated(classifier, dealt).reshape(repeats, -1)
-        rises = np.array([log_loss(table.truth, one) for one in chances]) - before
+        probabilities = _calibrated(classifier, dealt).reshape(repeats, -1)
+        rises = np.array([log_loss(table.truth, one) for one in probabilities]) - before
         rows.append((classifier.features[column], float(rises.mean()), float(rises.std())))
     found = pd.DataFrame(rows, columns=["feature", "log_loss_increase", "standard_deviation"])
     return found.sort_values("log_loss_increase", ascending=False, kind="stable").reset_index(drop=True)

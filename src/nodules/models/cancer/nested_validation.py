@@ -166,9 +166,9 @@ def best(found: Mapping[LearnedName, Candidacy]) -> LearnedName:
     return rival if beyond_chance[rival] > 0 else "average"
 
 
-def best_f1_threshold(truth: NDArray[np.int64], chances: NDArray[np.float64]) -> float:
+def best_f1_threshold(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
     """Lowest probability to call cancer for the highest F1."""
-    precision, recall, thresholds = precision_recall_curve(truth, chances)
+    precision, recall, thresholds = precision_recall_curve(truth, probabilities)
     # 2PR / (P + R), and 0 where both are.
     f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
     return float(thresholds[np.argmax(f1[:-1])])

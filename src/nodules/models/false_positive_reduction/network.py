@@ -13,7 +13,7 @@ BATCH_MOMENTUM = 0.9  # as in the U-Net: Keras' 0.99 takes longer to settle than
 
 
 @dataclass(frozen=True)
-class RescoringNetworkParams:
+class CubeNetworkParams:
     """Shape of the network.
 
     Attributes
@@ -28,7 +28,7 @@ class RescoringNetworkParams:
     dropout: Annotated[float, Ge(0), Lt(1)]
 
 
-def build(params: RescoringNetworkParams, size_px: int) -> keras.Model:
+def build(params: CubeNetworkParams, size_px: int) -> keras.Model:
     """Uncompiled network (N, size_px, size_px, size_px, 1) -> (N, 1) float32 log-odds.
 
     Strides in place of pooling, and the first at once: a convolution on the full grid would cost more than all the

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.network_input.cube import CubeParams, cut_cubes, network_input
-from nodules.models.false_positive_reduction.network import RescoringNetworkParams, build
+from nodules.models.false_positive_reduction.network import CubeNetworkParams, build
 from nodules.models.false_positive_reduction.score_fusion import IDENTITY, Fusion, evidence
 from nodules.models.runtime import devices
 
@@ -23,14 +23,14 @@ WEIGHTS_FILE = "rescorer.weights.h5"
 BATCH = 32
 
 
-class Rescorer:
+class FalsePositiveReducer:
     """The second look at the U-Net's proposals; a `Scorer`.
 
     Parameters
     ----------
     network : keras.Model
         As built by `network.build`.
-    shape : RescoringNetworkParams
+    shape : CubeNetworkParams
         What it was built with.
     cube : CubeParams
         What it sees.
@@ -41,7 +41,7 @@ class Rescorer:
     def __init__(
         self,
         network: keras.Model,
-        shape: RescoringNetworkParams,
+        shape: CubeNetworkParams,
         cube: CubeParams,
         combine: Fusion = IDENTITY,
     ) -> None:
@@ -84,10 +84,10 @@ class Rescorer:
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> Rescorer:
+    def load(cls, folder: Path) -> FalsePositiveReducer:
         """Read what `save` wrote."""
         settings = json.loads((folder / SETTINGS_FILE).read_text())
-        shape = TypeAdapter(RescoringNetworkParams).validate_python(settings["network"])
+        shape = TypeAdapter(CubeNetworkParams).validate_python(settings["network"])
         cube = TypeAdapter(CubeParams).validate_python(settings["cube"])
         combine = TypeAdapter(Fusion).validate_python(settings["fusion"])
         devices.share_gpus()

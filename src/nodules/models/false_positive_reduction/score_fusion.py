@@ -106,7 +106,7 @@ def out_of_fold(
     return answer
 
 
-def fit_and_judge(
+def fit_and_evaluate(
     log_odds: ArrayLike, proposals: pd.DataFrame, is_nodule: NDArray[np.bool_], patients: Sequence[str]
 ) -> tuple[Fusion, dict[str, float | None]]:
     """Fit the fusion to some proposals, and judge it on those of patients that it was not fitted to.

@@ -12,7 +12,7 @@ import pandas as pd
 from annotated_types import Ge, Gt
 
 from nodules.imaging.network_input.cube import CubeParams
-from nodules.models.false_positive_reduction.network import RescoringNetworkParams, build
+from nodules.models.false_positive_reduction.network import CubeNetworkParams, build
 from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch, learning_rate, show_shapes
@@ -21,7 +21,7 @@ WARM_UP_SHARE = 0.1  # of all steps; the first steps of batch normalisation are 
 
 
 @dataclass(frozen=True)
-class RescorerParams:
+class FalsePositiveReductionParams:
     """The section `rescorer` of params.yaml.
 
     Attributes
@@ -34,7 +34,7 @@ class RescorerParams:
         Places that each training scan takes at most from a table of false positives (`scans.tables.submission`).
     cube : CubeParams
         What the network sees.
-    network : RescoringNetworkParams
+    network : CubeNetworkParams
         Its shape.
     variation : VariationParams
         How the training cubes are varied.
@@ -46,13 +46,13 @@ class RescorerParams:
     learning_rate: Annotated[float, Gt(0)]
     listed_negatives: Annotated[int, Ge(0)]
     cube: CubeParams
-    network: RescoringNetworkParams
+    network: CubeNetworkParams
     variation: VariationParams
 
 
 def train(
     sampler: CubeSampler,
-    params: RescorerParams,
+    params: FalsePositiveReductionParams,
     *,
     seed: int,
     log_epoch: Callable[[int, dict[str, float]], None] | None = None,
@@ -90,7 +90,7 @@ def train(
     return keras.Model(model.inputs, model.outputs, name=model.name), pd.DataFrame(history)
 
 
-def _compiled(params: RescorerParams) -> keras.Model:
+def _compiled(params: FalsePositiveReductionParams) -> keras.Model:
     model = build(params.network, params.cube.size_px)
     model.compile(
         optimizer=keras.optimizers.Adam(

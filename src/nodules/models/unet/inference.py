@@ -16,7 +16,7 @@ from nodules.models.unet.network import UNetParams, build
 COARSE_PX = 32  # sides are filled up to a multiple: fewer different sizes, each of which is compiled anew
 
 
-class AskedNetwork:
+class InferenceNetwork:
     """A folded copy of a trained U-Net, compiled once for each size of slice.
 
     One function for all sizes would be compiled once, but takes 180 ns a pixel in place of 140 (TensorFlow 2.21, 16

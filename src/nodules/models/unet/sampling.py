@@ -113,10 +113,10 @@ class PatchSampler:
         self._hard_places = hard_places
 
     def _place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
-        chance = random.random()
-        if chance < self._params.nodule_share:
+        draw = random.random()
+        if draw < self._params.nodule_share:
             return self._nodule_place(random)
-        if chance < self._params.nodule_share + self._params.hard_share and len(self._hard_places):
+        if draw < self._params.nodule_share + self._params.hard_share and len(self._hard_places):
             number, row, y, x = self._hard_places[random.integers(len(self._hard_places))]
             return self.sets[number], int(row), *self._jitter(random, y, x)
         return self._lung_place(random)

@@ -19,7 +19,7 @@ from nodules.imaging.lungs.segment import lung_measures
 from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, extract, network_input
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.runtime import devices
-from nodules.models.unet.inference import AskedNetwork
+from nodules.models.unet.inference import InferenceNetwork
 from nodules.models.unet.network import UNetParams, build
 from nodules.scans.stores.segmentations import PROBABILITY_STEPS
 
@@ -87,7 +87,7 @@ class Segmenter:
             raise ValueError("a segmenter needs at least one network, got none")
         self.networks = list(networks)
         with devices.computing_in(settings.segmenter.precision):
-            self._asked = [AskedNetwork(network, settings.network, batch_size) for network in self.networks]
+            self._asked = [InferenceNetwork(network, settings.network, batch_size) for network in self.networks]
         self.settings = settings
         self.batch_size = batch_size
 

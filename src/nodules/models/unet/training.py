@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch, learning_rate, show_shapes
 from nodules.models.unet.hard_negatives import find_false_positives
-from nodules.models.unet.inference import AskedNetwork
+from nodules.models.unet.inference import InferenceNetwork
 from nodules.models.unet.loss import DiceLoss, PooledDice
 from nodules.models.unet.network import UNetParams, build
 from nodules.models.unet.sampling import PatchSampler, SamplingParams
@@ -223,7 +223,7 @@ def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: Traini
     records = {mining: work / f"false_positives{mining}.npy" for mining in params.mining_epochs if mining <= epoch}
     if epoch in records and not records[epoch].exists():
         waiting = work / "false_positives.tmp.npy"
-        network = AskedNetwork(model, params.network)
+        network = InferenceNetwork(model, params.network)
         np.save(waiting, find_false_positives(network, training.sets, training.window_hu))
         waiting.replace(records[epoch])
     if records:

@@ -12,7 +12,7 @@ from nodules.imaging.geometry.resample import covered_slices
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.lung_roi import LungRoiParams, lung_region, slices_on_grid, visible_stacks
 from nodules.imaging.network_input.slice_context import ContextParams
-from nodules.scans.stores.slices import BESIDE, INSIDE, ScanSlices
+from nodules.scans.stores.slices import INSIDE, NODULE_RIM, ScanSlices
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class SliceSet:
     visible : (N, Y, X) ndarray of bool
         What the network may see.
     nodules : (N, Y, X) ndarray of uint8
-        `INSIDE` a nodule, `BESIDE` one, otherwise 0 (`scans.stores.slices`).
+        `INSIDE` a nodule, `NODULE_RIM` one, otherwise 0 (`scans.stores.slices`).
     lungs : (N, Y, X) ndarray of bool
         Where patches of healthy lung may be centred.
     centres : (K, 4) ndarray of int64
@@ -88,7 +88,7 @@ def slice_set(slices: ScanSlices, lungs: Volume, params: LungRoiParams, context:
     return SliceSet(
         hu=inputs,
         visible=visible[targets],
-        nodules=np.where(inside >= 0.5, INSIDE, np.where(marked >= 0.5, BESIDE, 0)).astype(np.uint8),
+        nodules=np.where(inside >= 0.5, INSIDE, np.where(marked >= 0.5, NODULE_RIM, 0)).astype(np.uint8),
         lungs=grid.voxels_zyx[targets] > 0,
         centres=centres,
         diameters_mm=slices.diameter_mm[centres[:, 3]],

@@ -17,7 +17,7 @@ from nodules.scans.dicom.headers import (
     slice_of,
     sop_class,
 )
-from nodules.scans.dicom.parsing import DAMAGE, parse
+from nodules.scans.dicom.parsing import DAMAGE_ERRORS, parse
 from nodules.scans.dicom.source import FileSource
 from nodules.scans.result import ScanError
 
@@ -74,5 +74,5 @@ def _slices_in(source: FileSource, name: str) -> list[Slice] | str:
         return "not DICOM"
     except ScanError:
         raise
-    except DAMAGE as error:  # pydicom converts values only on access, so damage may show here
+    except DAMAGE_ERRORS as error:  # pydicom converts values only on access, so damage may show here
         raise ScanError(f"{source.label}: {name} is damaged ({type(error).__name__}); get it again") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 import pydicom
 
-from nodules.scans.dicom.headers import Slice, check_possible
+from nodules.scans.dicom.headers import Slice, check_plausible
 from nodules.scans.result import ScanError
 
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
@@ -109,7 +109,7 @@ def _slice(header: pydicom.Dataset, name: str, frame: int, label: str) -> Slice:
         raise ScanError(
             f"{label}: {name} frame {frame} lacks a valid size, spacing, position, orientation or series UID"
         ) from error
-    check_possible(found, label)
+    check_plausible(found, label)
     return found
 
 

@@ -59,7 +59,7 @@ class SliceGrid:
     repairs: tuple[str, ...]
 
 
-def in_order(series: list[Slice], label: str) -> list[Slice]:
+def sort_slices(series: list[Slice], label: str) -> list[Slice]:
     """Sort slices by position along the slice normal; slices at the same position are sorted by name.
 
     Raises
@@ -71,7 +71,7 @@ def in_order(series: list[Slice], label: str) -> list[Slice]:
     axes = _axes(first)
     if not np.allclose(axes @ axes.T, np.eye(3), atol=_COSINE_TOLERANCE):
         raise ScanError(
-            f"{label}: {first.called} has an impossible orientation {first.orientation}; expected two "
+            f"{label}: {first.display_name} has an impossible orientation {first.orientation}; expected two "
             "perpendicular unit vectors"
         )
     for item in series:
@@ -89,7 +89,7 @@ def depths_mm(series: list[Slice], reference: Slice) -> NDArray[np.float64]:
     return depths
 
 
-def even_grid(series: list[Slice], params: ReadingParams, label: str) -> SliceGrid:
+def fit_even_grid(series: list[Slice], params: ReadingParams, label: str) -> SliceGrid:
     """Find the evenly spaced stack that represents the slices.
 
     Parameters
@@ -113,7 +113,8 @@ def even_grid(series: list[Slice], params: ReadingParams, label: str) -> SliceGr
     if len(series) == 1:
         if not 0 < first.thickness_mm < math.inf:
             raise ScanError(
-                f"{label}: {first.called} is a single slice without a SliceThickness; give the folder of the whole scan"
+                f"{label}: {first.display_name} is a single slice without a SliceThickness; "
+                "give the folder of the whole scan"
             )
         steps = columns * [spacing_x_mm, spacing_y_mm, first.thickness_mm]
         return SliceGrid(np.zeros(1), first.position_xyz, steps, 0.0, ())
@@ -149,8 +150,8 @@ def _check_agrees(item: Slice, first: Slice, label: str) -> None:
     ):
         if max(abs(a - b) for a, b in zip(here, there, strict=True)) > tolerance:
             raise ScanError(
-                f"{label}: series {first.series_uid} mixes {what} {there} ({first.called}) "
-                f"and {here} ({item.called}); give one reconstruction only"
+                f"{label}: series {first.series_uid} mixes {what} {there} ({first.display_name}) "
+                f"and {here} ({item.display_name}); give one reconstruction only"
             )
 
 
@@ -160,7 +161,7 @@ def _check_one_frame_of_reference(series: list[Slice], label: str) -> None:
         if item.frame_of_reference_uid != known[0].frame_of_reference_uid:
             raise ScanError(
                 f"{label}: series {item.series_uid} mixes the frames of reference {known[0].frame_of_reference_uid} "
-                f"({known[0].called}) and {item.frame_of_reference_uid} ({item.called}): their positions "
+                f"({known[0].display_name}) and {item.frame_of_reference_uid} ({item.display_name}): their positions "
                 "cannot be compared; give one acquisition only"
             )
 
@@ -187,7 +188,7 @@ def _even_places(
     else:
         done = f"slices {gaps.min():.3f} to {gaps.max():.3f} mm apart resampled to {spacing_mm:.3f} mm"
     k = int(np.argmax(gaps))
-    named = f"{series[k].called} and {series[k + 1].called}"
+    named = f"{series[k].display_name} and {series[k + 1].display_name}"
     return places, (f"{done}; the longest gap is {gaps[k]:.3f} mm, between {named}",)
 
 
@@ -200,13 +201,13 @@ def _check_gaps(series: list[Slice], gaps: NDArray[np.float64], params: ReadingP
     if gaps[longest] > params.max_gap_mm:
         raise ScanError(
             f"{label}: slices are {np.median(gaps):.3f} mm apart, but {gaps[longest]:.3f} mm between "
-            f"{series[longest].called} at {series[longest].position_xyz} and {series[longest + 1].called}, over the "
-            f"limit of {params.max_gap_mm:g} mm (max_gap_mm); slices are missing or two scans are mixed"
+            f"{series[longest].display_name} at {series[longest].position_xyz} and "
+            f"{series[longest + 1].display_name}, over the limit of {params.max_gap_mm:g} mm (max_gap_mm); slices are missing or two scans are mixed"
         )
     if gaps[shortest] < MIN_GAP * gaps.mean():
         raise ScanError(
             f"{label}: slices are {np.median(gaps):.3f} mm apart, but only {gaps[shortest]:.3f} mm between "
-            f"{series[shortest].called} and {series[shortest + 1].called}; two scans are mixed"
+            f"{series[shortest].display_name} and {series[shortest + 1].display_name}; two scans are mixed"
         )
 
 
@@ -220,8 +221,8 @@ def _tilt_degrees(series: list[Slice], depths: NDArray[np.float64], params: Read
     if (off_line > limit_xy).any():
         worst = series[int(np.argmax((off_line / limit_xy).max(axis=1)))]
         raise ScanError(
-            f"{label}: {worst.called} lies {off_line.max():.1f} mm beside the line through the first and the last "
-            "slice; two scans are mixed"
+            f"{label}: {worst.display_name} lies {off_line.max():.1f} mm beside the line through the first and "
+            "the last slice; two scans are mixed"
         )
     if (np.abs(sideways_xy[-1]) <= limit_xy).all():
         return 0.0

@@ -37,7 +37,7 @@ HEADER_TAGS = [
 ]
 """All tags that are read before the pixels; none holds patient data."""
 
-MAX_PLACE_MM = 1e5
+MAX_COORDINATE_MM = 1e5
 MIN_PIXEL_MM, MAX_PIXEL_MM = 1e-3, 1e2
 
 
@@ -79,7 +79,7 @@ class Slice:
     is_derived: bool
 
     @property
-    def called(self) -> str:
+    def display_name(self) -> str:
         """Name of the slice in messages."""
         return self.name if self.frame is None else f"{self.name} frame {self.frame}"
 
@@ -167,11 +167,11 @@ def slice_of(header: pydicom.Dataset, name: str, label: str) -> Slice:
         )
     except (AttributeError, TypeError, ValueError) as error:
         raise ScanError(f"{label}: {name} lacks a valid size, spacing, position, orientation or series UID") from error
-    check_possible(found, label)
+    check_plausible(found, label)
     return found
 
 
-def check_possible(item: Slice, label: str) -> None:
+def check_plausible(item: Slice, label: str) -> None:
     """Refuse a geometry that no scanner produces.
 
     Raises
@@ -183,11 +183,11 @@ def check_possible(item: Slice, label: str) -> None:
     if (
         len(item.orientation) != 6
         or not np.isfinite(places).all()
-        or max(map(abs, places)) > MAX_PLACE_MM
+        or max(map(abs, places)) > MAX_COORDINATE_MM
         or min(item.shape_yx) < 1
         or not all(MIN_PIXEL_MM <= mm <= MAX_PIXEL_MM for mm in item.spacing_yx_mm)
     ):
-        raise ScanError(f"{label}: {item.called} has an impossible size, spacing or position")
+        raise ScanError(f"{label}: {item.display_name} has an impossible size, spacing or position")
 
 
 def is_dicomdir(name: str) -> bool:

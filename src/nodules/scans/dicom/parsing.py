@@ -16,7 +16,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from nodules.scans.dicom.source import FileSource
 from nodules.scans.result import ScanError
 
-DAMAGE = (
+DAMAGE_ERRORS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -69,7 +69,7 @@ def parse(source: FileSource, name: str, tags: Sequence[str], *, with_pixels: bo
             return pydicom.dcmread(file, stop_before_pixels=not with_pixels, specific_tags=list(tags))
     except (InvalidDicomError, ScanError):
         raise
-    except DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise ScanError(f"{source.label}: {name} is damaged ({type(error).__name__}); get it again") from error
 
 
@@ -101,7 +101,7 @@ def _is_deflated(file: IO[bytes]) -> bool:
             meta = read_dataset(file, is_implicit, is_little_endian=True, stop_when=_is_after_meta)  # type: ignore[arg-type]
             if meta.get("TransferSyntaxUID") is not None:
                 return bool(meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian)
-        except DAMAGE:
+        except DAMAGE_ERRORS:
             continue
     return False
 

@@ -16,14 +16,14 @@ from pydicom.pixels import get_decoder
 from nodules.imaging.geometry.volume import AIR_HU, MAX_HU
 from nodules.scans.dicom.decoder import decode
 from nodules.scans.dicom.frames import FRAME_TAGS, frame_count, frame_value
-from nodules.scans.dicom.parsing import DAMAGE, parse
+from nodules.scans.dicom.parsing import DAMAGE_ERRORS, parse
 from nodules.scans.dicom.source import FileSource
 from nodules.scans.result import ScanError
 
 MAX_SLICE_PIXELS = 4096 * 4096
 """Size limit of a slice in pixels; scanners write 512 x 512 to 2048 x 2048."""
 
-NO_HU = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
+NON_HU_RESCALE_TYPES = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")
 """Values of RescaleType for quantities other than HU (DICOM PS3.3 C.11.1.1.2), written by dual-energy scanners."""
 
 _LONGEST_REASON = 300
@@ -97,7 +97,7 @@ def read_hu(source: FileSource, name: str, frame: int | None = None) -> NDArray[
         raise
     except InvalidDicomError as error:
         raise ScanError(f"{source.label}: {name} is not DICOM") from error
-    except DAMAGE as error:
+    except DAMAGE_ERRORS as error:
         raise ScanError(f"{source.label}: {name} cannot be decoded to HU: {_cause(error)}") from error
     if stored.ndim != 2 or not (np.isfinite([slope, intercept]).all() and slope):
         raise ScanError(
@@ -263,7 +263,7 @@ def _rescale(dataset: pydicom.Dataset, frame: int | None, file_label: str) -> tu
     if slope is None or intercept is None:
         missing = "RescaleSlope" if slope is None else "RescaleIntercept"
         raise ScanError(f"{file_label} cannot be decoded to HU: it has no {missing}")
-    if str(kind or "").strip().upper() in NO_HU:
+    if str(kind or "").strip().upper() in NON_HU_RESCALE_TYPES:
         raise ScanError(f"{file_label} cannot be decoded to HU: its values are {kind} (RescaleType)")
     return float(slope), float(intercept)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from nodules.scans.dicom.contents import ct_slices
-from nodules.scans.dicom.geometry import depths_mm, even_grid, in_order
+from nodules.scans.dicom.geometry import depths_mm, fit_even_grid, sort_slices
 from nodules.scans.dicom.headers import Slice
 from nodules.scans.dicom.pixels import read_hu
 from nodules.scans.dicom.series import choose_series
 from nodules.scans.dicom.source import FileSource, file_source, folder_source, zip_source
-from nodules.scans.dicom.stack import stacked
+from nodules.scans.dicom.stack import decode_stack
 from nodules.scans.result import Reading, ReadingParams, ScanError
 
 MAX_UNSEEN = 1.5
@@ -25,7 +25,7 @@ MAX_UNSEEN = 1.5
 SAME_POSITION_MM = 0.01
 """Slices closer than this have the same position; no CT scan has slices so close together."""
 
-MARK = slice(128, 132)
+DICM_POSITION = slice(128, 132)
 """Position of the bytes "DICM" in a DICOM file."""
 
 _ZIP_MARK = b"PK"
@@ -63,7 +63,7 @@ def read_series(path: Path, params: ReadingParams, series_uid: str | None = None
     if not path.is_file():
         raise ScanError(f"{path}: no such folder, zip or multi-frame file")
     with path.open("rb") as file:
-        start = file.read(MARK.stop)
+        start = file.read(DICM_POSITION.stop)
         file.seek(0)
         if not is_dicom(start) and (start.startswith(_ZIP_MARK) or path.suffix.lower() == ".zip"):
             with zip_source(file, str(path)) as source:
@@ -81,8 +81,8 @@ def read_series_bytes(data: bytes, params: ReadingParams, series_uid: str | None
 
 
 def is_dicom(data: bytes) -> bool:
-    """Return whether a file is DICOM, given at least its first `MARK.stop` bytes."""
-    return data[MARK] == b"DICM"
+    """Return whether a file is DICOM, given at least its first `DICM_POSITION.stop` bytes."""
+    return data[DICM_POSITION] == b"DICM"
 
 
 def without_duplicates(series: list[Slice], source: FileSource) -> tuple[list[Slice], int]:
@@ -125,9 +125,9 @@ def _read_source(
         raise ScanError(f"{source.label}: {slices[0].name} is one slice; give the folder of the scan")
     choice = choose_series(slices, series_uid, source.label)
     left_out += Counter({"derived": choice.derived_left_out})
-    series, copies = without_duplicates(in_order(choice.series, source.label), source)
-    grid = even_grid(series, params, source.label)
-    stack = stacked(series, grid, source)
+    series, copies = without_duplicates(sort_slices(choice.series, source.label), source)
+    grid = fit_even_grid(series, params, source.label)
+    stack = decode_stack(series, grid, source)
     dropped = (f"{copies} exact duplicate slice{'s' if copies > 1 else ''} dropped",) if copies else ()
     return Reading(
         volume=stack.volume,
@@ -166,12 +166,12 @@ def _warnings(series: list[Slice], distance_mm: float) -> tuple[str, ...]:
 def _check_same(first: Slice, second: Slice, source: FileSource) -> None:
     if np.abs(np.subtract(first.position_xyz, second.position_xyz)).max() >= SAME_POSITION_MM:
         raise ScanError(
-            f"{source.label}: {first.called} at {first.position_xyz} and {second.called} at {second.position_xyz} lie "
-            "beside each other in one plane; two scans are mixed"
+            f"{source.label}: {first.display_name} at {first.position_xyz} and {second.display_name} at "
+            f"{second.position_xyz} lie beside each other in one plane; two scans are mixed"
         )
     here, there = (read_hu(source, item.name, item.frame) for item in (first, second))
     if not np.array_equal(here, there):
         raise ScanError(
-            f"{source.label}: {first.called} and {second.called} are different slices at the same position "
+            f"{source.label}: {first.display_name} and {second.display_name} are different slices at the same position "
             f"{second.position_xyz}; give one reconstruction only"
         )

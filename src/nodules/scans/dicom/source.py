@@ -29,7 +29,7 @@ MAX_DIRECTORY_BYTES = 2**25
 MAX_RATIO = 200
 """Limit of the ratio of unpacked to packed size; CT shrinks to a half or a third, black pictures to a thousandth."""
 
-HARMLESS_BYTES = 2**28
+RATIO_CHECK_FROM_BYTES = 2**28
 """Unpacked size up to which the ratio is not checked."""
 
 _ENCRYPTED = 0x1 | 0x40  # general-purpose flags of the zip format: encryption, strong encryption
@@ -208,5 +208,5 @@ def _check_members(members: list[zipfile.ZipInfo], label: str) -> None:
         raise ScanError(
             f"{label}: the zip unpacks to {total} bytes, over the limit of {MAX_SCAN_BYTES}; give one scan only"
         )
-    if total > max(HARMLESS_BYTES, MAX_RATIO * packed):
+    if total > max(RATIO_CHECK_FROM_BYTES, MAX_RATIO * packed):
         raise ScanError(f"{label}: {packed} bytes unpack to {total}, as only a zip bomb does; give the folder instead")

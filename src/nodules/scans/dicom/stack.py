@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.imaging.geometry.reorient import canonical_axes, onto_world_axes, upright
+from nodules.imaging.geometry.reorient import canonical_axes, onto_world_axes, resample_to_world_axes
 from nodules.imaging.geometry.volume import AIR_HU, Volume
 from nodules.scans.dicom.geometry import SliceGrid
 from nodules.scans.dicom.headers import Slice
@@ -20,7 +20,7 @@ from nodules.scans.volume_files.headers import MAX_SCAN_BYTES
 
 
 @dataclass(frozen=True)
-class Stack:
+class DecodedStack:
     """A decoded volume, its repairs and its warnings.
 
     Attributes
@@ -38,7 +38,7 @@ class Stack:
     warnings: tuple[str, ...]
 
 
-def stacked(series: list[Slice], grid: SliceGrid, source: FileSource) -> Stack:
+def decode_stack(series: list[Slice], grid: SliceGrid, source: FileSource) -> DecodedStack:
     """Decode the slices onto a rectangular grid along the world axes.
 
     A tilted or oblique grid is resampled. A grid that is nearly aligned with the world axes keeps its voxels.
@@ -70,13 +70,13 @@ def stacked(series: list[Slice], grid: SliceGrid, source: FileSource) -> Stack:
     except ValueError as error:
         raise ScanError(f"{source.label}: unusable geometry: {error}") from error
     repairs = [finding.repair, turned]
-    return Stack(volume, tuple(filter(None, repairs)), (finding.warning,) if finding.warning else ())
+    return DecodedStack(volume, tuple(filter(None, repairs)), (finding.warning,) if finding.warning else ())
 
 
 def _upright(voxels_zyx: NDArray[np.int16], grid: SliceGrid) -> tuple[Volume, str | None]:
     if grid.tilt_degrees:
         return onto_world_axes(voxels_zyx, grid.origin_xyz_mm, grid.steps_xyz_mm), None
-    volume, degrees = upright(canonical_axes(_rectangular(voxels_zyx, grid)))
+    volume, degrees = resample_to_world_axes(canonical_axes(_rectangular(voxels_zyx, grid)))
     repair = f"the grid was {degrees:.1f} degrees off the axes of the body; resampled along them"
     return volume, repair if degrees else None
 
@@ -108,8 +108,8 @@ def _read(item: Slice, source: FileSource) -> NDArray[np.int16]:
     hu = read_hu(source, item.name, item.frame)
     if hu.shape != item.shape_yx:
         raise ScanError(
-            f"{source.label}: {item.called} holds {hu.shape} pixels, but its header states {item.shape_yx}; get it "
-            "again"
+            f"{source.label}: {item.display_name} holds {hu.shape} pixels, but its header states "
+            f"{item.shape_yx}; get it again"
         )
     return hu
 

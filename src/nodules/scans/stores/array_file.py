@@ -15,7 +15,7 @@ from nodules.scans.result import ScanError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-DAMAGED = (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error)
+DAMAGE_ERRORS = (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 def save(arrays: DataclassInstance, path: Path) -> None:
@@ -49,5 +49,5 @@ def load(of: type[DataclassInstance], path: Path, kind: str, remedy: str) -> dic
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {field.name: stored[field.name] for field in fields(of)}
-    except DAMAGED as error:
+    except DAMAGE_ERRORS as error:
         raise ScanError(f"{path}: no readable {kind} ({error}); delete it and {remedy}") from error

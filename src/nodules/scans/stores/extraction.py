@@ -15,10 +15,13 @@ from nodules.imaging.geometry.spheres import crossed_slices, draw_nodules
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input import slice_context
 from nodules.imaging.network_input.slice_context import ContextParams
-from nodules.scans.stores.slices import BESIDE, INSIDE, ScanSlices
+from nodules.scans.stores.slices import INSIDE, NODULE_RIM, ScanSlices
 from nodules.scans.tables.luna import NoduleAnnotation
 
-MIDDLE = (0.15, 0.85)  # of the scan's height; slices above and below show neck and abdomen more often than lung
+LUNG_HEIGHT_RANGE = (
+    0.15,
+    0.85,
+)  # of the scan's height; slices above and below show neck and abdomen more often than lung
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def extract_slices(
         voxels_zyx=volume.voxels_zyx[stored],
         slice_indices=stored,
         target_indices=targets,
-        nodule_masks_zyx=np.where(masks, INSIDE, np.where(blurred, BESIDE, 0)).astype(np.uint8),
+        nodule_masks_zyx=np.where(masks, INSIDE, np.where(blurred, NODULE_RIM, 0)).astype(np.uint8),
         nodule_numbers=np.asarray(numbers, dtype=np.int64).reshape(-1, 2),
         centre_world_xyz=np.asarray(centres, dtype=float).reshape(-1, 3),
         diameter_mm=np.asarray(diameters, dtype=float),
@@ -105,7 +108,7 @@ def _spread(slices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def _nodule_free(
     slice_count: int, showing: Sequence[NDArray[np.int64]], count: int, seed: int, seriesuid: str
 ) -> NDArray[np.int64]:
-    middle = np.arange(int(slice_count * MIDDLE[0]), int(np.ceil(slice_count * MIDDLE[1])))
+    middle = np.arange(int(slice_count * LUNG_HEIGHT_RANGE[0]), int(np.ceil(slice_count * LUNG_HEIGHT_RANGE[1])))
     free = np.setdiff1d(middle, np.concatenate([*showing, []]))
     random = np.random.default_rng([seed, zlib.crc32(seriesuid.encode())])
     return np.sort(random.choice(free, size=min(count, free.size), replace=False)).astype(np.int64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nodules.scans.stores import array_file
 
-INSIDE, BESIDE = 1, 2
+INSIDE, NODULE_RIM = 1, 2
 """Values of the nodule masks: inside a nodule, and less than one slice distance outside it."""
 
 
@@ -33,7 +33,7 @@ class ScanSlices:
     target_indices : (M,) ndarray
         z indices of the slices to train on, ascending; each is among `slice_indices`.
     nodule_masks_zyx : (M, Y, X) ndarray
-        uint8 mask of each target: `INSIDE` a nodule, `BESIDE` a nodule (see there), otherwise 0.
+        uint8 mask of each target: `INSIDE` a nodule, `NODULE_RIM` a nodule (see there), otherwise 0.
     nodule_numbers : (K, 2) ndarray
         Pairs (row of `target_indices`, row of `centre_world_xyz`) in which the target slice crosses the nodule.
     centre_world_xyz : (N, 3) ndarray

@@ -11,7 +11,7 @@ from pandas.errors import ParserWarning
 
 from nodules.scans.result import ScanError
 
-ENDINGS = (".csv", ".csv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _SHOWN = 3
 
 
@@ -44,8 +44,8 @@ def read_features(path: Path) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    if not path.name.lower().endswith(ENDINGS):
-        raise ScanError(f"{path}: expected a table of features that ends in {', '.join(ENDINGS)}")
+    if not path.name.lower().endswith(SUFFIXES):
+        raise ScanError(f"{path}: expected a table of features that ends in {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise ScanError(f"{path}: no such file; expected a table of features")
     try:

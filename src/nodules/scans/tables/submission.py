@@ -17,7 +17,7 @@ COORDINATES = ["coordX", "coordY", "coordZ"]
 UNKNOWN_DIAMETER_MM = 10.0
 """Diameter that LUNA16's evaluation script assumes for excluded findings whose diameter is given as -1."""
 
-TABLES = ("candidates_V2.csv", "candidates.csv")
+CANDIDATE_TABLES = ("candidates_V2.csv", "candidates.csv")
 """LUNA16's names for its table of candidates; version 2, from more detection systems, takes precedence."""
 
 
@@ -75,7 +75,7 @@ def excluded_table(luna_root: Path) -> Path | None:
     return csv if csv.is_file() else None
 
 
-def excluded_of(luna_root: Path) -> dict[str, list[NoduleAnnotation]]:
+def read_excluded_beside(luna_root: Path) -> dict[str, list[NoduleAnnotation]]:
     """Read the excluded findings beside the subsets with `read_excluded`; empty if there is no such file."""
     csv = excluded_table(luna_root)
     return read_excluded(csv) if csv else {}
@@ -102,7 +102,7 @@ def read_series_uids(csv: Path) -> list[str]:
 
 def candidate_table(luna_root: Path) -> Path | None:
     """Return the path of the newest table of candidates beside the subsets, or None if there is none."""
-    return next((luna_root / name for name in TABLES if (luna_root / name).is_file()), None)
+    return next((luna_root / name for name in CANDIDATE_TABLES if (luna_root / name).is_file()), None)
 
 
 def read_false_positives(csv: Path) -> dict[str, NDArray[np.float64]]:

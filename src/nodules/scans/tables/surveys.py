@@ -25,7 +25,7 @@ PUBLISHED_SOLUTION = 198
 
 
 @dataclass(frozen=True)
-class Findings:
+class DatasetSurvey:
     """Counts and remarks about a usable data set.
 
     Attributes
@@ -43,7 +43,7 @@ class Findings:
     warnings: tuple[str, ...] = ()
 
 
-def survey_luna(luna_root: Path, subsets: Sequence[int]) -> Findings:
+def survey_luna(luna_root: Path, subsets: Sequence[int]) -> DatasetSurvey:
     """Compare the scans of the chosen subsets with `annotations.csv` and with the published data set.
 
     Parameters
@@ -55,7 +55,7 @@ def survey_luna(luna_root: Path, subsets: Sequence[int]) -> Findings:
 
     Returns
     -------
-    Findings
+    DatasetSurvey
         Counts `subset0` ..., `scans`, `nodules` (of existing scans), `scans_without_nodules`.
 
     Raises
@@ -74,14 +74,14 @@ def survey_luna(luna_root: Path, subsets: Sequence[int]) -> Findings:
     counts = {f"subset{subset}": len(found) for subset, found in files.items()}
     counts |= {"scans": len(scans), "nodules": sum(map(len, used.values())), "scans_without_nodules": without}
     elsewhere = {uid for found in others.values() for uid in found}
-    return Findings(
+    return DatasetSurvey(
         counts,
         notes=(*_compare_with_published(table, len(scans), subsets), *_note_others(others), *_note_without(without)),
         warnings=(*_warn_of_rows(table, scans, elsewhere), *_warn_of_voxels(scans)),
     )
 
 
-def survey_dsb(dsb_root: Path) -> Findings:
+def survey_dsb(dsb_root: Path) -> DatasetSurvey:
     """Compare the patient folders with the labels and with the published data set.
 
     Parameters
@@ -91,7 +91,7 @@ def survey_dsb(dsb_root: Path) -> Findings:
 
     Returns
     -------
-    Findings
+    DatasetSurvey
         Counts `patients`, `labels` (in the tables), `patients_with_label`.
 
     Raises
@@ -109,7 +109,7 @@ def survey_dsb(dsb_root: Path) -> Findings:
         )
     counts = {"patients": len(folders), "labels": len(labels), "patients_with_label": len(labelled)}
     missing = [str(patient) for patient in labels.index if patient not in folders]
-    return Findings(
+    return DatasetSurvey(
         counts,
         notes=_compare_with_published_counts(dsb_root, counts),
         warnings=(*_warn_of_lines(dsb_root), *_warn_of_missing(missing), *_warn_of_empty(folders)),

@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from nodules.imaging.geometry.reorient import canonical_axes, onto_world_axes, upright
+from nodules.imaging.geometry.reorient import canonical_axes, onto_world_axes, resample_to_world_axes
 from nodules.imaging.geometry.volume import AIR_HU, MAX_HU, Volume
 from nodules.scans.hu_range import examine_range
 from nodules.scans.result import Reading, ReadingParams, ScanError
@@ -180,7 +180,7 @@ def _set_upright(
         if turned is None:
             straight = onto_world_axes(hu_zyx, grid.origin_xyz_mm, grid.direction * np.array(grid.spacing_xyz_mm))
             return straight, f"gantry tilt of {skew_degrees:.1f} degrees straightened"
-        volume, degrees = upright(turned)
+        volume, degrees = resample_to_world_axes(turned)
     except ValueError as error:
         raise ScanError(f"{path}: its grid is oblique and cannot be resampled: {error}") from error
     repair = f"the grid was {degrees:.1f} degrees off the axes of the body; resampled along them"

@@ -15,25 +15,25 @@ from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import Scorer
 
 if TYPE_CHECKING:
-    from nodules.models.false_positive_reduction.rescorer import Rescorer
+    from nodules.models.false_positive_reduction.rescorer import FalsePositiveReducer
 
 
-def rescorer_scorer(folder: Path) -> Scorer:
+def reducer_scorer(folder: Path) -> Scorer:
     """Return a picklable scorer that loads the rescorer in the process in which it is called."""
     return functools.partial(_rescore, folder)
 
 
-def load_rescorer(folder: Path) -> Rescorer:
+def load_reducer(folder: Path) -> FalsePositiveReducer:
     """Load the rescorer. Call this in a worker: in the process that hands out work it would load TensorFlow as well."""
     return _load(folder, identity(folder))
 
 
 def _rescore(folder: Path, segmentation: Segmentation, table: pd.DataFrame) -> NDArray[np.float64]:
-    return load_rescorer(folder)(segmentation, table)
+    return load_reducer(folder)(segmentation, table)
 
 
 @functools.lru_cache(maxsize=1)
-def _load(folder: Path, identity: str) -> Rescorer:  # noqa: ARG001 - a Dask worker may outlive a rescorer of that name
-    from nodules.models.false_positive_reduction.rescorer import Rescorer
+def _load(folder: Path, identity: str) -> FalsePositiveReducer:  # noqa: ARG001 - a Dask worker may outlive a rescorer of that name
+    from nodules.models.false_positive_reduction.rescorer import FalsePositiveReducer
 
-    return Rescorer.load(folder)
+    return FalsePositiveReducer.load(folder)

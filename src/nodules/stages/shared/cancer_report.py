@@ -12,7 +12,7 @@ from nodules.evaluation import cancer
 from nodules.evaluation.bootstrap import DRAWS
 from nodules.models.cancer.params import ClassifierParams
 from nodules.pictures import cancer_charts
-from nodules.pictures.cancer_page import MODEL_WORDS, Part, page
+from nodules.pictures.cancer_page import MODEL_TITLES, ResultSection, page
 from nodules.stages.shared.cancer_validation import CHOSEN, Validated, counts, limits
 from nodules.stages.shared.patients import Patients
 
@@ -34,7 +34,7 @@ def pictures(validated: Validated, importance: pd.DataFrame) -> dict[str, tuple[
     """Caption and chart by file name."""
     curves = _curves(validated)
     share = float(validated.labels.mean())
-    by_metric = validated.judged.pivot(index="model", columns="metric", values="value")
+    by_metric = validated.metrics.pivot(index="model", columns="metric", values="value")
     return {
         "models": (
             "Log-loss of every model beside that of the constant prior.",
@@ -66,7 +66,7 @@ def write_page(
     params: ClassifierParams,
     chosen: str,
     pictures: Mapping[str, tuple[str, Figure]],
-    more_parts: Sequence[Part] = (),
+    more_parts: Sequence[ResultSection] = (),
 ) -> str:
     """Return the report as one HTML page.
 
@@ -82,7 +82,7 @@ def write_page(
     title = "On patients outside the fold"
     return page(
         _question(patients, chosen),
-        [Part(title, validated.judged, CHOSEN), *more_parts],
+        [ResultSection(title, validated.metrics, CHOSEN), *more_parts],
         dict(pictures.values()),
         [*_how(params), *_bounds(patients)],
     )
@@ -118,7 +118,7 @@ def _question(patients: Patients, chosen: str) -> list[str]:
     return [
         f"Given {number['features']} features measured in the CT scan of a patient: how probable is lung cancer? "
         f"Asked of {number['patients']} patients, of whom {number['positives']} ({share:.1%}) have it.",
-        f"The model fitted to all of them is: {MODEL_WORDS.get(chosen, chosen)}.",
+        f"The model fitted to all of them is: {MODEL_TITLES.get(chosen, chosen)}.",
     ]
 
 

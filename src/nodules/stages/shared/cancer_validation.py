@@ -9,7 +9,7 @@ import pandas as pd
 
 from nodules import parallel, progress
 from nodules.evaluation import cancer
-from nodules.evaluation.bootstrap import from_table, judge
+from nodules.evaluation.bootstrap import evaluate_repeated, from_table
 from nodules.models.cancer import explanation, nested_validation
 from nodules.models.cancer.nested_validation import FittedModels
 from nodules.models.cancer.params import MODEL_NAMES, ClassifierParams
@@ -26,12 +26,12 @@ class Validated:
     ----------
     predictions : DataFrame
         `NestedPredictions.table`.
-    judged : DataFrame
+    metrics : DataFrame
         `evaluation.bootstrap.judge` of the model chosen in each fold and of all others.
     """
 
     predictions: pd.DataFrame
-    judged: pd.DataFrame
+    metrics: pd.DataFrame
 
     @property
     def labels(self) -> pd.Series:
@@ -65,7 +65,7 @@ def validate(
             done=advance,
         )
     labels, predicted = from_table(nested.table, (CHOSEN, *MODEL_NAMES), tuned=CHOSEN)
-    return Validated(nested.table, judge(labels.to_numpy(), predicted, seed=seed))
+    return Validated(nested.table, evaluate_repeated(labels.to_numpy(), predicted, seed=seed))
 
 
 def limits(patients: Patients) -> dict[str, float]:

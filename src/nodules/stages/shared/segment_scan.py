@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nodules.checkpoint import identity
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams, judge
+from nodules.scans.result import ReadingParams, verdict_of
 from nodules.scans.stores import segmentations
 from nodules.scans.volume_files.reader import read_mask
 
@@ -40,7 +40,7 @@ def segment_scan_file(
         lungs = read_mask(lungs_file)
     scan = segment_region(read.volume, lungs, _load(segmenter, identity(segmenter)))
     segmentations.save(scan.segmentation, folder / scan_id)
-    verdict = judge(read, reading, findings)
+    verdict = verdict_of(read, reading, findings)
     return {"scan": scan_id, "slices": read.volume.shape_zyx[0], **verdict.as_row(), **scan.lung_measures}
 
 

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.evaluation.nodules import ScanResult, evaluate_judged
+from nodules.evaluation.nodules import ScanResult, evaluate_scored
 from nodules.imaging.candidates.outline import SegmentationSettings
 from nodules.imaging.candidates.probability_map import Segmentation
-from nodules.imaging.candidates.proposals import CandidateParams, JudgedProposals, Scorer, judge, unet_scorer
+from nodules.imaging.candidates.proposals import CandidateParams, ScoredProposals, Scorer, score_proposals, unet_scorer
 from nodules.parallel import job_count
 from nodules.scans.stores import segmentations
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
-from nodules.scans.tables.submission import excluded_of
+from nodules.scans.tables.submission import read_excluded_beside
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class SplitPart:
         Annotations of each scan.
     excluded : dict of str to list of NoduleAnnotation
         LUNA16's excluded findings in each scan, if their table is there. Finding one is no false positive.
-    judged : dict of str to JudgedProposals
+    scored_proposals : dict of str to ScoredProposals
         Proposals of each scan with their probabilities; empty until `scored`.
     """
 
     segmentations: dict[str, Path]
     nodules: dict[str, list[NoduleAnnotation]]
     excluded: dict[str, list[NoduleAnnotation]]
-    judged: dict[str, JudgedProposals] = field(default_factory=dict)
+    scored_proposals: dict[str, ScoredProposals] = field(default_factory=dict)
 
     @classmethod
     def load(cls, part: str, luna_root: Path, split: Path, segmentations: Path) -> SplitPart:
@@ -68,7 +68,7 @@ class SplitPart:
         found = {uid: segmentations / uid for uid in wanted if (segmentations / uid).is_dir()}
         if not found:
             raise ValueError(f"{split}: no scan of the part '{part}' is segmented in {segmentations}")
-        tables = read_annotations(luna_root / "annotations.csv"), excluded_of(luna_root)
+        tables = read_annotations(luna_root / "annotations.csv"), read_excluded_beside(luna_root)
         nodules, excluded = ({uid: table.get(uid, []) for uid in found} for table in tables)
         return cls(found, nodules, excluded)
 
@@ -83,12 +83,16 @@ class SplitPart:
             Is sent to other processes, so it must be picklable, like `rescorer_scorer`; a network is not.
         """
         tasks = (joblib.delayed(_judge)(folder, candidates, scorer) for folder in self.segmentations.values())
-        judged = joblib.Parallel(n_jobs=job_count())(tasks)
-        return replace(self, judged=dict(zip(self.segmentations, judged, strict=True)))
+        scored = joblib.Parallel(n_jobs=job_count())(tasks)
+        return replace(self, scored_proposals=dict(zip(self.segmentations, scored, strict=True)))
 
     def scorer(self, uid: str) -> Scorer:
         """Return a scorer that gives the known probabilities of a scan, or the U-Net's own before `scored`."""
-        return functools.partial(_known, self.judged[uid].probabilities) if self.judged else unet_scorer
+        return (
+            functools.partial(_known, self.scored_proposals[uid].probabilities)
+            if self.scored_proposals
+            else unet_scorer
+        )
 
     def evaluate(self, settings: Sequence[SegmentationSettings], candidates: CandidateParams) -> list[list[ScanResult]]:
         """Compare every scan with its annotations, once for each of the settings.
@@ -105,12 +109,12 @@ class SplitPart:
         ValueError
             If the part was `scored` with other candidates.
         """
-        others = [uid for uid, judged in self.judged.items() if judged.params != candidates]
+        others = [uid for uid, scored in self.scored_proposals.items() if scored.params != candidates]
         if others:
-            raise ValueError(f"the part was scored with {self.judged[others[0]].params}, got {candidates}")
+            raise ValueError(f"the part was scored with {self.scored_proposals[others[0]].params}, got {candidates}")
         tasks = (
             joblib.delayed(_evaluate)(
-                uid, folder, self.nodules[uid], self.excluded[uid], settings, candidates, self.judged.get(uid)
+                uid, folder, self.nodules[uid], self.excluded[uid], settings, candidates, self.scored_proposals.get(uid)
             )
             for uid, folder in self.segmentations.items()
         )
@@ -126,8 +130,8 @@ def _known(
     return probabilities
 
 
-def _judge(folder: Path, candidates: CandidateParams, scorer: Scorer) -> JudgedProposals:
-    return judge(segmentations.load(folder), candidates, scorer)
+def _judge(folder: Path, candidates: CandidateParams, scorer: Scorer) -> ScoredProposals:
+    return score_proposals(segmentations.load(folder), candidates, scorer)
 
 
 def _evaluate(
@@ -137,8 +141,8 @@ def _evaluate(
     excluded: list[NoduleAnnotation],
     settings: Sequence[SegmentationSettings],
     candidates: CandidateParams,
-    judged: JudgedProposals | None,
+    scored: ScoredProposals | None,
 ) -> list[ScanResult]:
     segmentation = segmentations.load(folder)
-    judged = judged or judge(segmentation, candidates, unet_scorer)
-    return evaluate_judged(uid, segmentation, nodules, settings, judged, excluded)
+    scored = scored or score_proposals(segmentation, candidates, unet_scorer)
+    return evaluate_scored(uid, segmentation, nodules, settings, scored, excluded)

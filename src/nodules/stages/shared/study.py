@@ -30,7 +30,7 @@ def log_study(stage: StageRun, study: optuna.Study, value_name: str) -> None:
     for row, trial in zip(trial_table(study).to_dict(orient="records"), study.trials, strict=True):
         number, value, state = row.pop("number"), row.pop("value"), row.pop("state")
         complete = state == "COMPLETE"
-        stage.child(
+        stage.log_child_run(
             f"trial {number:03d}",
             row,
             {value_name: value} if complete else {},
@@ -40,5 +40,5 @@ def log_study(stage: StageRun, study: optuna.Study, value_name: str) -> None:
             ended=trial.datetime_complete,
         )
     for name, figure in study_figures(study).items():
-        stage.log_picture(figure, f"optuna_{name}")
+        stage.log_figure(figure, f"optuna_{name}")
     stage.log_metrics({f"best_{value_name}": study.best_value})

@@ -21,7 +21,7 @@ from nodules.tutorial.evaluation.slice_detection import (
     score_slice,
 )
 from nodules.tutorial.steps.resizing import resize_image, resize_mask
-from nodules.tutorial.steps.roi_box import square_about
+from nodules.tutorial.steps.roi_box import square_at
 
 PICTURES = 12
 FIELD_MM, FIELD_PX = 320.0, 320
@@ -148,7 +148,7 @@ def _square(one: LocatedSlice, point: OperatingPoint) -> NDArray[np.float32]:
     image = one.image
     about = image.lungs_yx if image.lungs_yx.any() else image.truth_yx > 0
     middle_y, middle_x = np.argwhere(about).mean(axis=0)
-    box = square_about((middle_y, middle_x), round(FIELD_MM / image.pixel_mm2**0.5))
+    box = square_at((middle_y, middle_x), round(FIELD_MM / image.pixel_mm2**0.5))
     found = component_labels(image.probability_yx, image.pixel_mm2, point) > 0
     hu = resize_image(box.crop(image.hu_yx.astype(float), outside=AIR_HU), FIELD_PX)
     masks = (image.truth_yx > 0, found)

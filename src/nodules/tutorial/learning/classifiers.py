@@ -52,7 +52,7 @@ class ReportTable:
     probabilities: pd.Series
 
 
-def four_tables(
+def evaluate_classifiers(
     features: pd.DataFrame, labels: pd.Series, params: TutorialClassifierParams, seed: int
 ) -> dict[str, ReportTable]:
     """Judge Random Forest, XGBoost and both constant answers on patients held out in stratified folds.
@@ -88,9 +88,9 @@ def four_tables(
             **XGBOOST_OF_2017,
         ),
     }
-    chances = {name: _held_out(make, table, params, seed) for name, make in makers.items()}
-    chances |= {"all_positive": np.ones(len(table.truth)), "all_negative": np.zeros(len(table.truth))}
-    return {name: _judged(table, chance, params) for name, chance in chances.items()}
+    probabilities = {name: _held_out(make, table, params, seed) for name, make in makers.items()}
+    probabilities |= {"all_positive": np.ones(len(table.truth)), "all_negative": np.zeros(len(table.truth))}
+    return {name: _evaluated(table, probability, params) for name, probability in probabilities.items()}
 
 
 def _refuse_small_classes(table: LabelledTable, folds: int) -> None:
@@ -106,21 +106,21 @@ def _held_out(make: MakeClassifier, table: LabelledTable, params: TutorialClassi
     """Probability of cancer (patients,), each patient's from the fold that was fitted without it."""
     shuffle = not params.defects.folds_unshuffled
     division = StratifiedKFold(params.folds, shuffle=shuffle, random_state=seed if shuffle else None)
-    chances = np.empty(len(table.truth))
+    probabilities = np.empty(len(table.truth))
     for fold, (fitted_to, held_out) in enumerate(division.split(table.values, table.truth)):
         classifier = make(seed_of(seed, fold)).fit(table.values[fitted_to], table.truth[fitted_to])
-        chances[held_out] = classifier.predict_proba(table.values[held_out])[:, 1]
-    return chances
+        probabilities[held_out] = classifier.predict_proba(table.values[held_out])[:, 1]
+    return probabilities
 
 
-def _judged(table: LabelledTable, chances: Array, params: TutorialClassifierParams) -> ReportTable:
-    called = (chances > 0.5).astype(int)  # as both classifiers call it: at even odds no cancer
-    stated = called if params.defects.log_loss_of_hard_labels else chances
-    constant = chances.min() == chances.max()
+def _evaluated(table: LabelledTable, probabilities: Array, params: TutorialClassifierParams) -> ReportTable:
+    called = (probabilities > 0.5).astype(int)  # as both classifiers call it: at even odds no cancer
+    stated = called if params.defects.log_loss_of_hard_labels else probabilities
+    constant = probabilities.min() == probabilities.max()
     return ReportTable(
         report=str(metrics.classification_report(table.truth, called, target_names=list(CLASS_NAMES), zero_division=0)),
         log_loss=float(log_losses(table.truth, stated, LOG_LOSS_CLIP).mean()),
         f1=float(metrics.f1_score(table.truth, called, zero_division=0)),
-        roc_auc=float("nan") if constant else float(metrics.roc_auc_score(table.truth, chances)),
-        probabilities=pd.Series(chances, index=table.patients, name="probability"),
+        roc_auc=float("nan") if constant else float(metrics.roc_auc_score(table.truth, probabilities)),
+        probabilities=pd.Series(probabilities, index=table.patients, name="probability"),
     )

@@ -56,7 +56,7 @@ def build(size_px: int, filters: int, depth: int, normalisation: Normalisation =
     return keras.Model(image, nodule, name="tutorial_unet")
 
 
-def shape_of(network: keras.Model) -> dict[str, Any]:
+def architecture_of(network: keras.Model) -> dict[str, Any]:
     """Return the arguments of `build` that give this network's architecture."""
     normalised = any(isinstance(layer, layers.BatchNormalization) for layer in network.layers)
     return {

@@ -1,4 +1,4 @@
-"""Training arrays of the tutorial's U-Net: slices and masks of each scan, and their split into parts."""
+"""Training arrays of the tutorial's U-Net: slices and masks of each scan, and their split into split_slices."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def scan_arrays(
     )
 
 
-def parts(
+def split_slices(
     scans: Sequence[ScanArrays], part_of: Mapping[str, str], params: TutorialUnetParams, seed: int
 ) -> dict[str, NDArray[np.intp]]:
     """Split all slices into training, validation and test slices.
@@ -158,15 +158,15 @@ def parts(
     return {name: np.flatnonzero(part == name) for name in PARTS}
 
 
-def places(scans: Sequence[ScanArrays]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Series UID and z index of every slice, in the order of the slice numbers of `parts`."""
+def slice_positions(scans: Sequence[ScanArrays]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+    """Series UID and z index of every slice, in the order of the slice numbers of `split_slices`."""
     uids = np.repeat([scan.seriesuid for scan in scans], [len(scan.z) for scan in scans])
     return uids, np.concatenate([scan.z for scan in scans])
 
 
-def slices_of(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, set[int]]:
-    """Collect the z indices of slices by series UID; `rows` are slice numbers of `parts`."""
-    uids, indices = places(scans)
+def slices_by_series(scans: Sequence[ScanArrays], rows: NDArray[np.intp]) -> dict[str, set[int]]:
+    """Collect the z indices of slices by series UID; `rows` are slice numbers of `split_slices`."""
+    uids, indices = slice_positions(scans)
     found: dict[str, set[int]] = {}
     for uid, z in zip(uids[rows], indices[rows], strict=True):
         found.setdefault(str(uid), set()).add(int(z))

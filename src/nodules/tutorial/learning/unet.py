@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodules.models.runtime import devices
-from nodules.tutorial.learning.network import build, shape_of
+from nodules.tutorial.learning.network import architecture_of, build
 
 SETTINGS_FILE, WEIGHTS_FILE = "tutorial_unet.json", "tutorial_unet.weights.h5"
 BATCH_SIZE = 8  # slices per call; limits the memory needed
@@ -73,7 +73,7 @@ class TutorialUnet:
         folder.mkdir(parents=True, exist_ok=True)
         self.network.save_weights(folder / WEIGHTS_FILE)
         written = {
-            **shape_of(self.network),
+            **architecture_of(self.network),
             "mean": self.mean,
             "deviation": self.deviation,
             "standardised_at_test": self.standardised_at_test,

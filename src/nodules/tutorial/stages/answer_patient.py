@@ -14,7 +14,7 @@ import numpy as np
 
 from nodules.checkpoint import identity
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams, judge
+from nodules.scans.result import ReadingParams, verdict_of
 from nodules.scans.stores.segmentations import PROBABILITY_STEPS
 from nodules.scans.volume_files.writer import write_volume
 from nodules.tutorial.steps.nine_features import nine_features
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nodules.tutorial.learning.unet import TutorialUnet
 
 
-def answer_patient(
+def predict_patient(
     folder_in: Path, folder: Path, *, unet: Path, reading: ReadingParams, steps: TutorialParams
 ) -> dict[str, Any]:
     """Write the probability map of one patient to `<id>.mha` (scan's own grid, uint8, 255 for 1), and measure it.
@@ -44,7 +44,7 @@ def answer_patient(
     write_volume(read.volume.with_voxels(map_zyx), folder / f"{folder_in.name}.mha")
     measured = nine_features(answers, [prepared.pixel_mm(z) for z in shown], steps)
     counts = {"slices": len(shown), "slices_with_lungs": sum(prepared.found)}
-    return {"scan": folder_in.name, **counts, **measured.to_dict(), **judge(read, reading).as_row()}
+    return {"scan": folder_in.name, **counts, **measured.to_dict(), **verdict_of(read, reading).as_row()}
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.patients import Patients
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking.stage import stage_run
-from nodules.tutorial.learning.classifiers import ReportTable, four_tables
+from nodules.tutorial.learning.classifiers import ReportTable, evaluate_classifiers
 from nodules.tutorial.stages.section import TutorialSection
 
 TITLES = {
@@ -29,13 +29,13 @@ def main(*, recipe: str, features: Path, labels: Path, metrics: Path, report: Pa
     run, settings = params.load("run", RunParams), params.load("tutorial", TutorialSection).classifiers
     patients = Patients.load(features, labels)
     with stage_run(f"tutorial_classifiers@{recipe}", settings, [features, labels]) as stage:
-        tables = four_tables(patients.features, patients.labels, settings, run.seed)
+        tables = evaluate_classifiers(patients.features, patients.labels, settings, run.seed)
         prior = prior_log_loss(patients)
         figures = {name: _figures(table, prior) for name, table in tables.items()}
         numbers = {"patients": len(patients.labels), "prior_log_loss": prior, **figures}
         for name, table in tables.items():
             texts = {"classification_report.txt": f"{table.report}\n{_log_loss(table)}\n"}
-            stage.child(name, {"model": name, "folds": settings.folds}, figures[name], texts=texts)
+            stage.log_child_run(name, {"model": name, "folds": settings.folds}, figures[name], texts=texts)
         stage.log_metrics({"prior_log_loss": prior})
         stage.log_headline(_headline(figures))
         write_metrics(metrics, numbers)

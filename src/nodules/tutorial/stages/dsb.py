@@ -13,7 +13,7 @@ from nodules.scans.tables.dsb import patient_folders
 from nodules.stages.shared import command
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking.stage import stage_run
-from nodules.tutorial.stages.answer_patient import answer_patient
+from nodules.tutorial.stages.answer_patient import predict_patient
 from nodules.tutorial.stages.section import TutorialSection
 from nodules.tutorial.steps.nine_features import NINE_FEATURES
 
@@ -25,7 +25,7 @@ def main(*, recipe: str, dsb_root: Path, unet: Path, output: Path) -> None:
     settings = {"reading": reading, "steps": steps}
     with stage_run(f"tutorial_dsb@{recipe}", settings, [dsb_root, unet]) as stage:
         rows = parallel.map_scans(
-            functools.partial(answer_patient, unet=unet, reading=reading, steps=steps),
+            functools.partial(predict_patient, unet=unet, reading=reading, steps=steps),
             patient_folders(dsb_root),
             stage=f"tutorial_dsb-{recipe}",
             output=output,

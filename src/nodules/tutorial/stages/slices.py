@@ -11,7 +11,7 @@ import pandas as pd
 
 from nodules import parallel, params
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams, judge
+from nodules.scans.result import ReadingParams, verdict_of
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
 from nodules.stages.shared import command
 from nodules.stages.shared.settings import RunParams
@@ -77,7 +77,7 @@ def cut_scan(
         judged = evaluation_slices(prepared, centres, diameters_mm, JUDGED_NODULE_FREE)
         judged.save(folder / "judged" / f"{file.stem}.npz")
     counts = {"nodules": len(nodules), "slices": len(arrays.z), "slices_with_nodule": int(arrays.positive.sum())}
-    return {"scan": file.stem, **counts, **judge(read, reading).as_row()}
+    return {"scan": file.stem, **counts, **verdict_of(read, reading).as_row()}
 
 
 if __name__ == "__main__":

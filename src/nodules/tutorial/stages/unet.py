@@ -19,7 +19,7 @@ from nodules.tracking.stage import stage_run
 from nodules.tutorial.evaluation.predictions import draw_predictions, mean_scores, predict_slices, score_predictions
 from nodules.tutorial.evaluation.slice_detection import OperatingPoint, mean_soft_dice
 from nodules.tutorial.learning import training
-from nodules.tutorial.learning.training_arrays import ScanArrays, parts, places, slices_of
+from nodules.tutorial.learning.training_arrays import ScanArrays, slice_positions, slices_by_series, split_slices
 from nodules.tutorial.stages.section import TutorialSection
 
 HEADLINE = ("own_dice", "dice", "hit", "dice_of_hits", "false_positives", "false_positives_nodule_free", "blank")
@@ -44,7 +44,7 @@ def main(
     used = {"steps": section.steps, "unet": section.unet}
     with stage_run(f"tutorial_unet@{recipe}", used, [slices, split]) as stage:
         scans = [ScanArrays.load(file) for file in sorted(slices.glob("*.npz"))]
-        rows = parts(scans, part_of, section.unet, run.seed)
+        rows = split_slices(scans, part_of, section.unet, run.seed)
         images, masks = (np.concatenate([getattr(scan, name) for scan in scans]) for name in ("images", "masks"))
         with progress.epochs(f"tutorial_unet@{recipe}", section.unet.epochs, stage.log_epoch) as log_epoch:
             unet, history = training.train(
@@ -59,7 +59,7 @@ def main(
         unet.save(output)
         predicted, asked = unet.predict(images[rows["test"]]), masks[rows["test"]]
         _save_answers(test_masks, scans, rows["test"], predicted, asked)
-        trained_on = slices_of(scans, np.concatenate([rows["train"], rows["validation"]]))
+        trained_on = slices_by_series(scans, np.concatenate([rows["train"], rows["validation"]]))
         rows_of_slices, shown = score_predictions(predict_slices(slices / "judged", unet.predict, trained_on), point)
         numbers = (
             {f"{part}_slices": float(len(chosen)) for part, chosen in rows.items()}
@@ -73,10 +73,10 @@ def main(
             file.parent.mkdir(parents=True, exist_ok=True)
             table.to_csv(file, index=False)
             stage.log_file(file)
-        stage.log_picture(training_curves(history), "training_curves")
+        stage.log_figure(training_curves(history), "training_curves")
         figure = draw_predictions(shown, point)
         save_figure(figure, overlay)
-        stage.log_picture(figure, overlay.stem)
+        stage.log_figure(figure, overlay.stem)
 
 
 def _save_answers(
@@ -86,7 +86,7 @@ def _save_answers(
     predicted: NDArray[np.float32],
     masks: NDArray[np.float32],
 ) -> None:
-    uids, indices = places(scans)
+    uids, indices = slice_positions(scans)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, seriesuid=uids[rows], z=indices[rows], answers=predicted, masks=masks)
 

@@ -106,7 +106,7 @@ def find_lung_steps(plane_hu: NDArray[Any], params: TutorialParams) -> LungSteps
     if defects.any_dark_half_is_lung or _is_air(middle(plane_hu)[part < threshold], params.max_lung_hu):
         kept = lung_regions(regions)
     if not defects.air_outside_taken_for_lung:
-        kept = inside_the_body(kept, regions, thresholded, standardised == standardised.min())
+        kept = regions_inside_body(kept, regions, thresholded, standardised == standardised.min())
     lungs = dilate(np.isin(regions, kept), mirrored=not defects.masks_shifted_by_even_footprints)
     return LungSteps(
         grey, standardised, levelled, centres, threshold, thresholded, eroded, dilated, regions, kept, lungs
@@ -191,7 +191,7 @@ def lung_regions(regions_yx: NDArray[Any]) -> tuple[int, ...]:
     return tuple(int(region.label) for region in regionprops(regions_yx) if _fits(region.bbox, shape_yx))
 
 
-def inside_the_body(
+def regions_inside_body(
     labels: tuple[int, ...], regions_yx: NDArray[Any], dark_yx: NDArray[np.bool_], filling_yx: NDArray[np.bool_]
 ) -> tuple[int, ...]:
     """Select the regions that lie inside the body: most of their dark pixels are not connected to the slice's edge.

@@ -15,7 +15,7 @@ from nodules.tutorial.steps.grey_values import grey_values
 from nodules.tutorial.steps.lung_steps import find_lung_steps
 from nodules.tutorial.steps.renormalising import BACKGROUND_SD, GreyScale, pooled, renormalise, scale_of, stretch_range
 from nodules.tutorial.steps.resizing import resize_image, resize_mask
-from nodules.tutorial.steps.roi_box import RoiBox, square_around
+from nodules.tutorial.steps.roi_box import RoiBox, lung_square
 from nodules.tutorial.steps.settings import TutorialParams
 
 COMMON_SHARE = 0.05
@@ -120,12 +120,12 @@ def prepare(scan: Volume, params: TutorialParams, lungs_zyx: NDArray[np.bool_] |
         raise ValueError(
             f"lungs_zyx must be bool and of the scan's shape {scan.shape_zyx}, got {lungs_zyx.dtype} {lungs_zyx.shape}"
         )
-    squares = [square_around(lungs, down_right=defects.crop_down_right) for lungs in lungs_zyx]
+    squares = [lung_square(lungs, down_right=defects.crop_down_right) for lungs in lungs_zyx]
     found = tuple(square is not None for square in squares)
     scales = [scale_of(_grey(scan, z, params)[lungs]) if lungs.any() else None for z, lungs in enumerate(lungs_zyx)]
     if not defects.each_slice_its_own_square:
         common = lungs_zyx.sum(axis=0) >= max(1.0, COMMON_SHARE * sum(found))
-        squares = [square_around(common, down_right=defects.crop_down_right)] * len(squares)
+        squares = [lung_square(common, down_right=defects.crop_down_right)] * len(squares)
     if not defects.each_slice_its_own_grey_scale and any(scales):
         scales = [pooled([scale for scale in scales if scale is not None])] * len(scales)
     _, rows, columns = scan.shape_zyx

@@ -63,7 +63,7 @@ class RoiBox:
         return (here[0], here[1]), (there[0], there[1])
 
 
-def square_around(lungs_yx: NDArray[np.bool_], *, down_right: bool = False) -> RoiBox | None:
+def lung_square(lungs_yx: NDArray[np.bool_], *, down_right: bool = False) -> RoiBox | None:
     """Find the square around the lungs.
 
     Parameters
@@ -96,7 +96,7 @@ def square_around(lungs_yx: NDArray[np.bool_], *, down_right: bool = False) -> R
     return RoiBox(top, left, bottom, right)
 
 
-def square_about(centre_yx: tuple[float, float], side_px: int) -> RoiBox:
+def square_at(centre_yx: tuple[float, float], side_px: int) -> RoiBox:
     """Square of a given side around a point, for a close-up."""
     top, left = (round(float(place) - (side_px - 1) / 2) for place in centre_yx)
     return RoiBox(top, left, top + side_px, left + side_px)
