@@ -87,7 +87,7 @@ def main() -> None:
     """Draw all pictures that can be drawn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--segmenter", type=Path, default=Path("models/segmenter"))
-    parser.add_argument("--rescorer", type=Path, default=Path("models/rescorer"))
+    parser.add_argument("--reducer", type=Path, default=Path("models/false_positive_reduction"))
     parser.add_argument("--tuned", type=Path, default=Path("models/tuned_segmentation.json"))
     chosen = parser.parse_args()
     patient = Patient.make()
@@ -154,11 +154,11 @@ def network_channels(patient: Patient) -> Figure:
 
 def network_pictures(patient: Patient, chosen: argparse.Namespace) -> dict[str, Figure]:
     """What needs a trained network: its answer, the nodules in it, the regions that the tutorial's features measure."""
-    from nodules.models.false_positive_reduction.rescorer import FalsePositiveReducer
+    from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
     from nodules.models.unet.segmenter import Segmenter, segment_region
 
     scan = segment_region(patient.scan, patient.lungs, Segmenter.load(chosen.segmenter))
-    scorer = FalsePositiveReducer.load(chosen.rescorer) if chosen.rescorer.is_dir() else unet_scorer
+    scorer = FalsePositiveReducer.load(chosen.reducer) if chosen.reducer.is_dir() else unet_scorer
     settings = SegmentationSettings(**json.loads(chosen.tuned.read_text()))
     asked = params.load("candidates", CandidateParams)
     candidates, features = measure_patient(scan.segmentation, scan.lung_measures, settings, asked, scorer)

@@ -226,7 +226,7 @@ def load_all_sections(path: Path) -> None:
         "unet": TrainingParams,
         "segmenter": SegmenterParams,
         "candidates": CandidateParams,
-        "rescorer": FalsePositiveReductionParams,
+        "false_positive_reduction": FalsePositiveReductionParams,
         "tune_segmentation": SegmentationSearch,
         "classifier": ClassifierParams,
         "tune_classifier": XGBoostSearch,

@@ -184,3 +184,9 @@ def test_flatten_joins_names_with_dots(tmp_path):
     assert flat["unet.window_hu"] == (-1000.0, 400.0)
     assert flat["seed"] == 7
     assert flatten(Optimizer("sgd", 0.1)) == {"name": "sgd", "learning_rate": 0.1}
+
+
+def test_a_section_under_its_former_name_is_said_to_be_renamed(tmp_path):
+    path = write(tmp_path, "rescorer: {name: adam, learning_rate: 0.1}")
+    with pytest.raises(ParamsError, match="'rescorer' is now called 'false_positive_reduction'; rename it"):
+        load("false_positive_reduction", Optimizer, path)

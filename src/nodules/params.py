@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 PARAMS_PATH = Path("params.yaml")
 STRICT = ConfigDict(strict=True, extra="forbid")
+FORMER_SECTIONS = {"false_positive_reduction": "rescorer"}
+"""Sections that had another name in an earlier version: present name to former name."""
 MUST_BE = {
     "int_type": "an int",
     "int_from_float": "an int",
@@ -56,6 +58,8 @@ def load(section: str, cls: type[T], path: Path = PARAMS_PATH) -> T:
         all such keys.
     """
     sections = _read(path)
+    if (former := FORMER_SECTIONS.get(section)) in sections and section not in sections:
+        raise ParamsError(f"{path}: the section {former!r} is now called {section!r}; rename it")
     if section not in sections:
         raise ParamsError(f"{path}: {_unknown('section', section, sections)}")
     # A bare dataclass takes no config; inside a list it inherits that of the list, at every level.

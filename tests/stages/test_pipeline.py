@@ -111,8 +111,8 @@ def test_training_curves_and_their_best_epoch(tiny_pipeline):
     assert not list(tiny_pipeline.path(".work").glob("train_unet/*")), "the work folder is left behind"
 
 
-def test_metrics_of_the_rescorer(tiny_pipeline):
-    numbers = json.loads(tiny_pipeline.path("models/metrics/rescorer.json").read_text())
+def test_metrics_of_the_reducer(tiny_pipeline):
+    numbers = json.loads(tiny_pipeline.path("models/metrics/false_positive_reduction.json").read_text())
     split = table(tiny_pipeline, "data/luna16/split.csv")
     annotated = table(tiny_pipeline, "data/phantoms/luna16/annotations.csv")["seriesuid"]
     training, validation = (set(split["seriesuid"][split["part"] == part]) for part in ("train", "validation"))
@@ -124,9 +124,13 @@ def test_metrics_of_the_rescorer(tiny_pipeline):
     assert numbers["proposals"] > 0
     for name in ("auc_before", "auc_network", "auc_after"):
         assert numbers[name] is None or 0 <= numbers[name] <= 1
-    stored = json.loads(tiny_pipeline.path("models/rescorer/rescorer.json").read_text())["fusion"]
+    stored = json.loads(
+        tiny_pipeline.path("models/false_positive_reduction/false_positive_reduction.json").read_text()
+    )["fusion"]
     assert numbers["fusion"]["network"] == pytest.approx(stored["weights"][0], abs=1e-6)
-    assert not list(tiny_pipeline.path(".work").glob("train_rescorer*/*")), "the work folder is left behind"
+    assert not list(tiny_pipeline.path(".work").glob("train_false_positive_reduction*/*")), (
+        "the work folder is left behind"
+    )
 
 
 def test_metrics_of_the_classifiers(tiny_pipeline):
@@ -216,7 +220,7 @@ def test_runs_are_tracked(tiny_pipeline, tmp_path):
     assert {f"{name}.png" for name in charts} <= files("train_classifier", "pictures")
     assert {"report.html", "out_of_fold.csv"} <= files("train_classifier", "")
     assert {"optuna_history.png", "optuna_slice.png"} <= files("tune_segmentation", "pictures")
-    for stage, name in (("train_unet", "val_dice"), ("train_rescorer", "accuracy")):
+    for stage, name in (("train_unet", "val_dice"), ("train_false_positive_reduction", "accuracy")):
         assert [point.step for point in client.get_metric_history(stages[stage], name)] == [1, 2]
     for key, parent in parents.items():
         if parent == stages["train_classifier"]:
@@ -224,7 +228,7 @@ def test_runs_are_tracked(tiny_pipeline, tmp_path):
             assert "precision" in Path(report).read_text()
             assert "log_loss" in runs[key].data.metrics
     assert runs[stages["train_unet"]].data.params["unet.network.filters"] == "4"
-    assert runs[stages["train_rescorer"]].data.params["rescorer.cube.size_px"] == "8"
+    assert runs[stages["train_false_positive_reduction"]].data.params["false_positive_reduction.cube.size_px"] == "8"
     validated = json.loads(tiny_pipeline.path("models/metrics/classifier.json").read_text())["validated"]
     alias = "champion" if validated["skill"] > 0 else "challenger"
     version = client.get_model_version_by_alias("lung-cancer-diagnosis", alias)

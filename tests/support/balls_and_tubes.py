@@ -1,4 +1,4 @@
-"""Bright balls and bright tubes in noise: the smallest task that a rescorer must master."""
+"""Bright balls and bright tubes in noise: the smallest task that a reducer must master."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nodules.models.false_positive_reduction.sampling import VariationParams, wi
 from nodules.models.false_positive_reduction.training import FalsePositiveReductionParams
 from nodules.models.false_positive_reduction.training_cubes import CubeSet
 
-RESCORER = FalsePositiveReductionParams(
+REDUCTION = FalsePositiveReductionParams(
     epochs=4,
     steps_per_epoch=12,
     batch_size=16,
@@ -21,12 +21,12 @@ RESCORER = FalsePositiveReductionParams(
     network=CubeNetworkParams(filters=4, dropout=0.1),
     variation=VariationParams(jitter_mm=1.0, scale=(0.9, 1.1), hu_shift=10.0, hu_noise=10.0),
 )
-WIDE_PX = wide_size_px(RESCORER.cube, RESCORER.variation)
+WIDE_PX = wide_size_px(REDUCTION.cube, REDUCTION.variation)
 
 
 def ball_or_tube(is_ball: bool, random: np.random.Generator, size_px: int = WIDE_PX) -> NDArray[np.int16]:
     """HU of a cube with a ball in its middle, or a tube of the same thickness through it in any direction."""
-    step_mm, radius_mm = RESCORER.cube.step_mm, random.uniform(2.5, 5.0)
+    step_mm, radius_mm = REDUCTION.cube.step_mm, random.uniform(2.5, 5.0)
     places = np.stack(np.indices((size_px,) * 3) - (size_px - 1) / 2, axis=-1) * step_mm
     axis = random.standard_normal(3)
     axis /= np.linalg.norm(axis)

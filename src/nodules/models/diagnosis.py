@@ -1,4 +1,4 @@
-"""The whole chain for one scan: lungs, U-Net, rescorer, nodules, features, probability of cancer."""
+"""The whole chain for one scan: lungs, U-Net, reducer, nodules, features, probability of cancer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
 from nodules.models.cancer import classifier
 from nodules.models.cancer import files as classifier_files
 from nodules.models.cancer.explanation import contributions
-from nodules.models.false_positive_reduction.rescorer import FalsePositiveReducer
+from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
 from nodules.models.unet.segmenter import Segmenter, segment_region
 from nodules.scans.result import Reading, ReadingParams, Verdict, verdict_of
 
@@ -66,17 +66,17 @@ class Diagnosis:
 
 
 class Diagnoser:
-    """Segmenter, rescorer, settings and classifier together: what is packaged and served."""
+    """Segmenter, reducer, settings and classifier together: what is packaged and served."""
 
     def __init__(
         self,
         segmenter: Segmenter,
-        rescorer: FalsePositiveReducer,
+        reducer: FalsePositiveReducer,
         settings: DiagnosisSettings,
         cancer_classifier: classifier.Classifier,
     ) -> None:
         self._segmenter = segmenter
-        self._rescorer = rescorer
+        self._reducer = reducer
         self._settings = settings
         self._classifier = cancer_classifier
 
@@ -95,7 +95,7 @@ class Diagnoser:
             scan.lung_measures,
             self._settings.segmentation,
             self._settings.candidates,
-            self._rescorer,
+            self._reducer,
         )
         row = pd.DataFrame([measured])
         probability = classifier.predict(self._classifier, row).iloc[0]
@@ -113,11 +113,11 @@ class Diagnoser:
 
     @classmethod
     def load(cls, folder: Path) -> Diagnoser:
-        """Read a folder with `segmenter/`, `rescorer/`, `classifier/` and `diagnosis.json`."""
+        """Read a folder with `segmenter/`, `false_positive_reduction/`, `classifier/` and `diagnosis.json`."""
         settings = json.loads((folder / SETTINGS_FILE).read_text())
         return cls(
             Segmenter.load(folder / "segmenter"),
-            FalsePositiveReducer.load(folder / "rescorer"),
+            FalsePositiveReducer.load(folder / "false_positive_reduction"),
             TypeAdapter(DiagnosisSettings).validate_python(settings),
             classifier_files.load(folder / "classifier"),
         )

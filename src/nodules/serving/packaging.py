@@ -40,12 +40,12 @@ REQUIREMENTS = (
 )
 
 
-def package(segmenter: Path, rescorer: Path, classifier: Path, settings: DiagnosisSettings, output: Path) -> None:
+def package(segmenter: Path, reducer: Path, classifier: Path, settings: DiagnosisSettings, output: Path) -> None:
     """Write an MLflow pyfunc model that `mlflow models serve -m` can serve.
 
     Parameters
     ----------
-    segmenter, rescorer, classifier : Path
+    segmenter, reducer, classifier : Path
         Folders of the trained models.
     settings : DiagnosisSettings
         Settings of the chain.
@@ -56,7 +56,7 @@ def package(segmenter: Path, rescorer: Path, classifier: Path, settings: Diagnos
         chain, model = Path(folder) / "chain", Path(folder) / "model"
         chain.mkdir()
         shutil.copytree(segmenter, chain / "segmenter")
-        shutil.copytree(rescorer, chain / "rescorer")
+        shutil.copytree(reducer, chain / "false_positive_reduction")
         shutil.copytree(classifier, chain / "classifier")
         save_settings(settings, chain)
         mlflow.pyfunc.save_model(

@@ -20,7 +20,7 @@ from nodules.pictures.overlay import save_figure
 from nodules.scans.stores import segmentations, slices
 from nodules.scans.tables.submission import COORDINATES, write_submission
 from nodules.stages.shared import command
-from nodules.stages.shared.cached_rescorer import reducer_scorer
+from nodules.stages.shared.cached_reducer import reducer_scorer
 from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.settings import RunParams
 from nodules.stages.shared.split_part import SplitPart
@@ -36,7 +36,7 @@ def main(
     slices: Path,
     split: Path,
     segmentations: Path,
-    rescorer: Path,
+    reducer: Path,
     tuned: Path,
     metrics: Path,
     nodules: Path,
@@ -47,9 +47,9 @@ def main(
     """Write metrics, a table of nodules, the FROC, an overlay of truth and prediction, and a LUNA16 submission."""
     run, candidates = params.load("run", RunParams), params.load("candidates", CandidateParams)
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
-    test, inputs = SplitPart.load("test", luna_root, split, segmentations), [split, segmentations, rescorer]
+    test, inputs = SplitPart.load("test", luna_root, split, segmentations), [split, segmentations, reducer]
     with stage_run("evaluate_unet", {"tuned": settings, "candidates": candidates}, inputs) as stage:
-        test = test.scored(candidates, reducer_scorer(rescorer))
+        test = test.scored(candidates, reducer_scorer(reducer))
         # The FROC needs all candidates, those of low probability as well.
         results, everything = test.evaluate([settings, replace(settings, min_probability=0.0)], candidates)
         points = froc_points(

@@ -14,22 +14,20 @@ from nodules.imaging.candidates.outline import CandidateParams, SegmentationSett
 from nodules.imaging.features.measure import measure_patient
 from nodules.scans.stores import segmentations
 from nodules.stages.shared import command
-from nodules.stages.shared.cached_rescorer import load_reducer
+from nodules.stages.shared.cached_reducer import load_reducer
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking.stage import stage_run
 
 
-def main(*, segmentations: Path, rescorer: Path, tuned: Path, output: Path) -> None:
+def main(*, segmentations: Path, reducer: Path, tuned: Path, output: Path) -> None:
     """Write features.csv, one row per patient, and candidates.csv, one row per candidate."""
     run, candidates = params.load("run", RunParams), params.load("candidates", CandidateParams)
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
     manifest = pd.read_csv(segmentations / "manifest.csv", dtype={"scan": str}).set_index("scan")
     items = {patient: (segmentations / patient, row.to_dict()) for patient, row in manifest.iterrows()}
-    with stage_run(
-        "features", {"tuned": settings, "candidates": candidates}, [segmentations, rescorer, tuned]
-    ) as stage:
+    with stage_run("features", {"tuned": settings, "candidates": candidates}, [segmentations, reducer, tuned]) as stage:
         rows = parallel.map_scans(
-            functools.partial(measure_folder, rescorer=rescorer, settings=settings, candidates=candidates),
+            functools.partial(measure_folder, reducer=reducer, settings=settings, candidates=candidates),
             items,
             stage="features",
             output=output,
@@ -55,13 +53,13 @@ def measure_folder(
     item: tuple[Path, dict[str, float]],
     folder: Path,
     *,
-    rescorer: Path,
+    reducer: Path,
     settings: SegmentationSettings,
     candidates: CandidateParams,
 ) -> dict[str, Any]:
     """Measure one patient from its folder of segmentations."""
     stored, lungs = item
-    scorer = load_reducer(rescorer)
+    scorer = load_reducer(reducer)
     found, measured = measure_patient(segmentations.load(stored), lungs, settings, candidates, scorer)
     found.table.to_csv(folder / f"{stored.name}.csv", index=False)
     return {"scan": stored.name, **measured}

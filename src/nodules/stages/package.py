@@ -25,7 +25,7 @@ PREDICTIONS = "judged_on.csv"  # what a later model is compared with
 def main(
     *,
     segmenter: Path,
-    rescorer: Path,
+    reducer: Path,
     tuned: Path,
     classifier: Path,
     classifier_metrics: Path,
@@ -41,8 +41,8 @@ def main(
     )
     numbers = json.loads(classifier_metrics.read_text())
     predictions = pd.read_csv(out_of_fold, dtype={"id": str}).rename(columns={"chosen": "probability"})
-    with stage_run("package", settings, [segmenter, rescorer, tuned, classifier]) as stage:
-        package(segmenter, rescorer, classifier, settings, output)
+    with stage_run("package", settings, [segmenter, reducer, tuned, classifier]) as stage:
+        package(segmenter, reducer, classifier, settings, output)
         decision = _decide(stage, numbers["validated"], predictions)
         stage.log_text(predictions[["id", "repeat", "label", "probability"]].to_csv(index=False), PREDICTIONS)
         version = stage.register(

@@ -19,7 +19,7 @@ from nodules.models.search.study import run_study
 from nodules.models.unet.outline_search import SegmentationSearch, suggest_segmentation
 from nodules.scans.tables.submission import excluded_table
 from nodules.stages.shared import command
-from nodules.stages.shared.cached_rescorer import reducer_scorer
+from nodules.stages.shared.cached_reducer import reducer_scorer
 from nodules.stages.shared.settings import RunParams
 from nodules.stages.shared.split_part import SplitPart
 from nodules.stages.shared.study import log_study, trial_place
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 FIRST_TRIAL = {"threshold": 0.5, "dilation_mm": 2.0, "min_probability": 0.5}
 
 
-def main(*, luna_root: Path, split: Path, segmentations: Path, rescorer: Path, output: Path, trials: Path) -> None:
+def main(*, luna_root: Path, split: Path, segmentations: Path, reducer: Path, output: Path, trials: Path) -> None:
     """Write the best settings and a table of all trials."""
     run, search = params.load("run", RunParams), params.load("tune_segmentation", SegmentationSearch)
     candidates = params.load("candidates", CandidateParams)
     validation = SplitPart.load("validation", luna_root, split, segmentations)
-    place = trial_place("tune_segmentation", [segmentations, split, rescorer])
+    place = trial_place("tune_segmentation", [segmentations, split, reducer])
     ranges = replace(search, trials=1, time_budget_s=None)  # a longer search of the same ranges goes on with these
     tables = filter(None, (luna_root / "annotations.csv", excluded_table(luna_root)))
-    inputs = [*tables, split, rescorer, *validation.segmentations.values()]
-    with stage_run("tune_segmentation", search, [split, segmentations, rescorer]) as stage:
-        validation = validation.scored(candidates, reducer_scorer(rescorer))
+    inputs = [*tables, split, reducer, *validation.segmentations.values()]
+    with stage_run("tune_segmentation", search, [split, segmentations, reducer]) as stage:
+        validation = validation.scored(candidates, reducer_scorer(reducer))
         study = run_study(
             _objective(validation, search, candidates),
             name="tune_segmentation",

@@ -16,8 +16,8 @@ from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, unet_scorer
 from nodules.imaging.geometry.volume import Volume
 from nodules.scans.stores import segmentations
-from nodules.stages.shared import cached_rescorer
-from nodules.stages.shared.cached_rescorer import reducer_scorer
+from nodules.stages.shared import cached_reducer
+from nodules.stages.shared.cached_reducer import reducer_scorer
 from nodules.stages.shared.split_part import SplitPart
 
 PARAMS = CandidateParams(3.0, 0.1, 0.3, 0.3)
@@ -143,16 +143,16 @@ def test_a_scored_part_is_proposed_on_once(part: SplitPart, monkeypatch: pytest.
             )
 
 
-def test_rescorer_is_loaded_from_its_folder_where_it_scores(part: SplitPart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reducer_is_loaded_from_its_folder_where_it_scores(part: SplitPart, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
     def load(folder: Path):
         loaded.append(folder)
         return high_ones
 
-    monkeypatch.setattr(cached_rescorer, "load_rescorer", load)
-    scorer = reducer_scorer(Path("models/rescorer"))
+    monkeypatch.setattr(cached_reducer, "load_reducer", load)
+    scorer = reducer_scorer(Path("models/false_positive_reduction"))
     assert loaded == []
     scored = part.scored(PARAMS, scorer)
-    assert set(loaded) == {Path("models/rescorer")}
+    assert set(loaded) == {Path("models/false_positive_reduction")}
     assert scored.scored["1.1"].probabilities.tolist() == [0.3, 0.9]

@@ -44,7 +44,7 @@ def build(params: CubeNetworkParams, size_px: int) -> keras.Model:
     x = layers.Flatten(name="flat")(x)
     x = layers.Dense(4 * params.filters, activation="relu", name="hidden")(x)
     x = layers.Dropout(params.dropout, name="dropout")(x)
-    return keras.Model(cube, layers.Dense(1, dtype="float32", name="log_odds")(x), name="rescorer")
+    return keras.Model(cube, layers.Dense(1, dtype="float32", name="log_odds")(x), name="false_positive_reduction")
 
 
 def _convolution(x: Any, filters: int, size: int, stride: int, name: str) -> Any:

@@ -68,7 +68,7 @@ class CubeSampler:
         self._nodules, self._others = np.flatnonzero(truth), np.flatnonzero(~truth)
         if not self._nodules.size or not self._others.size:
             raise ValueError(
-                "the rescorer learns from cubes with and without a nodule, the training scans give "
+                "the reducer learns from cubes with and without a nodule, the training scans give "
                 f"{self._nodules.size} and {self._others.size}"
             )
 

@@ -1,4 +1,4 @@
-"""One probability from what the rescorer's network and the U-Net say about a proposal."""
+"""One probability from what the reducer's network and the U-Net say about a proposal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains the rescorer's network: minutes at most, so that a killed training simply begins again."""
+"""Trains the reducer's network: minutes at most, so that a killed training simply begins again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WARM_UP_SHARE = 0.1  # of all steps; the first steps of batch normalisation are 
 
 @dataclass(frozen=True)
 class FalsePositiveReductionParams:
-    """The section `rescorer` of params.yaml.
+    """The section `false_positive_reduction` of params.yaml.
 
     Attributes
     ----------

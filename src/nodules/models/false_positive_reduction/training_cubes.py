@@ -1,4 +1,4 @@
-"""The cubes of one scan that teach the rescorer: which places, and which of them hold a nodule."""
+"""The cubes of one scan that teach the reducer: which places, and which of them hold a nodule."""
 
 from __future__ import annotations
 

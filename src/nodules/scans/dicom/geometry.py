@@ -202,7 +202,8 @@ def _check_gaps(series: list[Slice], gaps: NDArray[np.float64], params: ReadingP
         raise ScanError(
             f"{label}: slices are {np.median(gaps):.3f} mm apart, but {gaps[longest]:.3f} mm between "
             f"{series[longest].display_name} at {series[longest].position_xyz} and "
-            f"{series[longest + 1].display_name}, over the limit of {params.max_gap_mm:g} mm (max_gap_mm); slices are missing or two scans are mixed"
+            f"{series[longest + 1].display_name}, over the limit of {params.max_gap_mm:g} mm "
+            "(max_gap_mm); slices are missing or two scans are mixed"
         )
     if gaps[shortest] < MIN_GAP * gaps.mean():
         raise ScanError(

@@ -80,7 +80,7 @@ class SplitPart:
         candidates : CandidateParams
             Settings of the proposals.
         scorer : Scorer
-            Is sent to other processes, so it must be picklable, like `rescorer_scorer`; a network is not.
+            Is sent to other processes, so it must be picklable, like `reducer_scorer`; a network is not.
         """
         tasks = (joblib.delayed(_judge)(folder, candidates, scorer) for folder in self.segmentations.values())
         scored = joblib.Parallel(n_jobs=job_count())(tasks)

@@ -18,8 +18,8 @@ from nodules.models.false_positive_reduction.network import CubeNetworkParams, b
 from nodules.models.false_positive_reduction.score_fusion import IDENTITY, Fusion, evidence
 from nodules.models.runtime import devices
 
-SETTINGS_FILE = "rescorer.json"
-WEIGHTS_FILE = "rescorer.weights.h5"
+SETTINGS_FILE = "false_positive_reduction.json"
+WEIGHTS_FILE = "false_positive_reduction.weights.h5"
 BATCH = 32
 
 
@@ -73,11 +73,13 @@ class FalsePositiveReducer:
             found = keras.ops.convert_to_numpy(self.network.predict_on_batch(batch))
             answer[start : start + BATCH] = found[: len(cubes), 0]
         if not np.isfinite(answer).all():
-            raise ValueError("the rescorer answers NaN: its training diverged; lower rescorer.learning_rate")
+            raise ValueError(
+                "the reducer answers NaN: its training diverged; lower false_positive_reduction.learning_rate"
+            )
         return answer
 
     def save(self, folder: Path) -> None:
-        """Write weights and settings; the same rescorer gives the same bytes."""
+        """Write weights and settings; the same reducer gives the same bytes."""
         folder.mkdir(parents=True, exist_ok=True)
         self.network.save_weights(folder / WEIGHTS_FILE)
         settings = {"network": asdict(self.shape), "cube": asdict(self.cube), "fusion": asdict(self.combine)}

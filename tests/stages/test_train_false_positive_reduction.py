@@ -1,4 +1,4 @@
-"""What teaches the rescorer, from files to cubes, and what a broken run leaves behind."""
+"""What teaches the reducer, from files to cubes, and what a broken run leaves behind."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scipy import ndimage
 from nodules.imaging.candidates.proposals import CandidateParams, propose
 from nodules.imaging.network_input.cube import CubeParams, cut_cubes
 from nodules.models.false_positive_reduction import score_fusion
-from nodules.models.false_positive_reduction.rescorer import FalsePositiveReducer
+from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
 from nodules.models.false_positive_reduction.sampling import VariationParams
 from nodules.models.false_positive_reduction.training import FalsePositiveReductionParams
 from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside
 from nodules.scans.result import ReadingParams
 from nodules.scans.stores import segmentations
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
-from nodules.stages import train_rescorer
-from nodules.stages.shared.cached_rescorer import load_reducer
+from nodules.stages import train_false_positive_reduction
+from nodules.stages.shared.cached_reducer import load_reducer
 
 LUNA = "data/phantoms/luna16"
 STILL = VariationParams(0.0, (1.0, 1.0), 0.0, 0.0)
@@ -32,11 +32,13 @@ def split(tiny_pipeline) -> pd.DataFrame:
 
 
 def items(project, split, listed: int = 5) -> dict:
-    return train_rescorer._items(split, project.path(LUNA), project.path("data/luna16/segmentations"), listed)
+    return train_false_positive_reduction._items(
+        split, project.path(LUNA), project.path("data/luna16/segmentations"), listed
+    )
 
 
 def prepare(project, item, folder, cube: CubeParams, variation: VariationParams = STILL) -> dict:
-    return train_rescorer.prepare_scan(
+    return train_false_positive_reduction.prepare_scan(
         item,
         folder,
         reading=project.params("reading", ReadingParams),
@@ -71,7 +73,10 @@ def test_table_of_candidates_and_segmentations_may_be_missing(tiny_copy, split):
 
 def test_cubes_of_a_validation_scan_are_those_of_its_scoring(tiny_pipeline, split, tmp_path):
     uid = split["seriesuid"][split["part"] == "validation"].iloc[0]
-    item, cube = items(tiny_pipeline, split)[uid], tiny_pipeline.params("rescorer", FalsePositiveReductionParams).cube
+    item, cube = (
+        items(tiny_pipeline, split)[uid],
+        tiny_pipeline.params("false_positive_reduction", FalsePositiveReductionParams).cube,
+    )
     row = prepare(tiny_pipeline, item, tmp_path, cube)
     stored = segmentations.load(item[0])
     table = propose(stored, tiny_pipeline.params("candidates", CandidateParams)).table
@@ -81,9 +86,9 @@ def test_cubes_of_a_validation_scan_are_those_of_its_scoring(tiny_pipeline, spli
     np.testing.assert_array_equal(cubes.is_nodule, inside(centres, item[1]).any(axis=1))
     assert row["proposals"] == len(table) == len(pd.read_csv(tmp_path / uid / "proposals.csv"))
     assert row["nodules"] == len(item[1])
-    rescorer = FalsePositiveReducer.load(tiny_pipeline.path("models/rescorer"))
-    evidence = score_fusion.evidence(rescorer.log_odds(cubes.hu), table)
-    np.testing.assert_allclose(rescorer.combine.probability(evidence), rescorer(stored, table), atol=1e-7)
+    reducer = FalsePositiveReducer.load(tiny_pipeline.path("models/false_positive_reduction"))
+    evidence = score_fusion.evidence(reducer.log_odds(cubes.hu), table)
+    np.testing.assert_allclose(reducer.combine.probability(evidence), reducer(stored, table), atol=1e-7)
 
 
 def test_training_cubes_are_whole_where_the_network_saw_nothing(tiny_pipeline, split, tmp_path):
@@ -114,7 +119,7 @@ def test_training_cubes_are_whole_where_the_network_saw_nothing(tiny_pipeline, s
 def test_what_some_readers_took_for_a_nodule_teaches_nothing(tiny_pipeline, split, tmp_path):
     uid = split["seriesuid"][split["part"] == "train"].iloc[0]
     maps, nodules, _, file, listed = items(tiny_pipeline, split)[uid]
-    cube = tiny_pipeline.params("rescorer", FalsePositiveReductionParams).cube
+    cube = tiny_pipeline.params("false_positive_reduction", FalsePositiveReductionParams).cube
     folders = [tmp_path / "with", tmp_path / "without"]
     for folder in folders:
         folder.mkdir()
@@ -129,34 +134,36 @@ def test_what_some_readers_took_for_a_nodule_teaches_nothing(tiny_pipeline, spli
     assert spared["proposals"] < plain["proposals"] + 1
 
 
-def test_a_run_that_breaks_leaves_the_earlier_rescorer_whole(tiny_copy, monkeypatch):
-    before = {file.name: file.read_bytes() for file in tiny_copy.path("models/rescorer").iterdir()}
+def test_a_run_that_breaks_leaves_the_earlier_reducer_whole(tiny_copy, monkeypatch):
+    before = {file.name: file.read_bytes() for file in tiny_copy.path("models/false_positive_reduction").iterdir()}
 
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FalsePositiveReducer, "save", broken)
     with pytest.raises(KeyboardInterrupt):
-        tiny_copy.run("train_rescorer")
-    assert {file.name: file.read_bytes() for file in tiny_copy.path("models/rescorer").iterdir()} == before
+        tiny_copy.run("train_false_positive_reduction")
+    assert {
+        file.name: file.read_bytes() for file in tiny_copy.path("models/false_positive_reduction").iterdir()
+    } == before
 
 
 def test_second_run_gives_the_same_bytes(tiny_pipeline, tiny_copy):
-    tiny_copy.run("train_rescorer")
+    tiny_copy.run("train_false_positive_reduction")
     for name in (
-        "models/rescorer/rescorer.json",
-        "models/rescorer/rescorer.weights.h5",
-        "models/metrics/rescorer.json",
+        "models/false_positive_reduction/false_positive_reduction.json",
+        "models/false_positive_reduction/false_positive_reduction.weights.h5",
+        "models/metrics/false_positive_reduction.json",
     ):
         assert tiny_copy.path(name).read_bytes() == tiny_pipeline.path(name).read_bytes(), name
 
 
-def test_new_rescorer_under_an_old_name_is_used(tiny_copy):
+def test_new_reducer_under_an_old_name_is_used(tiny_copy):
     """A Dask worker may score before and after a training."""
-    folder = tiny_copy.path("models/rescorer")
+    folder = tiny_copy.path("models/false_positive_reduction")
     first = load_reducer(folder)
     assert load_reducer(folder) is first, "once per process"
-    settings = json.loads((folder / "rescorer.json").read_text())
+    settings = json.loads((folder / "false_positive_reduction.json").read_text())
     settings["fusion"]["intercept"] = 12.5
-    (folder / "rescorer.json").write_text(json.dumps(settings))
+    (folder / "false_positive_reduction.json").write_text(json.dumps(settings))
     assert load_reducer(folder).combine.intercept == 12.5

@@ -16,7 +16,7 @@ from nodules.imaging.candidates.proposals import CandidateParams, propose
 from nodules.imaging.network_input.cube import CubeParams, cut_cubes
 from nodules.imaging.network_input.lung_roi import scan_on_grid
 from nodules.models.false_positive_reduction import score_fusion
-from nodules.models.false_positive_reduction.rescorer import FalsePositiveReducer
+from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
 from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, wide_size_px
 from nodules.models.false_positive_reduction.training import FalsePositiveReductionParams, train
 from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside, spared, spread_evenly, training_set
@@ -34,22 +34,28 @@ Item = tuple[Path, list[NoduleAnnotation], list[NoduleAnnotation], Path | None, 
 
 
 def main(*, luna_root: Path, split: Path, segmentations: Path, output: Path, metrics: Path) -> None:
-    """Write the trained rescorer, and how well it separates nodules from false positives on the validation scans."""
+    """Write the trained reducer, and how well it separates nodules from false positives on the validation scans."""
     run, reading = params.load("run", RunParams), params.load("reading", ReadingParams)
     candidates, settings = (
         params.load("candidates", CandidateParams),
-        params.load("rescorer", FalsePositiveReductionParams),
+        params.load("false_positive_reduction", FalsePositiveReductionParams),
     )
     scans = pd.read_csv(split, dtype={"seriesuid": str})
-    work = work_folder("train_rescorer", (settings, candidates, reading, run.seed, split, segmentations))
-    with stage_run("train_rescorer", {"rescorer": settings, "candidates": candidates}, [split, segmentations]) as stage:
+    work = work_folder(
+        "train_false_positive_reduction", (settings, candidates, reading, run.seed, split, segmentations)
+    )
+    with stage_run(
+        "train_false_positive_reduction",
+        {"false_positive_reduction": settings, "candidates": candidates},
+        [split, segmentations],
+    ) as stage:
         prepare = functools.partial(
             prepare_scan, reading=reading, candidates=candidates, cube=settings.cube, variation=settings.variation
         )
         rows = parallel.map_scans(
             prepare,
             _items(scans, luna_root, segmentations, settings.listed_negatives),
-            stage="train_rescorer-cubes",
+            stage="train_false_positive_reduction-cubes",
             output=work / "cubes",
             max_failures=run.max_failures,
         )
@@ -60,14 +66,14 @@ def main(*, luna_root: Path, split: Path, segmentations: Path, output: Path, met
         sampler = CubeSampler(
             [CubeSet.load(work / "cubes" / uid) for uid in training["scan"]], settings.cube, settings.variation
         )
-        with progress.epochs("train_rescorer", settings.epochs, stage.log_epoch) as log_epoch:
+        with progress.epochs("train_false_positive_reduction", settings.epochs, stage.log_epoch) as log_epoch:
             network, curves = train(sampler, settings, seed=run.seed, log_epoch=log_epoch)
-        rescorer = FalsePositiveReducer(network, settings.network, settings.cube)
-        numbers = _fuse(rescorer, prepared[prepared["part"] == "validation"], work / "cubes")
-        numbers |= sampler.counts | {"loss": curves["loss"].iloc[-1], "fusion": rescorer.combine.by_name()}
+        reducer = FalsePositiveReducer(network, settings.network, settings.cube)
+        numbers = _fuse(reducer, prepared[prepared["part"] == "validation"], work / "cubes")
+        numbers |= sampler.counts | {"loss": curves["loss"].iloc[-1], "fusion": reducer.combine.by_name()}
         stage.log_metrics(numbers)
-        stage.log_headline({"rescorer_val_auc": numbers["auc_after"]})
-        _replace(output, rescorer, work / "rescorer")
+        stage.log_headline({"false_positive_reduction_val_auc": numbers["auc_after"]})
+        _replace(output, reducer, work / "false_positive_reduction")
         write_metrics(metrics, numbers)
     shutil.rmtree(work)
 
@@ -128,17 +134,17 @@ def prepare_scan(
     return {"scan": stored.name, "proposals": len(proposals), "nodules": len(nodules), "nodules_proposed": found}
 
 
-def _fuse(rescorer: FalsePositiveReducer, validation: pd.DataFrame, cubes: Path) -> dict[str, Any]:
-    """Fit the rescorer's fusion to the proposals of the validation scans, and count and judge these proposals."""
+def _fuse(reducer: FalsePositiveReducer, validation: pd.DataFrame, cubes: Path) -> dict[str, Any]:
+    """Fit the reducer's fusion to the proposals of the validation scans, and count and judge these proposals."""
     sets = [CubeSet.load(cubes / uid) for uid in validation["scan"]]
     if not sets:
-        raise ValueError("no validation scan is segmented: there is nothing to fit the rescorer's fusion on")
+        raise ValueError("no validation scan is segmented: there is nothing to fit the reducer's fusion on")
     tables = [pd.read_csv(cubes / uid / "proposals.csv") for uid in validation["scan"]]
     proposals = pd.concat(tables, ignore_index=True)
     is_nodule = np.concatenate([chosen.is_nodule for chosen in sets])
-    log_odds = np.concatenate([rescorer.log_odds(chosen.hu) for chosen in sets])
+    log_odds = np.concatenate([reducer.log_odds(chosen.hu) for chosen in sets])
     patients = validation["patient"].astype(str).repeat(validation["proposals"]).tolist()
-    rescorer.combine, areas = score_fusion.fit_and_evaluate(log_odds, proposals, is_nodule, patients)
+    reducer.combine, areas = score_fusion.fit_and_evaluate(log_odds, proposals, is_nodule, patients)
     nodules = int(validation["nodules"].sum())
     return {
         "scans": len(validation),
@@ -149,9 +155,9 @@ def _fuse(rescorer: FalsePositiveReducer, validation: pd.DataFrame, cubes: Path)
     }
 
 
-def _replace(output: Path, rescorer: FalsePositiveReducer, waiting: Path) -> None:
+def _replace(output: Path, reducer: FalsePositiveReducer, waiting: Path) -> None:
     """Write elsewhere first: a kill leaves the folder whole or absent."""
-    rescorer.save(waiting)
+    reducer.save(waiting)
     shutil.rmtree(output, ignore_errors=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(waiting, output)

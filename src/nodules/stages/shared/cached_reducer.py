@@ -1,0 +1,39 @@
+"""The trained reducer, loaded from its folder once in each process that scores proposals."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nodules.checkpoint import identity
+from nodules.imaging.candidates.probability_map import Segmentation
+from nodules.imaging.candidates.proposals import Scorer
+
+if TYPE_CHECKING:
+    from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
+
+
+def reducer_scorer(folder: Path) -> Scorer:
+    """Return a picklable scorer that loads the reducer in the process in which it is called."""
+    return functools.partial(_score, folder)
+
+
+def load_reducer(folder: Path) -> FalsePositiveReducer:
+    """Load the reducer. Call this in a worker: in the process that hands out work it would load TensorFlow as well."""
+    return _load(folder, identity(folder))
+
+
+def _score(folder: Path, segmentation: Segmentation, table: pd.DataFrame) -> NDArray[np.float64]:
+    return load_reducer(folder)(segmentation, table)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(folder: Path, identity: str) -> FalsePositiveReducer:  # noqa: ARG001 - a Dask worker may outlive a reducer of that name
+    from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
+
+    return FalsePositiveReducer.load(folder)
