@@ -1,6 +1,8 @@
 """Classifiers on disk: no pickle, nothing executed, the same probabilities again."""
 
+import copy
 import json
+import time
 import zipfile
 
 import pandas as pd
@@ -55,6 +57,16 @@ def test_table_that_says_nothing_makes_a_model_that_can_be_stored(tmp_path):
         empty = fit(name, features[["constant"]], labels, QUICK, 1)
         save(empty, tmp_path / name)
         assert classifier.predict(load(tmp_path / name), features).equals(classifier.predict(empty, features))
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_same_model_gives_the_same_bytes(name, fitted, tmp_path, monkeypatch):
+    """Also at another time, and with its objects at other places in memory."""
+    save(fitted[name], tmp_path / "first")
+    monkeypatch.setattr(time, "time", lambda: 1.7e9)
+    save(copy.deepcopy(fitted[name]), tmp_path / "second")
+    for file in sorted((tmp_path / "first").iterdir()):
+        assert file.read_bytes() == (tmp_path / "second" / file.name).read_bytes(), file.name
 
 
 @pytest.mark.parametrize("name", LEARNED)

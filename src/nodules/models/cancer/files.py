@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -74,13 +76,43 @@ def _save_member(name: str, member: Estimator, folder: Path) -> dict[str, Any]:
     if isinstance(member, PenalisedLogistic):
         return {key: np.asarray(value).tolist() for key, value in asdict(member).items()}
     if isinstance(member, Forest):
-        skops_io.dump(member.trees, folder / f"{name}.skops")
+        _save_forest(member.trees, folder / f"{name}.skops")
         return {"file": f"{name}.skops"}
     if isinstance(member, BoostedTrees):
         for number, model in enumerate(member.models):
             model.save_model(folder / f"{name}_{number}.json")
         return {"seeds": len(member.models)}
     raise TypeError(f"a classifier has members that can be saved, got {type(member).__name__}")
+
+
+def _save_forest(trees: Any, path: Path) -> None:
+    """Write a skops file whose bytes depend on the forest alone.
+
+    skops identifies objects by their memory addresses and dates the members of the archive. Numbers in order of first
+    appearance replace the addresses, and all members get the earliest date of the zip format.
+    """
+    with zipfile.ZipFile(io.BytesIO(skops_io.dumps(trees))) as dumped:
+        numbers: dict[str, str] = {}
+        schema = _renumbered(json.loads(dumped.read("schema.json")), numbers)
+        arrays = {f"{numbers[Path(name).stem]}.npy": name for name in dumped.namelist() if name.endswith(".npy")}
+        with zipfile.ZipFile(path, "w") as written:
+            for name in sorted(arrays):
+                written.writestr(zipfile.ZipInfo(name), dumped.read(arrays[name]))
+            written.writestr(zipfile.ZipInfo("schema.json"), json.dumps(schema))
+
+
+def _renumbered(node: Any, numbers: dict[str, str]) -> Any:
+    """Return a node of a skops schema with numbers in place of addresses; new addresses are added to `numbers`."""
+    if isinstance(node, list):
+        return [_renumbered(item, numbers) for item in node]
+    if not isinstance(node, dict):
+        return node
+    renumbered = {key: _renumbered(value, numbers) for key, value in node.items()}
+    if "__id__" in node:
+        renumbered["__id__"] = int(numbers.setdefault(str(node["__id__"]), str(len(numbers))))
+    if node.get("__loader__") == "NdArrayNode" and "file" in node:
+        renumbered["file"] = f"{numbers[Path(node['file']).stem]}.npy"
+    return renumbered
 
 
 def _load_member(name: str, described: Any, folder: Path, width: int) -> Estimator:
