@@ -129,6 +129,11 @@ class TestJournal:
         study = study_of(lambda trial: 0 * bowl(trial), trials=3, storage=journal, fingerprint="new data")
         assert [trial.value for trial in study.trials] == [0.0] * 3
 
+    def test_another_seed_starts_anew(self, tmp_path):
+        journal = tmp_path / "journal.log"
+        study_of(trials=3, storage=journal)
+        assert values_of(study_of(trials=3, seed=8, storage=journal)) == values_of(study_of(trials=3, seed=8))
+
     @pytest.mark.parametrize("suggested", [0, 1, 2])
     @pytest.mark.parametrize("finished", [0, 4, 12])
     def test_broken_off_trial_is_tried_again_with_the_same_values(self, tmp_path, finished, suggested):

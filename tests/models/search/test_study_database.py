@@ -105,9 +105,9 @@ class TestSharedStudy:
         states = [trial.state.name for trial in study_in(RDBStorage(database)).trials]
         assert sorted(states) == ["COMPLETE"] * 8 + ["FAIL"]
 
-    def test_so_is_that_of_one_that_died_before_its_first_heartbeat(self, database, monkeypatch):
+    def test_trial_of_a_machine_that_died_before_its_first_heartbeat_is_tried_again(self, database, monkeypatch):
         study_of(trials=3, storage=database)
-        study_in(RDBStorage(database)).ask()  # in whose stead its process dies
+        study_in(RDBStorage(database)).ask()
         monkeypatch.setattr(study, "STALE_S", 0)
         assert values_of(study_of(trials=8, storage=database)) == values_of(study_of(trials=8))
         assert kept(RDBStorage(database)) == list(range(8))

@@ -62,9 +62,9 @@ def run_study(
 
     Trial n, from 0, depends on the seed, n and the outcomes of the trials 0 to n - `in_flight`, and starts when these
     are there. So the study is the same for any number of workers and machines, and however often any of them was
-    killed. An unfinished trial of a dead process is tried again: with a journal file at the next start, with a database
-    when its heartbeat has been missing for two minutes. Machines that call this with the same database and arguments
-    share the trials out, and each returns the whole study.
+    killed. An unfinished trial of a dead process is tried again: at once if a worker died, at the next start if the
+    process that calls this died, and with a database when its heartbeat has been missing for two minutes. Machines that
+    call this with the same database and arguments share the trials out, and each returns the whole study.
 
     Parameters
     ----------
