@@ -89,7 +89,8 @@ def _save_forest(trees: Any, path: Path) -> None:
     """Write a skops file whose bytes depend on the forest alone.
 
     skops identifies objects by their memory addresses and dates the members of the archive. Numbers in order of first
-    appearance replace the addresses, and all members get the earliest date of the zip format.
+    appearance replace the addresses, and all members get the earliest date of the zip format. The padding in the nodes
+    of a tree, which is uninitialised memory, becomes 0.
     """
     with zipfile.ZipFile(io.BytesIO(skops_io.dumps(trees))) as dumped:
         numbers: dict[str, str] = {}
@@ -97,8 +98,21 @@ def _save_forest(trees: Any, path: Path) -> None:
         arrays = {f"{numbers[Path(name).stem]}.npy": name for name in dumped.namelist() if name.endswith(".npy")}
         with zipfile.ZipFile(path, "w") as written:
             for name in sorted(arrays):
-                written.writestr(zipfile.ZipInfo(name), dumped.read(arrays[name]))
+                written.writestr(zipfile.ZipInfo(name), _without_padding(dumped.read(arrays[name])))
             written.writestr(zipfile.ZipInfo("schema.json"), json.dumps(schema))
+
+
+def _without_padding(npy: bytes) -> bytes:
+    """Return an array file with zeros between the fields of a structured array; any other as it is."""
+    array = np.load(io.BytesIO(npy), allow_pickle=False)
+    if array.dtype.names is None:
+        return npy
+    clean = np.zeros(array.shape, array.dtype)
+    for field in array.dtype.names:
+        clean[field] = array[field]
+    buffer = io.BytesIO()
+    np.save(buffer, clean, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def _renumbered(node: Any, numbers: dict[str, str]) -> Any:
