@@ -22,9 +22,9 @@ from nodules.tutorial.learning.network import build
 from nodules.tutorial.learning.training import negative_dice_of_batch
 from nodules.tutorial.steps.defects import TutorialDefects
 from nodules.tutorial.steps.grey_values import grey_values
+from nodules.tutorial.steps.lung_normalisation import renormalise, scale_of, stretch_range
 from nodules.tutorial.steps.node_mask import node_mask
 from nodules.tutorial.steps.nodule_slices import NoduleSlice
-from nodules.tutorial.steps.renormalising import renormalise, scale_of, stretch_range
 from nodules.tutorial.steps.resizing import resize_image, resize_mask
 from nodules.tutorial.steps.roi_box import RoiBox, lung_square
 

@@ -21,7 +21,7 @@ from nodules.cli.options import PATH, SCAN, SERIES
 @SERIES
 @click.option("--json", "as_json", is_flag=True, help="Print the report, and nothing else.")
 def predict(scan: Path, output: Path, model: Path | None, series_uid: str | None, as_json: bool) -> None:
-    """Write diagnosis_report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png for SCAN."""
+    """Write report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png for SCAN."""
     chain = defaults.diagnosis_folder(model)
 
     from nodules.models.diagnosis import Diagnoser

@@ -80,7 +80,7 @@ def _finite(value: float) -> float | None:
 
 
 def write_report(diagnosis: Diagnosis, scan: Volume, folder: Path) -> None:
-    """Write diagnosis_report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png."""
+    """Write report.json, nodules.csv, nodules.nii.gz, lungs.nii.gz and overlay.png."""
     folder.mkdir(parents=True, exist_ok=True)
     diagnosis.candidates.to_csv(folder / "nodules.csv", index=False)
     write_volume(diagnosis.nodules, folder / "nodules.nii.gz")
@@ -89,4 +89,4 @@ def write_report(diagnosis: Diagnosis, scan: Volume, folder: Path) -> None:
     # The report comes last: once it exists, all other files are complete.
     partial = folder / ".report.json.partial"
     partial.write_text(json.dumps(diagnosis_report(diagnosis), indent=2) + "\n")
-    partial.replace(folder / "diagnosis_report.json")
+    partial.replace(folder / "report.json")

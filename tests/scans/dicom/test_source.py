@@ -180,7 +180,7 @@ class TestZipBomb:
 
     def test_ratio(self, monkeypatch):
         """Deflate packs equal bytes to about a thousandth."""
-        monkeypatch.setattr(dicom_source, "HARMLESS_BYTES", 2**16)
+        monkeypatch.setattr(dicom_source, "RATIO_CHECK_FROM_BYTES", 2**16)
         with zip_source(io.BytesIO(_zip({"a": bytes(2**16)})), "scan.zip") as source:
             assert len(source.openers) == 1
         assert "as only a zip bomb does" in _refusal(_zip({"a": bytes(2**16 + 1)}))

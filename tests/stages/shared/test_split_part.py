@@ -81,14 +81,18 @@ def test_a_scored_part_asks_each_scan_once_for_all_settings(part: SplitPart) -> 
 
     scored = part.scored(PARAMS, scorer)
     assert asked == [2, 1]  # 1.3 has no proposals
-    assert [scored.probabilities.tolist() for scored in scored.scored.values()] == [[0.3, 0.9], [0.3], []]
+    assert [proposals.probabilities.tolist() for proposals in scored.scored_proposals.values()] == [
+        [0.3, 0.9],
+        [0.3],
+        [],
+    ]
     for _ in range(2):
         every, few = scored.evaluate([SegmentationSettings(0.5, 2.0, lowest) for lowest in (0.0, 0.5)], PARAMS)
         assert [len(result.candidates) for result in every] == [2, 1, 0]
         assert [result.fates for result in few] == [["filtered"], ["filtered"], []]
         assert [result.false_positives for result in few] == [1, 0, 0]
     assert asked == [2, 1]
-    assert not part.scored
+    assert not part.scored_proposals
 
 
 def test_excluded_findings_count_neither_for_nor_against(part: SplitPart) -> None:
@@ -155,4 +159,4 @@ def test_reducer_is_loaded_from_its_folder_where_it_scores(part: SplitPart, monk
     assert loaded == []
     scored = part.scored(PARAMS, scorer)
     assert set(loaded) == {Path("models/false_positive_reduction")}
-    assert scored.scored["1.1"].probabilities.tolist() == [0.3, 0.9]
+    assert scored.scored_proposals["1.1"].probabilities.tolist() == [0.3, 0.9]

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from nodules.imaging.geometry.volume import Volume
 from nodules.tutorial.steps.defects import TutorialDefects
 from nodules.tutorial.steps.grey_values import grey_values
+from nodules.tutorial.steps.lung_normalisation import renormalise, scale_of
 from nodules.tutorial.steps.lung_steps import find_lung_steps
 from nodules.tutorial.steps.nine_features import nine_features
 from nodules.tutorial.steps.node_mask import node_mask
 from nodules.tutorial.steps.nodule_slices import NoduleSlice, nodule_slices
 from nodules.tutorial.steps.prepared_scan import prepare
-from nodules.tutorial.steps.renormalising import renormalise, scale_of
 from nodules.tutorial.steps.resizing import resize_mask
 from nodules.tutorial.steps.roi_box import RoiBox, lung_square
 from support.tutorial_slices import chest, chest_slice, ellipse, true_lungs, tutorial_params

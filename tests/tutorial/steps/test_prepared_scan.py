@@ -11,12 +11,12 @@ from nodules import params
 from nodules.imaging.geometry.volume import Volume
 from nodules.tutorial.steps.defects import TutorialDefects
 from nodules.tutorial.steps.grey_values import standardise
+from nodules.tutorial.steps.lung_normalisation import GreyScale, pooled, scale_of
 from nodules.tutorial.steps.lung_steps import find_lung_steps
 from nodules.tutorial.steps.nine_features import NINE_FEATURES, nine_features
 from nodules.tutorial.steps.node_mask import node_mask
 from nodules.tutorial.steps.nodule_slices import NoduleSlice, nodule_slices
 from nodules.tutorial.steps.prepared_scan import find_lungs, prepare
-from nodules.tutorial.steps.renormalising import GreyScale, pooled, scale_of
 from nodules.tutorial.steps.roi_box import RoiBox, lung_square, square_at
 from nodules.tutorial.steps.settings import TutorialParams
 from support.tutorial_slices import chest, chest_slice, true_lungs, tutorial_params

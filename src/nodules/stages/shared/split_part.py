@@ -82,7 +82,7 @@ class SplitPart:
         scorer : Scorer
             Is sent to other processes, so it must be picklable, like `reducer_scorer`; a network is not.
         """
-        tasks = (joblib.delayed(_judge)(folder, candidates, scorer) for folder in self.segmentations.values())
+        tasks = (joblib.delayed(_score)(folder, candidates, scorer) for folder in self.segmentations.values())
         scored = joblib.Parallel(n_jobs=job_count())(tasks)
         return replace(self, scored_proposals=dict(zip(self.segmentations, scored, strict=True)))
 
@@ -130,7 +130,7 @@ def _known(
     return probabilities
 
 
-def _judge(folder: Path, candidates: CandidateParams, scorer: Scorer) -> ScoredProposals:
+def _score(folder: Path, candidates: CandidateParams, scorer: Scorer) -> ScoredProposals:
     return score_proposals(segmentations.load(folder), candidates, scorer)
 
 

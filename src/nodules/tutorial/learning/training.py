@@ -17,7 +17,7 @@ from nodules.models.unet.loss import PooledDice
 from nodules.tutorial.learning.network import build
 from nodules.tutorial.learning.settings import TutorialUnetDefects, TutorialUnetParams
 from nodules.tutorial.learning.unet import TutorialUnet, standardise
-from nodules.tutorial.steps.renormalising import pooled, scale_of
+from nodules.tutorial.steps.lung_normalisation import pooled, scale_of
 
 SMOOTH = 1.0
 """Added to numerator and denominator of the Dice, so that an empty slice has one."""

@@ -1,4 +1,4 @@
-"""Training arrays of the tutorial's U-Net: slices and masks of each scan, and their split into split_slices."""
+"""Training arrays of the tutorial's U-Net: slices and masks of each scan, and their split into parts."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from nodules.scans.tables.dsb import patient_folders
 from nodules.stages.shared import command
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking.stage import stage_run
-from nodules.tutorial.stages.answer_patient import predict_patient
+from nodules.tutorial.stages.predict_patient import predict_patient
 from nodules.tutorial.stages.section import TutorialSection
 from nodules.tutorial.steps.nine_features import NINE_FEATURES
 

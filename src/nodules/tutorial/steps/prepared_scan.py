@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 
 from nodules.imaging.geometry.volume import Volume
 from nodules.tutorial.steps.grey_values import grey_values
+from nodules.tutorial.steps.lung_normalisation import (
+    BACKGROUND_SD,
+    GreyScale,
+    pooled,
+    renormalise,
+    scale_of,
+    stretch_range,
+)
 from nodules.tutorial.steps.lung_steps import find_lung_steps
-from nodules.tutorial.steps.renormalising import BACKGROUND_SD, GreyScale, pooled, renormalise, scale_of, stretch_range
 from nodules.tutorial.steps.resizing import resize_image, resize_mask
 from nodules.tutorial.steps.roi_box import RoiBox, lung_square
 from nodules.tutorial.steps.settings import TutorialParams
