@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.geometry.morphology import IN_PLANE, not_outside, share_of_surroundings, widen
+from nodules.imaging.geometry.morphology import IN_PLANE, clear_border, share_of_surroundings, widen
 
 ROOM_HU = -960.0  # room air and padding are below; lung is above, unless it is destroyed
 RIM_VOXELS = 2  # width of the blurred rim between room air and what touches it
@@ -38,9 +38,9 @@ def find_inner_air(
     -------
     (Z, Y, X) ndarray of bool
     """
-    inner = not_outside(air_zyx)
+    inner = clear_border(air_zyx)
     room = hu_zyx < ROOM_HU
-    room &= ~not_outside(room)
+    room &= ~clear_border(room)
     doubtful = air_zyx & ~inner & ~widen(room, RIM_VOXELS)
     parts, count = ndimage.label(doubtful, IN_PLANE)
     areas_mm2 = np.bincount(parts.ravel(), minlength=count + 1) * spacing_zyx_mm[1] * spacing_zyx_mm[2]

@@ -77,7 +77,7 @@ class PhantomParams:
         for name in ("pixel_spacing_mm", "slice_thickness_mm", "nodule_diameter_mm", "noise_hu"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ValueError(f"phantom {name}: expected two numbers with 0 < low <= high, got {low} and {high}")
+                raise ValueError(f"{name}: expected two numbers with 0 < low <= high, got {low} and {high}")
 
 
 @dataclass(frozen=True)
