@@ -11,11 +11,14 @@ from nodules.imaging.features.measure import FEATURES
 PAGE = Path(__file__).with_name("features.md")
 HEAD = f"""# Features
 
-One row a patient. Every value is finite: a patient without nodules has the values given for their absence, and
-`has_candidate` is 0. Regions are the parts of the nodules in single slices. `nodule1_` to `nodule{RANKS}_` are the
-nodules that most probably are cancers, the first one first: probability of being a nodule times the risk by its look.
+The feature table has one row per patient. Every value is finite. If a patient has no nodules, each feature takes the
+default value given in its definition, and `has_candidate` is 0.
 
-`python docs/features_table.py` writes this table from the docstrings of the features.
+- **Regions** are the cross-sections of the nodules in single slices.
+- **`nodule1_` to `nodule{RANKS}_`** are the nodules most likely to be cancers, in descending order. The order is the
+  probability of being a nodule times the Brock model's probability of cancer.
+
+`python docs/features_table.py` writes this page from the docstrings of the features.
 
 | name | unit | definition | source |
 | --- | --- | --- | --- |

@@ -1,4 +1,4 @@
-"""Log-loss of probabilities, patient by patient: models are chosen by it, and evaluation reports it."""
+"""Log-loss of each predicted probability, used to select models and to evaluate them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from numpy.typing import ArrayLike, NDArray
 def log_losses(
     truth: ArrayLike, probabilities: ArrayLike, clip: float = 0.0, *, log1p: bool = False
 ) -> NDArray[np.float64]:
-    """Minus the natural log of the probability given to what came true: -(t log p + (1 - t) log(1 - p)).
+    """Compute the log-loss -(t log p + (1 - t) log(1 - p)) of each probability, with the natural logarithm.
 
     Parameters
     ----------
     truth : array_like of float
-        Labels t, 0 or 1; or true probabilities of the label 1, for the loss to expect.
+        Labels t, 0 or 1. With true probabilities of the label 1 instead, the result is the expected loss.
     probabilities : array_like of float
-        Stated probabilities p of the label 1, of the same shape.
+        Predicted probabilities p of the label 1, in the same shape as `truth`.
     clip : float
-        Probabilities are kept this far from 0 and 1, where the loss would not be finite.
+        Probabilities are clipped to [clip, 1 - clip], because the loss can be infinite at 0 and 1.
     log1p : bool
-        Take log(1 - p) by `numpy.log1p`, which keeps the digits of a small p.
+        Compute log(1 - p) with `numpy.log1p`, which is more precise for small p.
 
     Returns
     -------

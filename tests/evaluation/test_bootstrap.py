@@ -32,10 +32,10 @@ def test_repeats_are_judged_one_by_one_and_then_averaged():
 
 def test_a_drawn_patient_counts_as_often_as_it_was_drawn():
     """Every figure of a draw is that of scikit-learn on the patients written out."""
-    from nodules.evaluation.bootstrap import _draws, _figures
+    from nodules.evaluation.bootstrap import _averaged_metrics, _bootstrap_counts
 
-    (counts,) = _draws(60, 5, seed=3)
-    drawn = _figures(LABELS, Predicted(PROBABILITIES[:, :1], np.full((60, 1), 0.35)), counts)
+    (counts,) = _bootstrap_counts(60, 5, seed=3)
+    drawn = _averaged_metrics(LABELS, Predicted(PROBABILITIES[:, :1], np.full((60, 1), 0.35)), counts)
     for row, times in enumerate(counts.astype(int)):
         truth, probability = np.repeat(LABELS, times), np.repeat(PROBABILITIES[:, 0], times)
         assert times.sum() == 60

@@ -79,7 +79,7 @@ class TestMetrics:
         for wrong in (1.1, -0.1, np.nan):
             with pytest.raises(ValueError, match="between 0 and 1"):
                 classification_metrics([0, 1], [0.1, wrong])
-        with pytest.raises(ValueError, match="equally long"):
+        with pytest.raises(ValueError, match="equal length"):
             classification_metrics([], [])
 
 

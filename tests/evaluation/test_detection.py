@@ -62,9 +62,9 @@ def test_scan_without_candidates_or_nodules(candidates, nodules, false_positives
 
 
 def test_refuses_lengths_that_differ_and_missing_values():
-    with pytest.raises(ValueError, match="probabilities must have 1"):
+    with pytest.raises(ValueError, match="probabilities: expected 1 values"):
         match_candidates([[0, 0, 0]], [], [], [])
-    with pytest.raises(ValueError, match="excluded_diameters_mm must have 1"):
+    with pytest.raises(ValueError, match="excluded_diameters_mm: expected 1 values"):
         match_candidates([], [], [], [], [[0, 0, 0]], [])
     with pytest.raises(ValueError, match="shape"):
         match_candidates([[0, 0]], [0.5], [], [])

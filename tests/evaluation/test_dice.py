@@ -74,9 +74,9 @@ class TestScoreNodules:
         assert score_nodules(labels(), [], labels(_1=np.s_[0])) == []
 
     def test_refuses_label_without_diameter_and_wrong_arrays(self):
-        with pytest.raises(ValueError, match="needs a diameter, got label 2"):
+        with pytest.raises(ValueError, match="expected a diameter for every reference label, got label 2"):
             score_nodules(labels(_2=np.s_[0]), [4.0], labels())
-        with pytest.raises(ValueError, match="whole-number"):
+        with pytest.raises(ValueError, match="expected integer labels"):
             score_nodules(labels(), [], labels() * 0.5)
         with pytest.raises(ValueError, match="negative"):
             score_nodules(labels() - 1, [], labels())

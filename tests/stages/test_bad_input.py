@@ -204,7 +204,7 @@ def test_patients_without_a_label_are_left_out(scans, tiny_pipeline):
         ("lung_masks@0", "lung_mask", {"threshold_hu": "low"}, r"lung_mask\.threshold_hu: must be a float, got 'low'"),
         ("lung_masks@0", "lung_mask", {"method": "threshold_3d"}, r"lung_mask\.method: unknown key; known: closing_mm"),
         ("train_unet", "unet", {"epochs": 1.5}, r"unet\.epochs: must be an int"),
-        ("extract_luna@0", "context", {"slices": 2}, r"context: slices must be odd"),
+        ("extract_luna@0", "context", {"slices": 2}, r"context: expected an odd number of slices"),
         ("split", "split", {"test_share": 0.9}, r"split: validation_share \+ test_share"),
         ("phantoms@dsb", "phantoms", {"noise_hu": [9.0, 3.0]}, r"phantoms: .*noise_hu"),
         ("check_dataset@luna16", "dataset", {"subsets": []}, r"dataset\.subsets"),

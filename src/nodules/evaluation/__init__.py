@@ -1,1 +1,1 @@
-"""Floor 2: numbers from arrays and tables; no files, no pictures."""
+"""Floor 2: evaluation metrics computed from arrays and tables, without files or figures."""

@@ -1,4 +1,4 @@
-"""Figures of merit of repeated validation, each with an interval over the patients."""
+"""Classification metrics of repeated validation with bootstrap confidence intervals over the patients."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.evaluation.cancer import EVEN_ODDS, LOG_LOSS_CLIP, bin_numbers
+from nodules.evaluation.cancer import DECISION_THRESHOLD, LOG_LOSS_CLIP, bin_numbers
 from nodules.log_loss import log_losses
 
-DRAWS = 1000
-INTERVAL = (0.025, 0.975)
-_CHUNK = 4_000_000  # patients times draws held in memory at once
+DRAWS = 1000  # bootstrap samples
+INTERVAL = (0.025, 0.975)  # quantiles of the 95 % interval
+_CHUNK = 4_000_000  # largest number of patients times draws in memory at once
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What one model said about the same patients, once per repeat of the validation.
+    """Predictions of one model for all patients, one per repeat of the validation.
 
     Attributes
     ----------
     probabilities : (patients, repeats) array
-        Of cancer.
+        Predicted probabilities of cancer.
     thresholds : (patients, repeats) array or None
-        Smallest probability called cancer, chosen without this patient; ``f1_tuned``, ``precision_tuned`` and
-        ``recall_tuned`` need it.
+        Smallest probability that is classified as cancer, chosen without the patient. The metrics ``f1_tuned``,
+        ``precision_tuned`` and ``recall_tuned`` are computed only if it is given.
     """
 
     probabilities: Array
@@ -37,16 +37,16 @@ class Predicted:
 
 
 def from_table(table: pd.DataFrame, names: Sequence[str], tuned: str) -> tuple[pd.Series, dict[str, Predicted]]:
-    """Rearrange predictions that are one row per patient and repeat.
+    """Convert a table with one row per patient and repeat to arrays.
 
     Parameters
     ----------
     table : DataFrame
         ``id``, ``repeat``, ``label``, ``threshold`` and one column of probabilities per name.
     names : sequence of str
-        The columns to take.
+        Columns of probabilities to convert.
     tuned : str
-        The column for which ``threshold`` was chosen.
+        Column for which ``threshold`` was chosen.
 
     Returns
     -------
@@ -68,12 +68,12 @@ def evaluate_repeated(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Figures of merit of all models, with the bootstrap's 95 % intervals (percentiles; Efron 1979).
+    """Compute the metrics of all models with 95 % bootstrap intervals (percentile method; Efron 1979).
 
-    A figure is worked out for each repeat and then averaged over the repeats. The bootstrap draws patients, each with
-    all their repeats, and the same patients for all models. It says how much the figures hang on these patients, not
-    how much they would change with other training patients. Resampling adds to the calibration error, which cannot be
-    negative: its interval lies high.
+    Each metric is computed per repeat and then averaged over the repeats. The bootstrap resamples patients with all
+    their repeats, and uses the same samples for all models. The intervals show how much the metrics depend on the
+    evaluated patients, not how much they would change with other training patients. The interval of the calibration
+    error is biased upwards, because resampling adds noise and the error cannot be negative.
 
     Parameters
     ----------
@@ -82,34 +82,35 @@ def evaluate_repeated(
     models : mapping
         `Predicted` by name of the model.
     draws : int
-        0 leaves the intervals empty.
+        Number of bootstrap samples. With 0, the intervals are NaN.
 
     Returns
     -------
     DataFrame
-        ``model``, ``metric``, ``value``, ``low``, ``high``. The metrics are those of `classification_metrics`;
-        ``skill`` and ``auc`` are NaN where only one class is present, and draws of one class are left out of them.
+        Columns ``model``, ``metric``, ``value``, ``low``, ``high``. The metrics are those of
+        `classification_metrics`. ``skill`` and ``auc`` are NaN if only one class is present; their intervals ignore
+        bootstrap samples with a single class.
 
     Raises
     ------
     ValueError
-        If there are no patients, a label is not 0 or 1, or probabilities are not (patients, repeats) in [0, 1].
+        If there are no patients, a label is not 0 or 1, or the probabilities are not (patients, repeats) in [0, 1].
     """
     truth = np.asarray(labels)
     if truth.ndim != 1 or not truth.size or not np.isin(truth, (0, 1)).all():
-        raise ValueError(f"labels must be a row of 0 and 1, at least one, got shape {truth.shape}")
+        raise ValueError(f"labels: expected a 1-D array of 0 and 1, at least one, got shape {truth.shape}")
     whole = np.ones((1, truth.size))
     tables = []
     for name, predicted in models.items():
         _check(name, predicted, truth)
-        value = _figures(truth, predicted, whole)
-        drawn = [_figures(truth, predicted, counts) for counts in _draws(truth.size, draws, seed)]
+        value = _averaged_metrics(truth, predicted, whole)
+        drawn = [_averaged_metrics(truth, predicted, counts) for counts in _bootstrap_counts(truth.size, draws, seed)]
         tables.append(pd.DataFrame([_row(name, metric, value, drawn) for metric in value]))
     return pd.concat(tables, ignore_index=True)
 
 
 def by_model(metrics: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Turn the table of `evaluate_repeated` into {model: {metric, metric_low, metric_high}}, without NaN."""
+    """Convert the table of `evaluate_repeated` to {model: {metric, metric_low, metric_high}}, without NaN."""
     found: dict[str, dict[str, float]] = {}
     for row in metrics.itertuples(index=False):
         figures = {row.metric: row.value, f"{row.metric}_low": row.low, f"{row.metric}_high": row.high}
@@ -123,12 +124,12 @@ def _check(name: str, predicted: Predicted, truth: NDArray[np.int64]) -> None:
     probabilities = predicted.probabilities
     if probabilities.ndim != 2 or len(probabilities) != truth.size:
         raise ValueError(
-            f"{name}: wanted probabilities of {truth.size} patients by repeat, got shape {probabilities.shape}"
+            f"{name}: expected probabilities of {truth.size} patients by repeat, got shape {probabilities.shape}"
         )
     if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN fails here too
-        raise ValueError(f"{name}: probabilities must lie in [0, 1]")
+        raise ValueError(f"{name}: expected probabilities in [0, 1], got values outside or NaN")
     if predicted.thresholds is not None and predicted.thresholds.shape != probabilities.shape:
-        raise ValueError(f"{name}: wanted a threshold for each probability, got shape {predicted.thresholds.shape}")
+        raise ValueError(f"{name}: expected a threshold for each probability, got shape {predicted.thresholds.shape}")
 
 
 def _row(name: str, metric: str, value: Mapping[str, Array], drawn: list[dict[str, Array]]) -> dict[str, str | float]:
@@ -140,8 +141,8 @@ def _row(name: str, metric: str, value: Mapping[str, Array], drawn: list[dict[st
     return {"model": name, "metric": metric, "value": float(value[metric][0]), "low": float(low), "high": float(high)}
 
 
-def _draws(patients: int, draws: int, seed: int) -> Iterator[Array]:
-    """How often each patient was drawn, (draws of one chunk, patients), chunk by chunk."""
+def _bootstrap_counts(patients: int, draws: int, seed: int) -> Iterator[Array]:
+    """Yield how often each patient was drawn, (draws of one chunk, patients), chunk by chunk."""
     random = np.random.default_rng(seed)
     at_once = max(_CHUNK // patients, 1)
     for start in range(0, draws, at_once):
@@ -150,21 +151,21 @@ def _draws(patients: int, draws: int, seed: int) -> Iterator[Array]:
         yield np.bincount(places.ravel(), minlength=rows * patients).reshape(rows, patients).astype(float)
 
 
-def _figures(truth: NDArray[np.int64], predicted: Predicted, counts: Array) -> dict[str, Array]:
-    """Every metric for each row of `counts`, averaged over the repeats."""
+def _averaged_metrics(truth: NDArray[np.int64], predicted: Predicted, counts: Array) -> dict[str, Array]:
+    """All metrics for each row of `counts`, averaged over the repeats."""
     repeats = predicted.probabilities.shape[1]
     parts = []
     for repeat in range(repeats):
         probability = predicted.probabilities[:, repeat]
-        found = _of_one_repeat(truth, probability, counts)
-        found |= _of_calls(truth, probability >= EVEN_ODDS, counts, "")
+        found = _probability_metrics(truth, probability, counts)
+        found |= _threshold_metrics(truth, probability >= DECISION_THRESHOLD, counts, "")
         if predicted.thresholds is not None:
-            found |= _of_calls(truth, probability >= predicted.thresholds[:, repeat], counts, "_tuned")
+            found |= _threshold_metrics(truth, probability >= predicted.thresholds[:, repeat], counts, "_tuned")
         parts.append(found)
     return {metric: np.mean([part[metric] for part in parts], axis=0) for metric in parts[0]}
 
 
-def _of_one_repeat(truth: NDArray[np.int64], probability: Array, counts: Array) -> dict[str, Array]:
+def _probability_metrics(truth: NDArray[np.int64], probability: Array, counts: Array) -> dict[str, Array]:
     patients = truth.size
     loss = log_losses(truth, probability, LOG_LOSS_CLIP, log1p=True)
     gaps = np.zeros((patients, bin_numbers(probability).max() + 1))
@@ -179,12 +180,14 @@ def _of_one_repeat(truth: NDArray[np.int64], probability: Array, counts: Array) 
         "skill": skill,
         "auc": _auc(truth, probability, counts),
         "brier": counts @ (probability - truth) ** 2 / patients,
-        # Within a bin, patients times (mean probability - share positive) is the sum of (probability - label).
+        # In each bin, patients x (mean probability - share of positives) equals the sum of (probability - label).
         "ece": np.abs(counts @ gaps).sum(axis=1) / patients,
     }
 
 
-def _of_calls(truth: NDArray[np.int64], called: NDArray[np.bool_], counts: Array, suffix: str) -> dict[str, Array]:
+def _threshold_metrics(
+    truth: NDArray[np.int64], called: NDArray[np.bool_], counts: Array, suffix: str
+) -> dict[str, Array]:
     right, calls, positives = counts @ (truth * called), counts @ called.astype(float), counts @ truth.astype(float)
     return {
         f"f1{suffix}": _ratio(2 * right, calls + positives),
@@ -194,7 +197,7 @@ def _of_calls(truth: NDArray[np.int64], called: NDArray[np.bool_], counts: Array
 
 
 def _auc(truth: NDArray[np.int64], probability: Array, counts: Array) -> Array:
-    """Share of the pairs (cancer, no cancer) that are ranked rightly, ties by half; NaN without pairs."""
+    """Share of correctly ranked pairs (cancer, no cancer); ties count half. NaN without pairs."""
     order = np.argsort(probability, kind="stable")
     starts = np.flatnonzero(np.diff(probability[order], prepend=-1.0))
     ranked = counts[:, order]

@@ -1,4 +1,4 @@
-"""How good probabilities of cancer are: log-loss beside the prior's, ranking, calibration, and tables to plot."""
+"""Metrics of cancer probabilities: log-loss, AUC, calibration, and the tables of their curves."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from sklearn import metrics
 
 from nodules.log_loss import log_losses
 
-# Probabilities are kept this far from 0 and 1 in the log-loss, as the tutorial's published figures were: a certain and
-# wrong answer costs 34.54.
+# In the log-loss, probabilities are clipped to this distance from 0 and 1, as in the tutorial's published results. A
+# wrong probability of 0 or 1 has a loss of 34.54.
 LOG_LOSS_CLIP = 1e-15
-EVEN_ODDS = 0.5  # smallest probability that is called cancer
-BINS = 10  # of the calibration
+DECISION_THRESHOLD = 0.5  # smallest probability that is classified as cancer
+BINS = 10  # of the calibration table
 CLASS_NAMES = ("No Cancer", "Cancer")
 
 
 def classification_metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
-    """Figures of merit of one model on one set of patients.
+    """Compute the metrics of one model on one set of patients.
 
     Parameters
     ----------
     labels : (n,) array of 0 and 1
-        1 is cancer. Two Series are brought together by their index.
+        1 is cancer. If both arguments are Series, they are aligned by index.
     probabilities : (n,) array
-        Probability of cancer; from `EVEN_ODDS` it counts as cancer in ``f1``, ``precision`` and ``recall``.
+        Probability of cancer. For ``f1``, ``precision`` and ``recall``, `DECISION_THRESHOLD` or more counts as cancer.
 
     Returns
     -------
     dict
         ``log_loss`` (clipped at 1e-15), ``brier``, ``ece`` (`expected_calibration_error`), ``f1``, ``precision``,
-        ``recall`` (0 where undefined), ``positives``, ``patients`` and ``prior_log_loss``, the log-loss of giving every
-        patient the share of cancer among these very labels. With both classes present also ``skill`` = 1 - log_loss /
-        prior_log_loss and ``auc``.
+        ``recall`` (0 where undefined), ``positives``, ``patients`` and ``prior_log_loss``: the log-loss if every
+        patient gets the share of cancer among these labels as probability. If both classes are present, also
+        ``skill`` = 1 - log_loss / prior_log_loss and ``auc``.
 
     Raises
     ------
     ValueError
-        If there are no patients, the lengths or indices differ, a label is not 0 or 1, or a probability not in [0, 1].
+        If there are no patients, lengths or indices differ, a label is not 0 or 1, or a probability is not in [0, 1].
     """
     truth, probability = _paired(labels, probabilities)
-    called = probability >= EVEN_ODDS
+    called = probability >= DECISION_THRESHOLD
     prior = np.full(truth.size, truth.mean())
     figures = {
         "log_loss": _log_loss(truth, probability),
@@ -61,23 +61,23 @@ def classification_metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[
 
 
 def classification_report_text(labels: ArrayLike, probabilities: ArrayLike) -> str:
-    """Precision, recall and F1 of both classes as the text table that the tutorial prints."""
+    """Format precision, recall and F1 of both classes as the text table that the tutorial prints."""
     truth, probability = _paired(labels, probabilities)
     return str(
         metrics.classification_report(
-            truth, probability >= EVEN_ODDS, labels=[0, 1], target_names=list(CLASS_NAMES), zero_division=0
+            truth, probability >= DECISION_THRESHOLD, labels=[0, 1], target_names=list(CLASS_NAMES), zero_division=0
         )
     )
 
 
 def roc_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
-    """Corners of the ROC curve.
+    """Compute the corner points of the ROC curve.
 
     Returns
     -------
     DataFrame
-        ``false_positive_rate``, ``true_positive_rate``, ``threshold`` (the smallest probability called cancer; just
-        above 1 where nobody is). No rows when only one class is present.
+        Columns ``false_positive_rate``, ``true_positive_rate`` and ``threshold`` (the smallest probability classified
+        as cancer; just above 1 if no patient is). No rows if only one class is present.
     """
     truth, probability = _paired(labels, probabilities)
     columns = ["false_positive_rate", "true_positive_rate", "threshold"]
@@ -89,20 +89,20 @@ def roc_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 
 
 def precision_recall_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
-    """Corners of the precision-recall curve, the strictest threshold first.
+    """Compute the corner points of the precision-recall curve, highest threshold first.
 
     Returns
     -------
     DataFrame
-        ``recall``, ``precision``, ``threshold`` (the smallest probability called cancer). No rows without a patient
-        who has cancer.
+        Columns ``recall``, ``precision`` and ``threshold`` (the smallest probability classified as cancer). No rows if
+        no patient has cancer.
     """
     truth, probability = _paired(labels, probabilities)
     columns = ["recall", "precision", "threshold"]
     if not truth.any():
         return pd.DataFrame({column: [] for column in columns}, dtype=float)
     precision, recall, thresholds = metrics.precision_recall_curve(truth, probability)
-    # The last corner is a convention without a threshold, which nobody can choose.
+    # scikit-learn appends a last corner by convention. It has no threshold and is dropped.
     corners = dict(zip(columns, (recall[:-1], precision[:-1], thresholds), strict=True))
     return pd.DataFrame(corners).iloc[::-1].reset_index(drop=True)
 
@@ -110,21 +110,26 @@ def precision_recall_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.Da
 def calibration_table(
     labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS, rows_per_patient: int = 1
 ) -> pd.DataFrame:
-    """Promised against observed share of cancer in equally wide bins of probability.
+    """Compare predicted probability and observed share of cancer in bins of equal width.
 
     Parameters
     ----------
     rows_per_patient : int
-        How often each patient was predicted; the interval is that of so many fewer patients.
+        Number of predictions per patient. The counts of patients and the intervals are corrected for it.
 
     Returns
     -------
     DataFrame
-        ``low``, ``high`` (the last bin holds 1.0), ``patients``, ``mean_probability``, ``share_positive`` and its 95 %
-        interval ``share_low``, ``share_high`` (Wilson 1927); one row per bin that has patients.
+        Columns ``low``, ``high`` (the last bin includes 1.0), ``patients``, ``mean_probability``, ``share_positive``
+        and its 95 % interval ``share_low``, ``share_high`` (Wilson 1927); one row per non-empty bin.
+
+    Raises
+    ------
+    ValueError
+        If `bins` is less than 1, or as in `classification_metrics`.
     """
     if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}")
+        raise ValueError(f"bins: expected at least 1, got {bins}")
     truth, probability = _paired(labels, probabilities)
     number = bin_numbers(probability, bins)
     edges = np.linspace(0.0, 1.0, bins + 1)
@@ -148,24 +153,24 @@ def calibration_table(
 
 
 def bin_numbers(probability: NDArray[np.float64], bins: int = BINS) -> NDArray[np.int64]:
-    """Number the equally wide bin of each probability, from 0; an edge belongs to the bin above it, 1.0 to the last."""
+    """Index (from 0) of the equal-width bin of each probability. Bins include their lower edge; the last also 1.0."""
     return np.minimum(np.searchsorted(np.linspace(0.0, 1.0, bins + 1), probability, side="right") - 1, bins - 1)
 
 
 def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS) -> float:
-    """Mean distance of promised and observed share over `calibration_table`, weighted by patients (Naeini 2015)."""
+    """Mean absolute difference of predicted and observed share per bin, weighted by patients (ECE; Naeini 2015)."""
     table = calibration_table(labels, probabilities, bins)
     gaps = (table["mean_probability"] - table["share_positive"]).abs()
     return float(np.average(gaps, weights=table["patients"]))
 
 
 def confusion_table(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
-    """One row per patient with the ``actual`` and the ``predicted`` class by name, indexed as `labels` is."""
+    """List the ``actual`` and the ``predicted`` class name of each patient, with the index of `labels`."""
     truth, probability = _paired(labels, probabilities)
     names = np.asarray(CLASS_NAMES)
     index = labels.index if isinstance(labels, pd.Series) else None
     return pd.DataFrame(
-        {"actual": names[truth], "predicted": names[(probability >= EVEN_ODDS).astype(int)]}, index=index
+        {"actual": names[truth], "predicted": names[(probability >= DECISION_THRESHOLD).astype(int)]}, index=index
     )
 
 
@@ -182,23 +187,27 @@ def _log_loss(truth: NDArray[np.int64], probability: NDArray[np.float64]) -> flo
 
 
 def _paired(labels: ArrayLike, probabilities: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Check both and bring the probabilities into the labels' order."""
+    """Check labels and probabilities; align Series by index in the order of the labels."""
     if isinstance(labels, pd.Series) and isinstance(probabilities, pd.Series):
         probabilities = _aligned(labels.index, probabilities)
     truth, probability = np.asarray(labels), np.asarray(probabilities, dtype=float)
     if truth.ndim != 1 or truth.shape != probability.shape or not truth.size:
-        raise ValueError(f"labels and probabilities must be equally long, got {truth.shape} and {probability.shape}")
+        raise ValueError(
+            f"expected labels and probabilities of equal length > 0, got {truth.shape} and {probability.shape}"
+        )
     if not np.isin(truth, (0, 1)).all():
-        raise ValueError(f"labels must be 0 or 1, got {np.setdiff1d(truth, (0, 1))[:3].tolist()}")
+        raise ValueError(f"labels: expected 0 or 1, got {np.setdiff1d(truth, (0, 1))[:3].tolist()}")
     if not ((probability >= 0) & (probability <= 1)).all():
-        raise ValueError("probabilities must lie between 0 and 1 and not be missing")
+        raise ValueError("probabilities: expected numbers between 0 and 1, got values outside or NaN")
     return truth.astype(int), probability
 
 
 def _aligned(patients: pd.Index, probabilities: pd.Series) -> pd.Series:
     if not patients.is_unique or not probabilities.index.is_unique:
-        raise ValueError("every patient must appear once in labels and in probabilities")
-    strangers = patients.symmetric_difference(probabilities.index)
-    if len(strangers):
-        raise ValueError(f"labels and probabilities must hold the same patients, got {list(strangers[:3])} in only one")
+        raise ValueError("expected every patient once in labels and once in probabilities, got duplicates")
+    unmatched = patients.symmetric_difference(probabilities.index)
+    if len(unmatched):
+        raise ValueError(
+            f"expected the same patients in labels and probabilities, got {list(unmatched[:3])} in only one"
+        )
     return probabilities.loc[patients]

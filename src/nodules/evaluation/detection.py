@@ -1,4 +1,4 @@
-"""Detection by LUNA16's rule: candidates or a whole submission held against nodules, and the FROC curve."""
+"""Detection metrics by LUNA16's rules: hits, false positives, sensitivity, FROC curve and CPM."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positives per scan at which LUNA16 reads the curve (Setio et al., Medical Image Analysis 42, 2017)."""
 
 DRAWS = 1000
-"""Resamplings of the scans for an interval, as many as LUNA16 makes."""
-
+"""Number of bootstrap samples of the scans for an interval, as in LUNA16."""
 
 MAX_CANDIDATES = 100
-"""Most candidates of a scan that LUNA16 looks at; the most probable ones are kept."""
+"""Largest number of candidates per scan that LUNA16 evaluates; the most probable ones are kept."""
 
 
 @dataclass(frozen=True)
 class ScanDetections:
-    """The candidates of one scan held against its nodules.
+    """Candidates of one scan matched with its nodules.
 
     Attributes
     ----------
     hit_probabilities : (m,) ndarray
-        For each nodule the highest probability of the candidates in it; NaN for a missed one.
+        For each nodule, the highest probability of the candidates in it; NaN if it was missed.
     false_positive_probabilities : (k,) ndarray
-        Of the candidates that lie in no nodule and in no excluded finding.
+        Probabilities of the candidates that lie in no nodule and in no excluded finding.
     ignored : int
-        Candidates in no nodule but in an excluded finding: they count neither for nor against.
+        Number of candidates in an excluded finding and in no nodule; they do not affect the metrics.
     doubles : int
-        Candidates beyond the first in a nodule.
+        Number of candidates in a nodule beyond the first one.
     """
 
     hit_probabilities: NDArray[np.float64]
@@ -55,7 +54,7 @@ def match_candidates(
     excluded_xyz: ArrayLike = (),
     excluded_diameters_mm: ArrayLike = (),
 ) -> ScanDetections:
-    """Hold the candidates of one scan against its nodules.
+    """Match the candidates of one scan with its nodules.
 
     A candidate may hit several nodules (`in_spheres`).
 
@@ -66,8 +65,8 @@ def match_candidates(
     probabilities : (n,) array
         Their probabilities.
     nodules_xyz, excluded_xyz : (m, 3) array
-        Centres in world mm of the nodules, and of the findings that are neither nodule nor mistake (LUNA16's
-        annotations_excluded.csv).
+        Centres in world mm of the nodules, and of the findings that count neither as nodules nor as false positives
+        (LUNA16's annotations_excluded.csv).
     diameters_mm, excluded_diameters_mm : (m,) array
         Their diameters.
 
@@ -93,14 +92,36 @@ def match_candidates(
     )
 
 
+def evaluate_submission(
+    submission: pd.DataFrame,
+    nodules: Mapping[str, Sequence[NoduleAnnotation]],
+    excluded: Mapping[str, Sequence[NoduleAnnotation]],
+    seriesuids: Sequence[str],
+) -> list[ScanDetections]:
+    """Match the candidates of a LUNA16 submission with the nodules of every scan.
+
+    Parameters
+    ----------
+    submission : DataFrame
+        As `scans.tables.submission.read_submission` returns it. Scans not in `seriesuids` are ignored.
+    nodules, excluded : mapping
+        Nodules, and findings that count neither as nodules nor as false positives, by series UID.
+    seriesuids : sequence of str
+        All evaluated scans, with or without nodules and candidates.
+    """
+    by_scan = dict(iter(submission.groupby("seriesuid", sort=False)))
+    none = submission.iloc[:0]
+    return [_match(by_scan.get(uid, none), nodules.get(uid, ()), excluded.get(uid, ())) for uid in seriesuids]
+
+
 def detection_summary(scans: Sequence[ScanDetections]) -> dict[str, float]:
-    """Count over scans, every candidate taken whatever its probability.
+    """Count hits and false positives over all scans, with candidates of any probability.
 
     Returns
     -------
     dict
-        ``scans``, ``nodules``, ``hits``, ``false_positives``, ``ignored`` and ``doubles``; ``sensitivity`` where there
-        are nodules and ``false_positives_per_scan`` where there are scans.
+        ``scans``, ``nodules``, ``hits``, ``false_positives``, ``ignored`` and ``doubles``; ``sensitivity`` if there
+        are nodules and ``false_positives_per_scan`` if there are scans.
     """
     found = np.concatenate([np.empty(0), *(scan.hit_probabilities for scan in scans)])
     hits = int(np.isfinite(found).sum())
@@ -123,42 +144,47 @@ def detection_summary(scans: Sequence[ScanDetections]) -> dict[str, float]:
 def froc_points(
     scans: Sequence[ScanDetections], rates: Sequence[float] = FROC_RATES, draws: int = 0, seed: int = 0
 ) -> pd.DataFrame:
-    """Sensitivity at each rate of false positives, linear between the thresholds, as LUNA16's own script reads it.
+    """Read the FROC curve at given rates, with linear interpolation as in LUNA16's evaluation script.
 
     Parameters
     ----------
     scans : sequence of ScanDetections
-        One a scan.
+        One per scan.
     rates : sequence of float
         False positives per scan.
     draws : int
-        Resamplings of the scans, with replacement, for a 95 % interval; 0 for none.
+        Number of bootstrap samples of the scans for a 95 % interval; 0 for no interval.
     seed : int
-        Of the resamplings.
+        Seed of the bootstrap.
 
     Returns
     -------
     DataFrame
-        ``false_positives_per_scan`` and ``sensitivity``, one row per rate and a last one whose rate is NaN for their
-        mean, the competition performance metric (CPM); with draws also ``low`` and ``high``. No rows without scans or
-        nodules.
+        Columns ``false_positives_per_scan`` and ``sensitivity``; with draws also ``low`` and ``high``. One row per
+        rate. The last row has the rate NaN and the mean sensitivity, the competition performance metric (CPM). No rows
+        without scans or nodules.
     """
     pooled = _Pooled.of(scans)
     columns = ["false_positives_per_scan", "sensitivity", *(["low", "high"] if draws else [])]
     if not pooled.nodules.sum():
         return pd.DataFrame({name: [] for name in columns}, dtype=float)
-    table = pd.DataFrame({columns[0]: [*rates, np.nan], columns[1]: _read(pooled, np.ones(len(scans)), rates)})
+    table = pd.DataFrame({columns[0]: [*rates, np.nan], columns[1]: _sensitivities(pooled, np.ones(len(scans)), rates)})
     if draws:
         random = np.random.default_rng(seed)
         weights = random.multinomial(len(scans), np.full(len(scans), 1 / len(scans)), size=draws)
-        drawn = [_read(pooled, weight, rates) for weight in weights if weight @ pooled.nodules]
+        drawn = [_sensitivities(pooled, weight, rates) for weight in weights if weight @ pooled.nodules]
         table["low"], table["high"] = np.percentile(drawn, [2.5, 97.5], axis=0)
     return table
 
 
+def centres_and_diameters(findings: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, float, float]], list[float]]:
+    """Centres in world mm, x first, and diameters in mm, as arguments of `match_candidates` and `draw_nodules`."""
+    return [one.centre_world_xyz for one in findings], [one.diameter_mm for one in findings]
+
+
 @dataclass(frozen=True)
 class _Pooled:
-    """All hits and false positives of all scans, the most probable first; `steps` are the ends of ties."""
+    """Hits and false positives of all scans, most probable first; `steps` are the last indices of ties."""
 
     is_hit: NDArray[np.bool_]
     scan: NDArray[np.int64]
@@ -183,15 +209,15 @@ class _Pooled:
         return cls(is_hit[order], number[order], steps, nodules)
 
     def curve(self, weights: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """False positives per scan and sensitivity after each step, each scan counted `weights` times."""
+        """False positives per scan and sensitivity after each step; each scan counts `weights` times."""
         weight = weights[self.scan]
         false, hits = np.cumsum(weight * ~self.is_hit)[self.steps], np.cumsum(weight * self.is_hit)[self.steps]
         return np.append(0.0, false / weights.sum()), np.append(0.0, hits / (weights @ self.nodules))
 
 
-def _read(pooled: _Pooled, weights: NDArray[Any], rates: Sequence[float]) -> list[float]:
-    price, found = pooled.curve(weights)
-    sensitivities = np.interp(rates, price, found)
+def _sensitivities(pooled: _Pooled, weights: NDArray[Any], rates: Sequence[float]) -> list[float]:
+    rate, found = pooled.curve(weights)
+    sensitivities = np.interp(rates, rate, found)
     return [*(float(value) for value in sensitivities), float(np.mean(sensitivities))]
 
 
@@ -200,41 +226,19 @@ def _points(name: str, values: ArrayLike) -> NDArray[np.float64]:
     if points.size == 0:
         return np.empty((0, 3))
     if points.ndim != 2 or points.shape[1] != 3:
-        raise ValueError(f"{name} must have shape (n, 3), got {points.shape}")
+        raise ValueError(f"{name}: expected shape (n, 3), got {points.shape}")
     if not np.isfinite(points).all():
-        raise ValueError(f"{name} must be finite")
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
     return points
 
 
 def _values(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
     numbers = np.asarray(values, dtype=float).reshape(-1)
     if numbers.size != length:
-        raise ValueError(f"{name} must have {length} values, one per point, got {numbers.size}")
+        raise ValueError(f"{name}: expected {length} values, one per point, got {numbers.size}")
     if not np.isfinite(numbers).all():
-        raise ValueError(f"{name} must be finite")
+        raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
     return numbers
-
-
-def evaluate_submission(
-    submission: pd.DataFrame,
-    nodules: Mapping[str, Sequence[NoduleAnnotation]],
-    excluded: Mapping[str, Sequence[NoduleAnnotation]],
-    seriesuids: Sequence[str],
-) -> list[ScanDetections]:
-    """Match the candidates of every scan.
-
-    Parameters
-    ----------
-    submission : DataFrame
-        As `scans.tables.submission.read_submission` returns it; scans that are not in `seriesuids` are left aside.
-    nodules, excluded : mapping
-        Series UID to nodules, and to findings that count neither for nor against.
-    seriesuids : sequence of str
-        The scans, whether they have nodules and candidates or not.
-    """
-    by_scan = dict(iter(submission.groupby("seriesuid", sort=False)))
-    none = submission.iloc[:0]
-    return [_match(by_scan.get(uid, none), nodules.get(uid, ()), excluded.get(uid, ())) for uid in seriesuids]
 
 
 def _match(
@@ -244,11 +248,6 @@ def _match(
     return match_candidates(
         kept[COORDINATES].to_numpy(dtype=float),
         kept["probability"].to_numpy(dtype=float),
-        *places(nodules),
-        *places(excluded),
+        *centres_and_diameters(nodules),
+        *centres_and_diameters(excluded),
     )
-
-
-def places(findings: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, float, float]], list[float]]:
-    """Centres in world mm, x first, and diameters in mm, as `match_candidates` and `draw_nodules` take them."""
-    return [one.centre_world_xyz for one in findings], [one.diameter_mm for one in findings]

@@ -1,4 +1,4 @@
-"""How well predicted voxels cover the nodules of a reference: hard Dice per nodule and pooled, panoptic quality."""
+"""Segmentation metrics of nodules: hard Dice per nodule and pooled, hit rate and panoptic quality."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from nodules.imaging.geometry.spheres import DIAMETER_STRATA_MM
 
 @dataclass(frozen=True)
 class NoduleScore:
-    """One reference nodule and the predicted components that count for it (`score_nodules`).
+    """Scores of one reference nodule and the predicted components matched with it (`score_nodules`).
 
     Attributes
     ----------
     number : int
-        The nodule's label in the reference, from 1.
+        Label of the nodule in the reference, from 1.
     diameter_mm : float
-        Its annotated diameter.
+        Annotated diameter.
     dice : float
-        Hard Dice of the reference and the union of these components; 0 without overlap.
+        Hard Dice of the nodule and the union of its matched components; 0 without overlap.
     hit : bool
         Whether at least one voxel is shared.
     reference_voxels, predicted_voxels, overlap_voxels : int
-        Sizes behind the Dice. No reference voxels means that the nodule lies off the grid: it is listed but counts
+        Voxel counts of the Dice. A nodule with 0 reference voxels lies outside the grid; it is listed but counts
         neither as a hit nor as a miss.
     """
 
@@ -43,42 +43,44 @@ class NoduleScore:
 def score_nodules(
     reference_labels_zyx: NDArray[Any], diameters_mm: Sequence[float], predicted_components_zyx: NDArray[Any]
 ) -> list[NoduleScore]:
-    """Score each nodule against the union of the predicted components that count for it.
+    """Score each nodule against the union of its matched components.
 
-    A component counts for the nodule with which it shares most voxels. Nodules that touch are thus not held to account
-    for the voxels by which a neighbour's outline crosses their border. A nodule that gets no component so, but is
-    touched, has all that touch it: one that covers two nodules counts, whole, for both.
+    A component is matched with the nodule with which it shares most voxels. The Dice of a nodule is thus not reduced
+    when the component of a touching neighbour extends across the border. A nodule without a match is matched with all
+    components that overlap it, so a component that covers two nodules counts in full for both.
 
     Parameters
     ----------
     reference_labels_zyx : (Z, Y, X) int ndarray
-        0 is background, k the voxels of nodule k.
+        0 is background, k is nodule k.
     diameters_mm : sequence of float
-        Annotated diameters, nodule 1 first.
+        Annotated diameters, starting with nodule 1.
     predicted_components_zyx : (Z, Y, X) int ndarray
-        0 is background, every other value one component.
+        0 is background, every other value is one component.
 
     Returns
     -------
     list of NoduleScore
-        One per diameter, in order; a nodule without reference voxels is in it with ``reference_voxels`` 0.
+        One score per diameter, in order, including nodules with ``reference_voxels`` 0.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or the arrays are not whole non-negative numbers, or a label has no diameter.
+        If the shapes differ, a label is not a non-negative integer, or a label has no diameter.
     """
     _require_labels(reference_labels_zyx, predicted_components_zyx)
     largest = int(reference_labels_zyx.max(initial=0))
     if largest > len(diameters_mm):
-        raise ValueError(f"every reference label needs a diameter, got label {largest}, {len(diameters_mm)} diameters")
+        raise ValueError(
+            f"expected a diameter for every reference label, got label {largest}, {len(diameters_mm)} diameters"
+        )
     references = _voxels(reference_labels_zyx, minlength=len(diameters_mm) + 1)
     sizes = _voxels(predicted_components_zyx)
     shared = _shared_voxels(reference_labels_zyx, predicted_components_zyx)
-    counted = _counted(shared)
+    matched = _matched_components(shared)
     scores = []
     for number, diameter_mm in enumerate(diameters_mm, start=1):
-        components = counted.get(number, [])
+        components = matched.get(number, [])
         reference, predicted = int(references[number]), int(sizes[components].sum())
         overlap = sum(shared[number, component] for component in components)
         value = _dice_of_sizes(reference, predicted, overlap) if overlap else 0.0
@@ -87,7 +89,7 @@ def score_nodules(
 
 
 def false_positive_components(reference_labels_zyx: NDArray[Any], predicted_components_zyx: NDArray[Any]) -> int:
-    """Count the predicted components that touch no nodule of the reference."""
+    """Count the predicted components that overlap no nodule of the reference."""
     _require_labels(reference_labels_zyx, predicted_components_zyx)
     components = np.unique(predicted_components_zyx[predicted_components_zyx > 0])
     touching = np.unique(predicted_components_zyx[reference_labels_zyx > 0])
@@ -95,32 +97,38 @@ def false_positive_components(reference_labels_zyx: NDArray[Any], predicted_comp
 
 
 def pooled_dice(scores: Iterable[NoduleScore], predicted_voxels: int) -> float:
-    """Dice of all voxels of all scans taken together, false positives included.
+    """Dice over the voxels of all scans together, including false positives.
 
     Parameters
     ----------
     scores : iterable of NoduleScore
-        The nodules of all scans.
+        Scores of the nodules of all scans.
     predicted_voxels : int
-        All predicted voxels of the same scans, those that touch no nodule included.
+        Number of predicted voxels in the same scans, including those outside nodules.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer predicted voxels than overlapping voxels.
     """
     scores = list(scores)
     overlap = sum(score.overlap_voxels for score in scores)
     if predicted_voxels < overlap:
         raise ValueError(
-            f"predicted_voxels must hold at least the {overlap} overlapping voxels, got {predicted_voxels}"
+            f"predicted_voxels: expected at least the {overlap} overlapping voxels, got {predicted_voxels}"
         )
     return _dice_of_sizes(sum(score.reference_voxels for score in scores), predicted_voxels, overlap)
 
 
 def summary(scores: Iterable[NoduleScore], predicted_voxels: int) -> dict[str, float]:
-    """Figures over the nodules of all scans, together and by diameter.
+    """Summarise the nodules of all scans, together and by diameter.
 
     Returns
     -------
     dict
         ``nodules``, ``nodules_off_grid`` and ``dice_pooled`` always; ``dice_mean``, ``dice_median`` and ``hit_rate``
-        where there are nodules; the same with the number of nodules for each diameter stratum that has any.
+        if there are nodules. ``nodules`` and these three also for each non-empty diameter stratum, with the name of
+        the stratum appended.
     """
     scores = list(scores)
     on_grid = [score for score in scores if score.reference_voxels > 0]
@@ -139,10 +147,11 @@ def summary(scores: Iterable[NoduleScore], predicted_voxels: int) -> dict[str, f
 
 
 def panoptic_quality(dices_of_hits: Sequence[float], misses: int, false_positives: int) -> float:
-    """One number for finding and outlining: sum of Dice over hits / (hits + misses / 2 + false positives / 2).
+    """Panoptic quality: sum of Dice over hits / (hits + misses / 2 + false positives / 2).
 
-    The panoptic quality of Kirillov et al. (CVPR 2019) with Dice in place of intersection over union. It is 1 for a
-    perfect answer, which includes predicting nothing where there is no nodule, and 0 when nothing was hit otherwise.
+    It combines detection and segmentation quality, as defined by Kirillov et al. (CVPR 2019), with Dice in place of
+    intersection over union. It is 1 for a perfect result, which includes an empty prediction if there is no nodule. It
+    is 0 if there are misses or false positives but no hit.
 
     Raises
     ------
@@ -150,18 +159,20 @@ def panoptic_quality(dices_of_hits: Sequence[float], misses: int, false_positive
         If a count is negative.
     """
     if misses < 0 or false_positives < 0:
-        raise ValueError(f"misses and false_positives must not be negative, got {misses} and {false_positives}")
+        raise ValueError(
+            f"misses and false_positives: expected 0 or more, got negative values: {misses} and {false_positives}"
+        )
     weight = len(dices_of_hits) + misses / 2 + false_positives / 2
     return float(np.sum(dices_of_hits)) / weight if weight else 1.0
 
 
 def _voxels(labels: NDArray[Any], minlength: int = 0) -> NDArray[np.int64]:
-    """Number of voxels of each label; that of the background, most of a scan, is not counted."""
+    """Number of voxels of each label; the background, which is most of a scan, is not counted."""
     return np.bincount(labels[labels > 0], minlength=minlength)
 
 
 def _shared_voxels(reference: NDArray[Any], predicted: NDArray[Any]) -> dict[tuple[int, int], int]:
-    """Number of shared voxels for each pair of a nodule and a component that has any."""
+    """Number of shared voxels of each overlapping pair of a nodule and a component."""
     both = (reference > 0) & (predicted > 0)
     pairs = np.stack([reference[both].astype(np.int64), predicted[both].astype(np.int64)])
     found, counts = np.unique(pairs, axis=1, return_counts=True)
@@ -170,16 +181,16 @@ def _shared_voxels(reference: NDArray[Any], predicted: NDArray[Any]) -> dict[tup
     }
 
 
-def _counted(shared: dict[tuple[int, int], int]) -> dict[int, list[int]]:
-    """The components that count for each nodule that is touched."""
+def _matched_components(shared: dict[tuple[int, int], int]) -> dict[int, list[int]]:
+    """Components matched with each overlapped nodule; see `score_nodules`."""
     touching: dict[int, list[int]] = {}
-    homes: dict[int, tuple[int, int]] = {}  # of a component: voxels shared with its nodule, and that nodule
+    best: dict[int, tuple[int, int]] = {}  # by component: voxels shared with its nodule, and that nodule
     for (nodule, component), count in shared.items():
         touching.setdefault(nodule, []).append(component)
-        if count > homes.get(component, (0, 0))[0]:  # the lower number where equal
-            homes[component] = count, nodule
-    at_home = {nodule: [one for one in found if homes[one][1] == nodule] for nodule, found in touching.items()}
-    return {nodule: at_home[nodule] or found for nodule, found in touching.items()}
+        if count > best.get(component, (0, 0))[0]:  # ties go to the nodule with the lower number
+            best[component] = count, nodule
+    matched = {nodule: [one for one in found if best[one][1] == nodule] for nodule, found in touching.items()}
+    return {nodule: matched[nodule] or found for nodule, found in touching.items()}
 
 
 def _dice_of_sizes(reference: int, prediction: int, overlap: int) -> float:
@@ -200,9 +211,11 @@ def _figures_of(scores: list[NoduleScore]) -> dict[str, float]:
 
 def _require_labels(reference: NDArray[Any], prediction: NDArray[Any]) -> None:
     if reference.shape != prediction.shape:
-        raise ValueError(f"reference and prediction must share a shape, got {reference.shape} and {prediction.shape}")
+        raise ValueError(
+            f"expected reference and prediction of the same shape, got {reference.shape} and {prediction.shape}"
+        )
     for name, labels in (("reference", reference), ("prediction", prediction)):
         if not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(f"the {name} must hold whole-number labels, got {labels.dtype}")
+            raise ValueError(f"{name}: expected integer labels, got {labels.dtype}")
         if labels.size and labels.min() < 0:
-            raise ValueError(f"the labels of the {name} must not be negative, got {labels.min()}")
+            raise ValueError(f"{name}: expected labels of 0 or more, got the negative label {labels.min()}")

@@ -1,4 +1,4 @@
-"""One scan's segmentation held against its annotated nodules: voxels, components and candidates at once."""
+"""Evaluation of the segmentation of scans against annotated nodules: Dice, detection and fate of each nodule."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.evaluation.detection import ScanDetections, detection_summary, match_candidates, places
+from nodules.evaluation.detection import ScanDetections, centres_and_diameters, detection_summary, match_candidates
 from nodules.evaluation.dice import NoduleScore, false_positive_components, panoptic_quality, score_nodules, summary
 from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, outline
 from nodules.imaging.candidates.probability_map import Segmentation
@@ -18,33 +18,34 @@ from nodules.imaging.candidates.proposals import ScoredProposals
 from nodules.imaging.geometry.spheres import ball_mm3, draw_nodules
 from nodules.scans.tables.luna import NoduleAnnotation
 
-WHOLE_SCAN_MM = 100.0  # a region lower than this is a stack of excerpts, not a chest: a newborn's lungs are as high
+WHOLE_SCAN_MM = 100.0  # a lower region is a selection of slices, not a whole chest; a newborn's lungs are this high
 
 Fate = Literal["found", "filtered", "missed"]
-"""Found: a candidate touches the nodule, by a voxel or by its centre. Filtered: a proposal does, but no candidate, so
-that the scorer, the outline or the limits threw it away. Missed: not even a proposal does."""
+"""Result for one nodule. Found: a candidate shares a voxel with it or has its centre in it. Filtered: only a proposal
+does, and the scorer, the outline or the limits rejected it. Missed: not even a proposal does."""
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """How one scan went.
+    """Evaluation of one scan.
 
     Attributes
     ----------
     seriesuid : str
-        The scan.
+        Series UID of the scan.
     scores : list of NoduleScore
-        One a nodule.
+        One score per nodule.
     fates : list of Fate
-        What became of each, in the same order.
+        Fate of each nodule, in the same order.
     detections : ScanDetections
-        Candidates against nodules by LUNA16's rule.
+        Candidates matched with nodules by LUNA16's rule.
     candidates : DataFrame
         `Candidates.table`.
     predicted_voxels, false_positives : int
-        All voxels of all components, and the components that touch neither a nodule nor an excluded finding.
+        Number of voxels of all components, and number of components that overlap neither a nodule nor an excluded
+        finding.
     is_whole : bool
-        Whether rates per scan mean anything.
+        Whether the region covers a whole chest, so that rates per scan are meaningful.
     """
 
     seriesuid: str
@@ -59,7 +60,7 @@ class ScanResult:
 
 @dataclass(frozen=True)
 class _Reference:
-    """Annotated nodules and excluded findings, and spheres of their diameters on the region's grid (`draw_nodules`)."""
+    """Annotated nodules and excluded findings, with label maps of their spheres on the region's grid."""
 
     labels_zyx: NDArray[np.uint16]
     excluded_zyx: NDArray[np.uint16]
@@ -68,17 +69,19 @@ class _Reference:
 
     @property
     def diameters_mm(self) -> list[float]:
-        """Of the nodules."""
-        return places(self.nodules)[1]
+        """Diameters of the nodules."""
+        return centres_and_diameters(self.nodules)[1]
 
     def detections(self, table: pd.DataFrame, probability: str) -> ScanDetections:
-        """Match a table of places by LUNA16's rule."""
+        """Match a table of positions with the nodules by LUNA16's rule."""
         positions = table[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
         probabilities = table[probability].to_numpy(dtype=float)
-        return match_candidates(positions, probabilities, *places(self.nodules), *places(self.excluded))
+        return match_candidates(
+            positions, probabilities, *centres_and_diameters(self.nodules), *centres_and_diameters(self.excluded)
+        )
 
     def touched(self, labels_zyx: NDArray[np.int32], detections: ScanDetections) -> NDArray[np.bool_]:
-        """Tell for each nodule whether it shares a voxel with a label or holds the centre of a detection."""
+        """Tell for each nodule whether it shares a voxel with a label or contains the centre of a detection."""
         overlapped = np.unique(self.labels_zyx[labels_zyx > 0])
         numbers = np.arange(1, len(self.nodules) + 1)
         touched: NDArray[np.bool_] = np.isin(numbers, overlapped) | np.isfinite(detections.hit_probabilities)
@@ -93,23 +96,60 @@ def evaluate_scored(
     scored: ScoredProposals,
     excluded: Sequence[NoduleAnnotation] = (),
 ) -> list[ScanResult]:
-    """Outline a scan's proposals with each of the settings, and compare them with spheres of the annotated diameters.
+    """Outline a scan's proposals with each of the settings, and evaluate them against the annotated spheres.
 
     Parameters
     ----------
     settings : sequence of SegmentationSettings
-        One result each.
+        Settings of the outline; each gives one result.
     scored : ScoredProposals
-        What was proposed in the scan, and the scorer's probabilities.
+        Proposals of the scan with the scorer's probabilities.
     excluded : sequence of NoduleAnnotation
-        Findings that count neither for nor against.
+        Findings that count neither as nodules nor as false positives.
     """
     proposals = scored.proposals()
-    drawn, spared = (draw_nodules(segmentation.scan, *places(findings)) for findings in (nodules, excluded))
-    reference = _Reference(drawn, spared, nodules, excluded)
+    drawn, excluded_drawn = (
+        draw_nodules(segmentation.scan, *centres_and_diameters(findings)) for findings in (nodules, excluded)
+    )
+    reference = _Reference(drawn, excluded_drawn, nodules, excluded)
     proposed = reference.touched(proposals.labels_zyx, reference.detections(proposals.table, "mean_probability"))
     found = [outline(segmentation, proposals, scored.probabilities, chosen, scored.params) for chosen in settings]
     return [_compare(seriesuid, segmentation, reference, proposed, candidates) for candidates in found]
+
+
+def tuning_score(results: Sequence[ScanResult], allowed_false_positives: float) -> float:
+    """Mean Dice of all nodules, reduced if there are too many false positives; missed nodules count 0.
+
+    Up to `allowed_false_positives` per scan are free, because a radiologist dismisses them quickly. Above that, the
+    score is multiplied by the ratio of allowed to actual false positives. Without nodules only this factor counts.
+    """
+    dices = [score.dice for score in _all_scores(results)]
+    rate = sum(result.false_positives for result in results) / len(results)
+    factor = allowed_false_positives / rate if rate > allowed_false_positives else 1.0
+    return factor * (float(np.mean(dices)) if dices else 1.0)
+
+
+def quality(results: Sequence[ScanResult]) -> float:
+    """Panoptic quality over the nodules and false positives of all scans."""
+    scores = _all_scores(results)
+    hits = [score.dice for score in scores if score.hit]
+    return panoptic_quality(hits, len(scores) - len(hits), sum(result.false_positives for result in results))
+
+
+def metrics(results: Sequence[ScanResult]) -> dict[str, float]:
+    """Dice and fates over all scans; sensitivity and false positives per scan over the whole scans, if any."""
+    scores = _all_scores(results)
+    figures = summary(scores, sum(result.predicted_voxels for result in results))
+    fates = [fate for result in results for fate in result.fates]
+    figures |= {f"nodules_{fate}": fates.count(fate) for fate in get_args(Fate)}
+    figures["panoptic_quality"] = quality(results)
+    figures["scans"] = len(results)
+    whole = [result.detections for result in results if result.is_whole]
+    figures["whole_scans"] = len(whole)
+    if whole:
+        found = detection_summary(whole)
+        figures |= {name: found[name] for name in ("sensitivity", "false_positives_per_scan") if name in found}
+    return figures
 
 
 def _compare(
@@ -140,47 +180,12 @@ def _fate(proposed: bool, found: bool) -> Fate:
     return "filtered" if proposed else "missed"
 
 
-def tuning_score(results: Sequence[ScanResult], allowed_false_positives: float) -> float:
-    """Mean Dice of all nodules, a missed one counting 0, scaled down where too much else is found.
-
-    Up to `allowed_false_positives` per scan cost nothing, for a radiologist dismisses them at a glance; above that the
-    score falls in proportion. Without any nodule only the false positives count.
-    """
-    dices = [score.dice for score in _all_scores(results)]
-    rate = sum(result.false_positives for result in results) / len(results)
-    price = allowed_false_positives / rate if rate > allowed_false_positives else 1.0
-    return price * (float(np.mean(dices)) if dices else 1.0)
-
-
-def quality(results: Sequence[ScanResult]) -> float:
-    """Panoptic quality over all nodules and false positives of several scans."""
-    scores = _all_scores(results)
-    hits = [score.dice for score in scores if score.hit]
-    return panoptic_quality(hits, len(scores) - len(hits), sum(result.false_positives for result in results))
-
-
-def metrics(results: Sequence[ScanResult]) -> dict[str, float]:
-    """Dice and fates over all scans; sensitivity and false positives per scan over the whole ones, if there are any."""
-    scores = _all_scores(results)
-    figures = summary(scores, sum(result.predicted_voxels for result in results))
-    fates = [fate for result in results for fate in result.fates]
-    figures |= {f"nodules_{fate}": fates.count(fate) for fate in get_args(Fate)}
-    figures["panoptic_quality"] = quality(results)
-    figures["scans"] = len(results)
-    whole = [result.detections for result in results if result.is_whole]
-    figures["whole_scans"] = len(whole)
-    if whole:
-        found = detection_summary(whole)
-        figures |= {name: found[name] for name in ("sensitivity", "false_positives_per_scan") if name in found}
-    return figures
-
-
 def _all_scores(results: Sequence[ScanResult]) -> list[NoduleScore]:
     return [score for result in results for score in result.scores]
 
 
 def _missed_outside(score: NoduleScore, voxel_mm3: float) -> NoduleScore:
-    """A nodule that the lungs' region does not even contain is a miss of its full size, not a nodule less."""
+    """Count a nodule outside the lung region as a miss of its full size, instead of ignoring it."""
     if score.reference_voxels:
         return score
     return replace(score, reference_voxels=max(1, round(ball_mm3(score.diameter_mm) / voxel_mm3)))

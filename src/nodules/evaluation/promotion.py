@@ -1,4 +1,4 @@
-"""Whether a new model may take the place of the one in use."""
+"""Decision whether a new model becomes the champion, the model in use."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from nodules.evaluation.cancer import LOG_LOSS_CLIP
 from nodules.log_loss import log_losses
 
 Alias = Literal["champion", "challenger"]
-# The same id may mean another patient in another data set, such as phantoms of another seed.
-LEAST_AGREEING = 0.9
+# Models are compared only if at least this share of the labels of common ids agree. In another data set, such as
+# phantoms of another seed, the same id may mean another patient.
+MIN_LABEL_AGREEMENT = 0.9
 PREDICTION_COLUMNS = ("id", "label", "probability")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The alias a model gets, and why, in a sentence or two."""
+    """Alias that a model gets, and the reason in one or two sentences."""
 
     alias: Alias
     reason: str
@@ -26,7 +27,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Skill:
-    """Out-of-fold skill, 1 - (log-loss / log-loss of the prior), with its 95 % interval. NaN if unknown."""
+    """Out-of-fold skill, 1 - log-loss / log-loss of the prior, with its 95 % interval; NaN if unknown."""
 
     value: float
     low: float
@@ -44,31 +45,32 @@ def decide(
 ) -> Decision:
     """Give the alias ``champion`` to a model that beats the prior and is not worse than the champion.
 
-    A model beats the prior if the whole interval of its skill lies above 0. While there is no champion, a positive
-    skill is enough, so that the first run leaves a model to serve; the reason then says that nothing is proven.
+    A model beats the prior if the whole interval of its skill is above 0. If there is no champion yet, a positive skill
+    is sufficient, so that the first run provides a model to serve; the reason then says that nothing is proven.
 
     Parameters
     ----------
     skill : Skill
-        Of the new model.
+        Skill of the new model.
     predictions : DataFrame
-        ``id``, ``label``, ``probability`` of the new model outside the folds, one row per patient and repeat.
+        Out-of-fold predictions of the new model with columns ``id``, ``label`` and ``probability``; one row per patient
+        and repeat.
     champion : DataFrame or None
-        The same of the model in use; None if there is no such model or it left no predictions.
+        The same for the champion; None if there is no champion or it has no stored predictions.
     champion_name : str or None
-        What to call that model in the reason; None if there is none.
+        Name of the champion in the reason; None if there is no champion.
 
     Returns
     -------
     Decision
-        A champion without a patient in common is not compared with, and that is said.
+        Without common patients the models are not compared, and the reason says so.
 
     Raises
     ------
     ValueError
         If a column is missing.
     """
-    if not skill.low > 0:  # NaN is no skill either
+    if not skill.low > 0:  # NaN fails here too
         return _unproven(skill, vacant=champion_name is None)
     beats = f"Its skill, {skill}, lies above 0."
     if champion_name is None:
@@ -77,7 +79,9 @@ def decide(
         return Decision("champion", f"{beats} {champion_name} left no predictions to compare with.")
     both = _in_common(predictions, champion)
     if both.empty:
-        return Decision("champion", f"{beats} {champion_name} was judged on other patients, so they were not compared.")
+        return Decision(
+            "champion", f"{beats} {champion_name} was evaluated on other patients, so they were not compared."
+        )
     new, old = float(both["loss_new"].mean()), float(both["loss_old"].mean())
     compared = f"log-loss {new:.4f}, of {champion_name} {old:.4f}, on the same {len(both)} patients"
     if new > old:
@@ -97,16 +101,16 @@ def _unproven(skill: Skill, *, vacant: bool) -> Decision:
 
 
 def _in_common(predictions: pd.DataFrame, champion: pd.DataFrame) -> pd.DataFrame:
-    """Mean loss of both models for each patient that they share; none if their labels say that these are others."""
+    """Mean loss of both models for each common patient; empty if the labels show that the ids mean other patients."""
     new, old = _losses(predictions), _losses(champion)
     both = new.join(old, how="inner", lsuffix="_new", rsuffix="_old")
     agree = both["label_new"] == both["label_old"]
-    return both[agree] if len(both) and agree.mean() >= LEAST_AGREEING else both.iloc[:0]
+    return both[agree] if len(both) and agree.mean() >= MIN_LABEL_AGREEMENT else both.iloc[:0]
 
 
 def _losses(predictions: pd.DataFrame) -> pd.DataFrame:
     if missing := [name for name in PREDICTION_COLUMNS if name not in predictions.columns]:
-        raise ValueError(f"predictions must have the columns {', '.join(PREDICTION_COLUMNS)}; {missing} are missing")
+        raise ValueError(f"predictions: expected the columns {', '.join(PREDICTION_COLUMNS)}; missing: {missing}")
     loss = log_losses(predictions["label"], predictions["probability"], LOG_LOSS_CLIP)
     table = pd.DataFrame({"id": predictions["id"].astype(str), "label": predictions["label"], "loss": loss})
     return table.groupby("id").agg(label=("label", "first"), loss=("loss", "mean"))

@@ -1,1 +1,1 @@
-"""Floor 0: arrays in, arrays out; no files, no networks, no tracking."""
+"""Floor 0: image processing that takes arrays and returns arrays, without files, networks or tracking."""

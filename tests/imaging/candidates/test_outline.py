@@ -207,7 +207,7 @@ def test_scorer_decides_probability_and_order():
     "answer", [[0.5, 0.5], [0.5, 0.5, 1.5], [0.5, -0.1, 0.5], [np.nan, 0.5, 0.5], [[0.5], [0.5], [0.5]]]
 )
 def test_scorer_that_answers_no_probabilities_is_refused(answer):
-    with pytest.raises(ValueError, match="a scorer must give 3 probabilities"):
+    with pytest.raises(ValueError, match="scorer: expected 3 probabilities"):
         found(probability=three_boxes(), scorer=lambda *_: np.asarray(answer))
 
 

@@ -106,8 +106,8 @@ def test_full_map_is_one_proposal():
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"threshold": 0.09}, r"proposal_threshold must be at least 0\.1, got 0\.09"),
-        ({"threshold": 0.4}, r"proposal_peak must be at least the proposal_threshold 0\.4, got 0\.3"),
+        ({"threshold": 0.09}, r"proposal_threshold: expected at least 0\.1, got 0\.09"),
+        ({"threshold": 0.4}, r"proposal_peak: expected at least the proposal_threshold 0\.4, got 0\.3"),
     ],
 )
 def test_thresholds_that_contradict_are_refused(wanted, message):
@@ -174,7 +174,7 @@ def test_what_was_proposed_comes_back_with_what_the_scorer_said() -> None:
     judged = score_proposals(segmentation, PARAMS, lambda _, table: 1 / table["label"].to_numpy())
     assert judged.probabilities.tolist() == [1.0, 0.5]
     assert judged.params == PARAMS
-    assert len(judged.places) == 4 * 6 * 6 + 3 * 4 * 4  # and not the 14,400 voxels of the scan
+    assert len(judged.flat_indices) == 4 * 6 * 6 + 3 * 4 * 4  # and not the 14,400 voxels of the scan
     wanted = np.zeros((20, 24, 30), np.int32)
     wanted[large], wanted[small] = 1, 2
     again = judged.proposals()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nodules.imaging.candidates.watershed import Cut, cut_apart, heaviest_part
+from nodules.imaging.candidates.watershed import SplitLimits, heaviest_component, split_touching
 
-CUT = Cut(dynamic=0.3, min_peak=0.3, min_voxels=5.0)
+CUT = SplitLimits(dynamic=0.3, min_peak=0.3, min_voxels=5.0)
 GRIDS = [(1.0, 1.0, 1.0), (2.5, 1.0, 1.0), (1.25, 0.7, 0.8)]
 
 
@@ -28,7 +28,7 @@ def row(*values) -> tuple[np.ndarray, np.ndarray]:
 
 
 def count(probability, inside, spacing=(1.0, 1.0, 1.0), cut=CUT) -> int:
-    return int(cut_apart(probability.astype(np.float32), inside, spacing, cut).max())
+    return int(split_touching(probability.astype(np.float32), inside, spacing, cut).max())
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_bridge_is_cut_where_the_map_falls_by_the_dynamic_below_the_lower_peak(v
 
 def test_the_cut_lies_in_the_valley_and_every_voxel_belongs_to_one_side():
     probability, inside = row(0.6, 0.9, 0.7, 0.4, 0.3, 0.5, 0.7, 0.4)
-    labels = cut_apart(probability, inside, (1.0, 1.0, 1.0), CUT)
+    labels = split_touching(probability, inside, (1.0, 1.0, 1.0), CUT)
     assert (labels[inside] > 0).all()
     left, right = labels[0, 0, 1], labels[0, 0, 6]
     assert left != right
@@ -51,19 +51,19 @@ def test_the_cut_lies_in_the_valley_and_every_voxel_belongs_to_one_side():
 def test_a_peak_too_low_to_be_a_nodule_stays_with_its_neighbour():
     probability, inside = row(0.9, 0.9, 0.9, 0.1, 0.45, 0.45)
     assert count(probability, inside) == 2
-    assert count(probability, inside, cut=Cut(0.3, 0.5, 5.0)) == 1
+    assert count(probability, inside, cut=SplitLimits(0.3, 0.5, 5.0)) == 1
 
 
 def test_a_part_too_small_to_be_a_nodule_stays_with_its_neighbour():
     probability, inside = row(0.9, 0.9, 0.9, 0.2, 0.8)
     assert count(probability, inside) == 2
-    assert count(probability, inside, cut=Cut(0.3, 0.3, 19.0)) == 1
+    assert count(probability, inside, cut=SplitLimits(0.3, 0.3, 19.0)) == 1
 
 
 def test_small_parts_fall_to_the_large_ones_beside_them():
     probability, inside = row(0.9, 0.9, 0.9, 0.9, 0.1, 0.6, 0.1, 0.8, 0.8, 0.8, 0.8)
     assert count(probability, inside) == 3
-    labels = cut_apart(probability, inside, (1.0, 1.0, 1.0), Cut(0.3, 0.3, 30.0))
+    labels = split_touching(probability, inside, (1.0, 1.0, 1.0), SplitLimits(0.3, 0.3, 30.0))
     assert sorted(np.unique(labels)) == [1, 2]
     assert np.count_nonzero(labels) == inside.sum()
 
@@ -76,7 +76,7 @@ def test_two_saturated_balls_that_overlap_a_little_are_two(spacing, axis):
     first, second = np.zeros(3), np.zeros(3)
     first[axis], second[axis] = -5.2, 6.8
     one, other = ball(grid, first, 7.0), ball(grid, second, 5.5)
-    labels = cut_apart((one | other).astype(np.float32), one | other, spacing, CUT)
+    labels = split_touching((one | other).astype(np.float32), one | other, spacing, CUT)
     assert labels.max() == 2
     for nodule in (one & ~other, other & ~one):
         found = np.bincount(labels[nodule]).max()
@@ -121,20 +121,20 @@ def test_three_in_a_chain_are_three():
 def test_labels_are_1_to_n_inside_and_0_outside():
     grid = places((12.0, 12.0, 26.0), (2.0, 1.0, 1.0))
     inside = ball(grid, (0, 0, -8.0), 6.0) | ball(grid, (0, 0, 3.0), 6.0)
-    labels = cut_apart(inside.astype(np.float32), inside, (2.0, 1.0, 1.0), CUT)
+    labels = split_touching(inside.astype(np.float32), inside, (2.0, 1.0, 1.0), CUT)
     np.testing.assert_array_equal(labels > 0, inside)
     assert np.unique(labels).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 2), (2, 1, 1), (1, 9, 9)])
 def test_a_few_voxels_are_one_nodule(shape):
-    assert count(np.ones(shape), np.ones(shape, bool), (2.5, 1.0, 1.0), Cut(0.3, 0.3, 0.0)) == 1
+    assert count(np.ones(shape), np.ones(shape, bool), (2.5, 1.0, 1.0), SplitLimits(0.3, 0.3, 0.0)) == 1
 
 
 def test_heaviest_part_by_hand():
     weight = np.array([[[0.9, 0.0, 0.5, 0.5, 0.0, 0.4]]])
-    assert heaviest_part(weight > 0, weight).ravel().tolist() == [False, False, True, True, False, False]
+    assert heaviest_component(weight > 0, weight).ravel().tolist() == [False, False, True, True, False, False]
     touching = np.zeros((2, 2, 2), bool)
     touching[0, 0, 0] = touching[1, 1, 1] = True
-    np.testing.assert_array_equal(heaviest_part(touching, touching), touching)
-    assert not heaviest_part(np.zeros((2, 2, 2), bool), np.zeros((2, 2, 2))).any()
+    np.testing.assert_array_equal(heaviest_component(touching, touching), touching)
+    assert not heaviest_component(np.zeros((2, 2, 2), bool), np.zeros((2, 2, 2))).any()

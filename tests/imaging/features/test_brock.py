@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodules.imaging.features.brock import noisy_or, patient_emphysema, upper_lobe, with_risk
+from nodules.imaging.features.brock import add_malignancy, emphysema_degree, noisy_or, upper_lobe
 
 
 def candidates(**changes) -> pd.DataFrame:
@@ -17,7 +17,7 @@ def candidates(**changes) -> pd.DataFrame:
 
 
 def log_odds(table: pd.DataFrame, emphysema: float = 0.0) -> float:
-    p = with_risk(table, emphysema)["malignancy"].iloc[0]
+    p = add_malignancy(table, emphysema)["malignancy"].iloc[0]
     return math.log(p / (1 - p))
 
 
@@ -46,12 +46,12 @@ def test_each_term_adds_its_published_coefficient(changes, emphysema, added) -> 
 
 
 def test_probability_of_being_a_nodule_multiplies() -> None:
-    table = with_risk(candidates(probability=0.25), 0.0)
+    table = add_malignancy(candidates(probability=0.25), 0.0)
     assert table["cancer_probability"].iloc[0] == pytest.approx(0.25 * table["malignancy"].iloc[0])
 
 
 def test_no_candidates() -> None:
-    found = with_risk(candidates().head(0), 0.5)
+    found = add_malignancy(candidates().head(0), 0.5)
     assert found.empty
     assert {"upper_lobe", "malignancy", "cancer_probability"} <= set(found.columns)
 
@@ -64,7 +64,7 @@ def test_noisy_or() -> None:
 
 @pytest.mark.parametrize(("share", "wanted"), [(0.0, 0.0), (0.02, 0.0), (0.06, 0.5), (0.1, 1.0), (0.4, 1.0)])
 def test_emphysema_grows_between_its_limits(share, wanted) -> None:
-    assert patient_emphysema(share) == pytest.approx(wanted)
+    assert emphysema_degree(share) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(

@@ -271,11 +271,11 @@ def test_a_name_taken_and_a_feature_without_source_are_refused():
         """
         return findings.slice_count
 
-    with pytest.raises(ValueError, match="docstring of feature 'slices' must have a definition"):
+    with pytest.raises(ValueError, match="docstring of feature 'slices': expected a definition"):
         feature(slices)
     slices.__doc__ += "Source: none"
     column = feature(slices)
-    with pytest.raises(ValueError, match="name must be new, got 'slices'"):
+    with pytest.raises(ValueError, match="unique name for each feature, got 'slices' twice"):
         by_name([*COLUMNS, column, column])
 
 

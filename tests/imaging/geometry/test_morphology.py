@@ -56,7 +56,7 @@ def test_a_full_mask_has_no_outside() -> None:
 def test_what_touches_the_edge_is_outside() -> None:
     mask = np.zeros((2, 5, 6), dtype=bool)
     mask[0, 2, 2] = mask[1, 0, 3] = mask[1, 1, 3] = True
-    inner = morphology.not_outside(mask)
+    inner = morphology.clear_border(mask)
     assert inner[0, 2, 2]
     assert inner.sum() == 1
 

@@ -85,7 +85,7 @@ class TestUpright:
         volume = Volume(
             np.zeros((50, 4, 5), np.int16), (1000.0, 0.001, 0.001), (0, 0, 0), tuple(_about("x", 20).ravel())
         )
-        with pytest.raises(ValueError, match="an upright grid would need"):
+        with pytest.raises(ValueError, match="expected at most"):
             resample_to_world_axes(volume)
 
 
@@ -113,7 +113,7 @@ class TestOntoWorldAxes:
         np.testing.assert_array_equal(found.voxels_zyx, voxels.transpose(2, 0, 1)[::-1])
 
     def test_steps_in_one_plane(self):
-        with pytest.raises(ValueError, match="must span space"):
+        with pytest.raises(ValueError, match="expected three linearly independent columns"):
             onto_world_axes(np.zeros((2, 2, 2), np.int16), (0, 0, 0), [[1, 0, 1], [0, 1, 1], [0, 0, 0]])
 
 

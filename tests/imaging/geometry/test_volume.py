@@ -112,7 +112,7 @@ def test_crop_of_a_crop():
 
 @pytest.mark.parametrize("bounds", [slice(2, 2), slice(3, 2), slice(-1, 2), slice(0, 6)])
 def test_crop_refuses_a_box_that_is_empty_or_leaves_the_grid(bounds):
-    with pytest.raises(ValueError, match=r"box along y must lie in 0\.\.5"):
+    with pytest.raises(ValueError, match=r"box along y: expected a range within 0\.\.5"):
         ramp(spacing_zyx_mm=(1, 1, 1)).crop((slice(0, 4), bounds, slice(0, 6)))
 
 
@@ -135,7 +135,7 @@ def test_other_voxels_on_the_same_grid():
     assert mask.voxels_zyx.dtype == bool
     geometry = (volume.spacing_zyx_mm, volume.origin_xyz_mm, volume.direction_xyz)
     assert (mask.spacing_zyx_mm, mask.origin_xyz_mm, mask.direction_xyz) == geometry
-    with pytest.raises(ValueError, match=r"must fit the grid \(4, 5, 6\), got \(4, 6, 5\)"):
+    with pytest.raises(ValueError, match=r"expected the shape of the grid \(4, 5, 6\), got \(4, 6, 5\)"):
         volume.with_voxels(np.ones((4, 6, 5)))
 
 
@@ -168,5 +168,5 @@ def test_window_by_hand():
 
 @pytest.mark.parametrize("high_hu", [-1000.0, -1001.0])
 def test_window_without_width_is_refused(high_hu):
-    with pytest.raises(ValueError, match="low_hu must be below high_hu"):
+    with pytest.raises(ValueError, match="expected low_hu below high_hu"):
         window(np.zeros(3, np.int16), -1000.0, high_hu)

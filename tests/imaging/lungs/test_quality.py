@@ -134,7 +134,7 @@ class TestAssessLungs:
         assert quality.findings[2] == "no left lung was found"
 
     def test_other_shapes_are_refused(self) -> None:
-        with pytest.raises(ValueError, match=r"must fit the volume \(50, 40, 60\), got \(2, 3, 4\)"):
+        with pytest.raises(ValueError, match=r"expected the shape of the volume \(50, 40, 60\), got \(2, 3, 4\)"):
             judged(np.ones((2, 3, 4), dtype=np.uint8))
 
     @pytest.mark.parametrize("shape_zyx", [(1, 1, 1), (1, 3, 2), (3, 1, 5)])

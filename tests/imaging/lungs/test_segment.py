@@ -159,7 +159,7 @@ class TestDilateMm:
         assert not dilate_mm(np.zeros((2, 3, 4)), (1.0, 1.0, 1.0), 5.0).any()
 
     def test_a_negative_distance_is_refused(self) -> None:
-        with pytest.raises(ValueError, match=r"0 or more, got -1\.0"):
+        with pytest.raises(ValueError, match=r"expected 0 or more, got -1\.0"):
             dilate_mm(np.ones((1, 1, 1)), (1.0, 1.0, 1.0), -1.0)
 
 

@@ -88,13 +88,13 @@ def test_one_slice():
 
 @pytest.mark.parametrize("centres", [[[0.0, np.nan, 0.0]], [[1.0, 2.0]], [1.0, 2.0, 3.0]])
 def test_bad_points_are_refused(centres):
-    with pytest.raises(ValueError, match="finite points"):
+    with pytest.raises(ValueError, match="expected finite points"):
         cut_cubes(noise(), centres)
 
 
 @pytest.mark.parametrize(("side_mm", "size_px"), [(0.0, 8), (8.0, 0)])
 def test_no_size_is_refused(side_mm, size_px):
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match="expected positive numbers"):
         cut_cubes(noise(), [[0.0, 0.0, 0.0]], side_mm, size_px)
 
 

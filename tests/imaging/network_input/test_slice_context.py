@@ -22,7 +22,7 @@ def at(count: int) -> dict[int, int]:
 
 @pytest.mark.parametrize("slices", [2, 4])
 def test_even_number_of_slices_is_refused(slices):
-    with pytest.raises(ValueError, match=f"slices must be odd, got {slices}"):
+    with pytest.raises(ValueError, match=f"expected an odd number of slices, got {slices}"):
         ContextParams(slices, 2.5)
 
 

@@ -127,7 +127,7 @@ def test_other_proposals_than_were_scored_are_refused(part: SplitPart) -> None:
     with pytest.raises(ValueError, match=r"was scored with .*min_diameter_mm=3\.0.* got .*min_diameter_mm=4\.0"):
         scored.evaluate([SegmentationSettings(0.5, 2.0)], replace(PARAMS, min_diameter_mm=4.0))
     segmentation = segmentations.load(part.segmentations["1.1"])
-    with pytest.raises(ValueError, match="a scorer must give 2 probabilities"):
+    with pytest.raises(ValueError, match="scorer: expected 2 probabilities"):
         find_candidates(segmentation, SegmentationSettings(0.5, 2.0), PARAMS, scored.scorer("1.2"))
 
 

@@ -1,1 +1,1 @@
-"""From a map of nodule probability to separate nodules in millimetres: proposals, outlines, shape."""
+"""Nodule candidates from a probability map: proposals, outlines and shape."""

@@ -1,4 +1,4 @@
-"""From a map of nodule probability to separate nodules in millimetres: propose, score, outline, measure."""
+"""Outlines and measurements of the nodule candidates in a probability map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy import ndimage
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, Proposals, Scorer, propose, score, unet_scorer
 from nodules.imaging.candidates.shape import SHELL_MM, solid_share, sphericity, spiculation
-from nodules.imaging.candidates.watershed import heaviest_part
+from nodules.imaging.candidates.watershed import heaviest_component
 from nodules.imaging.geometry.spheres import ball_diameter_mm
 from nodules.imaging.lungs.position import LungFrame
 
@@ -42,17 +42,17 @@ CANDIDATE_COLUMNS = [
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """The tuned values.
+    """Settings of the outlines, chosen by tuning on the validation scans.
 
     Attributes
     ----------
     threshold : float
-        A nodule's outline: its voxels with at least this share of its peak probability. A share, because the network
-        is as sure of a faint nodule's middle as it is of a plain one's edge.
+        The outline of a nodule contains its voxels with at least this share of its peak probability. It is relative
+        to the peak, because the centre of a faint nodule may be no more probable than the edge of an obvious one.
     dilation_mm : float
-        Voxels this far outside the lungs still count, for nodules that touch the pleura.
+        Voxels up to this distance outside the lungs still count, for nodules that touch the pleura.
     min_probability : float
-        Lowest probability of a nodule, as the scorer gives it.
+        Lowest probability from the scorer at which a proposal becomes a candidate.
     """
 
     threshold: float
@@ -62,19 +62,19 @@ class SegmentationSettings:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What was found in one scan.
+    """Candidates found in one scan.
 
     Attributes
     ----------
     labels_zyx : (Z, Y, X) ndarray of int32
         0 background, otherwise the candidate's `label`.
     table : DataFrame
-        One row a candidate, most probable first, columns `CANDIDATE_COLUMNS`: label of its proposal, centre in world
-        mm, volume-equivalent diameter, volume; probability from the scorer, mean and largest of the map; mean and SD
-        of HU; share of solid voxels, sphericity and spiculation (`shape`); distance to the lungs' surface (0
-        where it touches or leaves them); lung (1 right, 2 left, 0 between); height between the lungs' lowest (0) and
-        highest (1) slice, and the place in their box from the patient's right (0) to the left (1) and from front (0) to
-        back (1).
+        One row per candidate, most probable first, with the columns `CANDIDATE_COLUMNS`: label of its proposal;
+        centre in world mm; volume-equivalent diameter and volume; probability from the scorer; mean and maximum of the
+        probability map; mean and standard deviation of HU; share of solid voxels, sphericity and spiculation
+        (`shape`); distance to the lung surface (0 if the candidate touches it or extends beyond it); lung (1 right,
+        2 left, 0 neither); height between the lowest (0) and highest (1) slice of the lungs; position in the lungs'
+        bounding box from the patient's right (0) to the left (1) and from front (0) to back (1).
     """
 
     labels_zyx: NDArray[np.int32]
@@ -87,12 +87,12 @@ def find_candidates(
     params: CandidateParams,
     scorer: Scorer = unet_scorer,
 ) -> Candidates:
-    """Propose, let the scorer judge, outline and measure.
+    """Propose, score, outline and measure the candidates of one scan.
 
     Raises
     ------
     ValueError
-        If the scorer does not answer one number in [0, 1] for each proposal.
+        If the scorer does not return one number in [0, 1] per proposal.
     """
     proposals = propose(segmentation, params)
     return outline(segmentation, proposals, score(segmentation, proposals, scorer), settings, params)
@@ -105,14 +105,14 @@ def outline(
     settings: SegmentationSettings,
     params: CandidateParams,
 ) -> Candidates:
-    """Outline and measure the proposals that are probable enough and, once outlined, large enough.
+    """Outline and measure proposals; keep those with sufficient probability and a sufficient size of the outline.
 
     Parameters
     ----------
     proposals : Proposals
-        Of the same segmentation.
+        Proposals of the same segmentation.
     probabilities : (n,) ndarray
-        One a proposal, in the order of the table.
+        One probability per proposal, in the order of the table.
     """
     lungs = LungFrame(segmentation.lungs_zyx, segmentation.scan.spacing_zyx_mm)
     min_voxels = params.min_voxels(segmentation.scan.voxel_mm3)
@@ -137,7 +137,7 @@ def outline(
 def _probable(
     proposals: Proposals, probabilities: NDArray[np.float64], min_probability: float
 ) -> Iterator[tuple[int, float, float]]:
-    """Label, probability and peak of the map, for those that are probable enough."""
+    """Yield label, probability and peak of the map for each sufficiently probable proposal."""
     table = proposals.table
     for label, probability, peak in zip(table["label"], probabilities, table["max_probability"], strict=True):
         if probability >= min_probability:
@@ -152,13 +152,13 @@ def _outlined(
     dilation_mm: float,
     lungs: LungFrame,
 ) -> NDArray[np.int64]:
-    """Voxels (N, 3) of the scan: the main part of what answers enough and lies near enough to the lungs."""
+    """Voxels (N, 3) of the outline: the main component above `level` and within `dilation_mm` of the lungs."""
     strong = inside & (probability_zyx >= level)
     voxels = np.argwhere(strong)
     strong[tuple(voxels.T)] = lungs.within(voxels + corner_zyx, dilation_mm)
     if not strong.any():
         return np.empty((0, 3), dtype=np.int64)
-    return np.argwhere(heaviest_part(strong, probability_zyx)) + corner_zyx
+    return np.argwhere(heaviest_component(strong, probability_zyx)) + corner_zyx
 
 
 def _measure(voxels: NDArray[np.int64], segmentation: Segmentation, lungs: LungFrame) -> dict[str, float]:
@@ -193,7 +193,7 @@ def _measure(voxels: NDArray[np.int64], segmentation: Segmentation, lungs: LungF
 
 
 def _spiculation(voxels: NDArray[np.int64], label: int, segmentation: Segmentation, proposals: Proposals) -> float:
-    """Spiculation of one candidate by the lung around it; what belongs to another proposal is not its margin."""
+    """Spiculation of one candidate, from the surrounding lung that belongs to no other proposal."""
     scan = segmentation.scan
     reach = np.ceil(SHELL_MM[1] / np.asarray(scan.spacing_zyx_mm)).astype(int)
     first = np.maximum(voxels.min(axis=0) - reach, 0)

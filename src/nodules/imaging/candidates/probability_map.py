@@ -1,4 +1,4 @@
-"""The network's answer for one scan, and what of the scan has to be kept with it."""
+"""Nodule probability map of one scan, with the lungs and the HU that later steps need."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from scipy import ndimage
 from nodules.imaging.geometry.morphology import bounding_box
 from nodules.imaging.geometry.volume import AIR_HU, Volume
 
-RESPONSE_FLOOR = 0.1  # below any useful proposal: HU are kept only around voxels that answer at least this much
-CUBE_REACH_MM = 20.0  # so far around them: a cube of 32 mm about a candidate is whole
+RESPONSE_FLOOR = 0.1  # below the probability of any useful proposal; HU are kept only around voxels of at least this
+CUBE_REACH_MM = 20.0  # distance up to which HU are kept; enough for a cube of 32 mm around a candidate
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What the network answered for one scan, on the region's grid.
+    """Output of the segmentation network for one scan, on the grid of the lung region.
 
     Attributes
     ----------
     scan : Volume
-        int16 HU, at least around the voxels where the network answers (`responding_hu`).
+        int16 HU, at least around the voxels where the network responds (`responding_hu`).
     lungs_zyx : (Z, Y, X) ndarray of uint8
-        Lung labels: 1 right, 2 left.
+        Lung labels: 0 background, 1 right, 2 left.
     probability_zyx : (Z, Y, X) ndarray of float32
-        Values in [0, 1].
+        Nodule probabilities in [0, 1].
     """
 
     scan: Volume
@@ -37,9 +37,9 @@ class Segmentation:
 def responding_hu(
     hu_zyx: NDArray[np.int16], probability_zyx: NDArray[np.float32], spacing_zyx_mm: tuple[float, float, float]
 ) -> NDArray[np.int16]:
-    """HU up to `CUBE_REACH_MM` along each axis from a voxel of at least `RESPONSE_FLOOR`, air elsewhere.
+    """Keep HU up to `CUBE_REACH_MM` along each axis from voxels of at least `RESPONSE_FLOOR`; air elsewhere.
 
-    That is all that candidates and the cubes around them need, and small when compressed.
+    Candidates and the cubes around them need no other voxels, and the result compresses well.
     """
     answered = probability_zyx >= RESPONSE_FLOOR
     kept = np.full_like(hu_zyx, AIR_HU)

@@ -1,4 +1,4 @@
-"""How a candidate looks: how round, from a surface area that holds on any grid; how solid; how spiculated."""
+"""Shape measures of a candidate: sphericity, surface area, share of solid voxels and spiculation."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import SphericalVoronoi
 
-# One of each pair of opposite neighbours among the 26 (z, y, x).
+# One of each pair of opposite steps (z, y, x) to the 26 neighbours.
 STEPS = tuple((z, y, x) for z in (0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) > (0, 0, 0))
 
-SOLID_HU = -300.0  # Scholten et al., Eur Radiol 2015; 25: 488-496: best agreement of software with radiologists
-# Nearer than 2 mm the blurred edge is brighter than any strand; farther than 5 mm the lung's vessels are met.
+SOLID_HU = -300.0  # Scholten et al., Eur Radiol 2015; 25: 488-496: best agreement between software and radiologists
+# Closer than 2 mm, the blurred edge is brighter than any strand; beyond 5 mm lie vessels of the lung.
 SHELL_MM = (2.0, 5.0)
-STRAND_PERCENT = 5.0  # a vessel that leaves a nodule takes less of the shell than this, the strands around it more
+STRAND_PERCENT = 5.0  # vessels attached to a nodule fill less of the shell than this; strands fill more
 MIN_SHELL_VOXELS = 20
-MIN_CONTRAST_HU = 50.0  # fainter than that against the lung, a nodule shows no margin to speak of
+MIN_CONTRAST_HU = 50.0  # below this contrast to the lung, the margin of a nodule cannot be assessed
 
 
 def sphericity(mask_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]) -> float:
-    """Surface of the sphere of the same volume divided by the mask's own: 1 for a ball, less for anything else.
+    """Surface area of the ball of the same volume divided by that of the mask: 1 for a ball, less for other shapes.
 
-    After Wadell (J. Geology 43, 1935). A shape of a few voxels cannot be told from a ball and gives 1, and so does an
-    empty one.
+    The definition is Wadell's (J. Geology 43, 1935). Shapes of a few voxels cannot be distinguished from a ball and
+    give 1, as do empty masks.
     """
     volume_mm3 = np.count_nonzero(mask_zyx) * float(np.prod(spacing_zyx_mm))
     if volume_mm3 == 0:
@@ -44,27 +44,27 @@ def spiculation(
     lung_zyx: NDArray[np.bool_],
     spacing_zyx_mm: tuple[float, float, float],
 ) -> float:
-    """How far bright strands stand out around a nodule: 0 for a smooth margin, seldom above 0.3.
+    """Measure the brightness of strands around a nodule: 0 for a smooth margin, rarely above 0.3.
 
-    Spiculation is strands that radiate from the margin into the lung (Hansell et al., Fleischner Society glossary,
-    Radiology 2008; 246: 697-722). They are thinner than a voxel and leave no trace in the outline, but they brighten
-    some of the lung around it: the HU in the shell `SHELL_MM` outside the outline are then skewed upwards. Measured is
-    the brightest twentieth's distance to the median less that of the darkest twentieth, so that noise, which is
-    symmetric, cancels, relative to the contrast between nodule and lung.
+    Spiculation means strands that radiate from the margin into the lung (Hansell et al., Fleischner Society glossary,
+    Radiology 2008; 246: 697-722). Strands are thinner than a voxel and do not appear in the outline, but they brighten
+    some of the lung around it. The HU in the shell `SHELL_MM` outside the outline are then skewed upwards. With the
+    95th, 50th and 5th percentiles of these HU, the measure is ((p95 - p50) - (p50 - p5)) / contrast between nodule and
+    lung. Noise is symmetric and cancels.
 
     Parameters
     ----------
     hu_zyx : (Z, Y, X) ndarray of int16
-        The nodule and at least `SHELL_MM` around it, or as much of that as the scan has.
+        HU of the nodule and at least `SHELL_MM` around it, or as much of that as the scan contains.
     nodule_zyx, lung_zyx : (Z, Y, X) ndarray of bool
-        The outline, not empty; where the shell may lie.
+        Non-empty mask of the outline, and mask of the lung to which the shell is restricted.
     spacing_zyx_mm : tuple of float
         Spacing of the grid.
 
     Returns
     -------
     float
-        From 0 to 1; 0 where too little lung lies around the nodule or it hardly stands out.
+        From 0 to 1. It is 0 if there is too little lung around the nodule or too little contrast.
     """
     distance_mm = ndimage.distance_transform_edt(~nodule_zyx, spacing_zyx_mm)
     around = hu_zyx[lung_zyx & (distance_mm > SHELL_MM[0]) & (distance_mm <= SHELL_MM[1])]
@@ -78,24 +78,24 @@ def spiculation(
 
 
 def surface_mm2(mask_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]) -> float:
-    """Surface area by Crofton's formula: four times the mean, over all directions, of what parallel lines cut.
+    """Surface area by Crofton's formula, from the number of intersections with parallel lines.
 
-    The lines run along the 13 directions to a voxel's neighbours. Each direction counts as much as it has of the
-    sphere of directions, which depends on the spacing (Lehmann and Legland, Insight Journal 2012; Ohser and Muecklich,
-    Statistical Analysis of Microstructures, 2000). Unlike the area of voxel faces or of a triangle mesh it does not
-    grow with the staircase of the voxels.
+    The lines run along the 13 directions to a voxel's neighbours. Each direction is weighted by its share of the sphere
+    of directions, which depends on the spacing (Lehmann and Legland, Insight Journal 2012; Ohser and Muecklich,
+    Statistical Analysis of Microstructures, 2000). Unlike the area of voxel faces or of a triangle mesh, the result is
+    not biased by the staircase shape of the voxels.
     """
     mask = np.pad(mask_zyx, 1)
     steps_mm = np.asarray(STEPS) * np.asarray(spacing_zyx_mm)
-    line_mm2 = float(np.prod(spacing_zyx_mm)) / np.linalg.norm(steps_mm, axis=1)  # area that belongs to one line
-    # A line is in the mask as often as it leaves it.
+    line_mm2 = float(np.prod(spacing_zyx_mm)) / np.linalg.norm(steps_mm, axis=1)  # area per line
+    # A line enters the mask as often as it leaves it.
     left = [np.count_nonzero(mask & ~np.roll(mask, step, axis=(0, 1, 2))) for step in STEPS]
     return float(4 * np.sum(_shares(tuple(spacing_zyx_mm)) * line_mm2 * left))
 
 
 @functools.lru_cache(maxsize=64)
 def _shares(spacing_zyx_mm: tuple[float, ...]) -> NDArray[np.float64]:
-    """Share of all directions that are nearest to each of the steps or its opposite."""
+    """Share of all directions that are closest to each step or its opposite."""
     towards = np.asarray(STEPS) * np.asarray(spacing_zyx_mm)
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     areas = SphericalVoronoi(np.concatenate([towards, -towards])).calculate_areas()

@@ -1,1 +1,1 @@
-"""From the nodules and lungs of one patient to a row of named features."""
+"""Named features of one patient, measured on the nodules and the lungs."""

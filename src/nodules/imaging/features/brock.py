@@ -1,9 +1,9 @@
-"""Risk of cancer of each nodule by what CT alone shows, and of the patient by all of them.
+"""Brock model: probability of cancer of each nodule, and of the patient, from CT alone.
 
-The Brock (PanCan) model, "full, with spiculation": McWilliams et al., Probability of cancer in pulmonary nodules
-detected on first screening CT, N Engl J Med 2013; 369: 910-919. What a scan does not tell is left at the model's point
-of reference: a man of 62 years without lung cancer in the family. The labels of synthetic patients are drawn with the
-same coefficients (`scans.phantom.patient`).
+This is the Brock (PanCan) model, "full, with spiculation": McWilliams et al., Probability of cancer in pulmonary
+nodules detected on first screening CT, N Engl J Med 2013; 369: 910-919. Variables that a scan does not show are set to
+the model's reference values: a man of 62 years without a family history of lung cancer. The labels of synthetic
+patients are drawn with the same coefficients (`scans.phantom.patient`).
 """
 
 from __future__ import annotations
@@ -12,55 +12,57 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-# Log-odds of a smooth solid nodule of 4 mm, one of four, in a lower lobe without emphysema, and what changes them.
+# Coefficients of the log-odds. The intercept describes a smooth solid nodule of 4 mm in a lower lobe, in a patient with
+# four nodules and no emphysema.
 INTERCEPT = -6.7892
 EMPHYSEMA = 0.2953
-SIZE, SIZE_CENTRE = -5.3854, 1.58113883  # times (diameter / 10 mm) ** -0.5, less its value at 4 mm
+SIZE, SIZE_CENTRE = -5.3854, 1.58113883  # multiplies (diameter / 10 mm) ** -0.5 minus SIZE_CENTRE, its value at 4 mm
 PART_SOLID, GROUND_GLASS = 0.3770, -0.1276
 UPPER_LOBE = 0.6581
 COUNT, COUNT_CENTRE = -0.0824, 4.0
 SPICULATED = 0.7729
-SMALLEST_MM = 1.0  # the model has never seen a smaller nodule, and its size term has no value at 0
+SMALLEST_MM = 1.0  # smaller nodules count as 1 mm: the model was not fitted to them, and its size term diverges at 0
 
-# A nodule with less than this share of solid voxels is ground glass. Scholten et al. (Eur Radiol 2015; 25: 488-496)
-# tell a solid part by voxels above -300 HU; a few voxels pass it by noise alone.
+# A nodule with a smaller share of solid voxels (above -300 HU; Scholten et al., Eur Radiol 2015; 25: 488-496) is ground
+# glass. The limit is above 0, because noise alone lifts a few voxels above -300 HU.
 GROUND_GLASS_SHARE = 0.06
-SOLID_SHARE = 0.45  # a solid nodule keeps at least this, although its surface shares voxels with the lung
-# From a smooth to a clearly spiculated margin on the scale of `shape.spiculation`.
+SOLID_SHARE = 0.45  # a solid nodule has at least this share, although its surface voxels are partly lung
+# From a smooth to a clearly spiculated margin, on the scale of `shape.spiculation`.
 SPICULATION_RAMP = (0.015, 0.05)
-# Share of lung below -950 HU. Limits in use for emphysema lie near 6%; noise of a low dose moves voxels below -950 HU,
-# so that one sharp limit would be arbitrary.
+# Share of lung below -950 HU. Common limits for emphysema are near 6%. A sharp limit would be arbitrary, because
+# low-dose noise moves voxels below -950 HU.
 EMPHYSEMA_RAMP = (0.02, 0.10)
-# Risk of a patient in whom nothing was found: a screened person's without a nodule is below 1%.
+# Probability of cancer of a patient without detected nodules. For a screened person without nodules it is below 1%.
 LEAK = 0.01
 
-# The oblique fissure falls from the fifth thoracic vertebra behind to the sixth rib's cartilage in front, and the
-# horizontal one of the right lung lies at the height of the fourth (Gray's Anatomy). In the lungs' box:
+# The oblique fissure falls from the fifth thoracic vertebra at the back to the cartilage of the sixth rib in front. The
+# horizontal fissure of the right lung is level with the cartilage of the fourth rib (Gray's Anatomy). Relative heights
+# in the lungs' bounding box:
 FISSURE_FRONT, FISSURE_SLOPE = 0.15, 0.70
 HORIZONTAL_FISSURE = 0.50
-FISSURE_DOUBT = 0.20  # the height over which fissures of different people lie
+FISSURE_SPREAD = 0.20  # range of heights of the fissures between people
 RIGHT_LUNG = 1
 
 
-def with_risk(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
-    """Add the risk of each candidate.
+def add_malignancy(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
+    """Add the probability of cancer of each candidate.
 
     Parameters
     ----------
     candidates : DataFrame
         `Candidates.table`.
     emphysema : float
-        0 to 1, `patient_emphysema`.
+        Degree of emphysema, 0 to 1 (`emphysema_degree`).
 
     Returns
     -------
     DataFrame
-        The candidates with three more columns. ``upper_lobe``: how surely it lies in an upper lobe, 0 to 1.
-        ``malignancy``: the model's probability of cancer for a nodule of this look. ``cancer_probability``: that times
-        the probability of being a nodule.
+        The candidates with three more columns. ``upper_lobe``: degree of membership in an upper lobe, 0 to 1.
+        ``malignancy``: the model's probability of cancer for a nodule of this appearance. ``cancer_probability``: the
+        product of ``malignancy`` and the probability of being a nodule.
     """
     upper = upper_lobe(candidates["relative_height"], candidates["relative_y"], candidates["lung"])
-    # Not every candidate is a nodule: their expected number.
+    # The expected number of nodules, because not every candidate is one.
     count = float(candidates["probability"].sum())
     log_odds = (
         INTERCEPT
@@ -77,30 +79,32 @@ def with_risk(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
 
 
 def noisy_or(cancer_probabilities: ArrayLike) -> float:
-    """Probability that at least one of independent causes is there, the leak among them (Pearl 1988, ch. 4.3.2)."""
+    """Probability that at least one of independent causes is present, the leak included (Pearl 1988, ch. 4.3.2)."""
     return float(1 - (1 - LEAK) * np.prod(1 - np.asarray(cancer_probabilities, dtype=float)))
 
 
-def patient_emphysema(share: float) -> float:
-    """How surely a share of lung below -950 HU is emphysema, 0 to 1."""
+def emphysema_degree(share: float) -> float:
+    """Degree of emphysema, 0 to 1, from the share of lung below -950 HU."""
     return float(_ramp(share, *EMPHYSEMA_RAMP))
 
 
 def upper_lobe(relative_height: ArrayLike, relative_y: ArrayLike, lung: ArrayLike) -> NDArray[np.float64]:
-    """How surely places in the lungs' box belong to an upper lobe, 0 to 1; the middle lobe is none.
+    """Degree to which positions in the lungs' bounding box belong to an upper lobe, 0 to 1.
+
+    The middle lobe does not count as an upper lobe.
 
     Parameters
     ----------
     relative_height, relative_y : array_like
         As in `Candidates.table`.
     lung : array_like of int
-        1 for the right lung; any other is taken for the left one, which has no horizontal fissure.
+        1 for the right lung. Any other value is treated as the left lung, which has no horizontal fissure.
     """
     height, y = np.asarray(relative_height, dtype=float), np.asarray(relative_y, dtype=float)
     fissure = FISSURE_FRONT + FISSURE_SLOPE * y
     right = np.asarray(lung) == RIGHT_LUNG
     floor = np.where(right, np.maximum(fissure, HORIZONTAL_FISSURE), fissure)
-    return _ramp(height, floor - FISSURE_DOUBT / 2, floor + FISSURE_DOUBT / 2)
+    return _ramp(height, floor - FISSURE_SPREAD / 2, floor + FISSURE_SPREAD / 2)
 
 
 def _size_term(diameter_mm: pd.Series) -> NDArray[np.float64]:
@@ -115,6 +119,6 @@ def _kind_term(solid_share: pd.Series) -> NDArray[np.float64]:
 
 
 def _ramp(value: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
-    """0 below `low`, 1 above `high`, straight in between."""
+    """0 below `low`, 1 above `high`, linear in between."""
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     return np.clip((np.asarray(value, dtype=float) - low) / (high - low), 0.0, 1.0)

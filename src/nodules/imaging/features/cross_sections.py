@@ -1,7 +1,7 @@
-"""The regions of the candidates in single slices, and the nine features that the tutorial measures on them.
+"""Cross-sections of the candidates in single slices, and the tutorial's nine features of them.
 
-The tutorial is Booz Allen Hamilton's for the Data Science Bowl 2017. Its `getRegionMetricRow` measured in pixels; here
-the features are in mm, in the tutorial's order, with x and y the right way round.
+The tutorial is Booz Allen Hamilton's for the Data Science Bowl 2017. Its `getRegionMetricRow` measures in pixels and
+swaps x and y. Here the features are in mm, in the tutorial's order, with x and y as named.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ REGION_COLUMNS = ["area_mm2", "eccentricity", "equivalent_diameter_mm", "relativ
 
 
 def find_regions(grid: Volume, lungs_zyx: NDArray[np.uint8], candidates: Candidates) -> pd.DataFrame:
-    """One row for each connected part (8 neighbours) of the candidates in one slice.
+    """List the connected components (8 neighbours) of the candidates in each slice.
 
     Parameters
     ----------
     grid : Volume
-        With square pixels.
+        Grid with square pixels.
     lungs_zyx : (Z, Y, X) ndarray of uint8
-        Lung labels, the frame of the positions.
+        Lung labels; positions are relative to their bounding box.
     candidates : Candidates
-        On the same grid.
+        Candidates on the same grid.
 
     Returns
     -------
     DataFrame
-        Columns `REGION_COLUMNS`: area, eccentricity, diameter of the circle of the same area, and the centre in the
-        lungs' box, relative_x from the patient's right (0) to the left (1) and relative_y from front (0) to back (1).
+        One row per region with the columns `REGION_COLUMNS`: area, eccentricity, diameter of the circle of the same
+        area, and the centre in the lungs' bounding box: relative_x from the patient's right (0) to the left (1),
+        relative_y from front (0) to back (1).
     """
     frame = LungFrame(lungs_zyx, grid.spacing_zyx_mm)
     pixel_mm = grid.spacing_zyx_mm[1]
@@ -56,7 +57,7 @@ def find_regions(grid: Volume, lungs_zyx: NDArray[np.uint8], candidates: Candida
 
 @feature
 def mean_area_mm2(findings: PatientFindings) -> float:
-    """Mean area of the regions; 0 without any.
+    """Mean area of the regions; 0 without regions.
 
     Unit: mm2
     Source: DSB 2017 tutorial
@@ -66,7 +67,7 @@ def mean_area_mm2(findings: PatientFindings) -> float:
 
 @feature
 def max_area_mm2(findings: PatientFindings) -> float:
-    """Area of the largest region; 0 without any.
+    """Area of the largest region; 0 without regions.
 
     Unit: mm2
     Source: DSB 2017 tutorial
@@ -77,7 +78,7 @@ def max_area_mm2(findings: PatientFindings) -> float:
 
 @feature
 def mean_eccentricity(findings: PatientFindings) -> float:
-    """Mean eccentricity of the regions: 0 for a circle, towards 1 for a line; 0 without any.
+    """Mean eccentricity of the regions (0 for a circle, near 1 for a line); 0 without regions.
 
     Unit: 1
     Source: DSB 2017 tutorial
@@ -87,7 +88,7 @@ def mean_eccentricity(findings: PatientFindings) -> float:
 
 @feature
 def mean_equivalent_diameter_mm(findings: PatientFindings) -> float:
-    """Mean diameter of circles of the regions' areas; 0 without any.
+    """Mean area-equivalent diameter of the regions; 0 without regions.
 
     Unit: mm
     Source: DSB 2017 tutorial
@@ -97,7 +98,7 @@ def mean_equivalent_diameter_mm(findings: PatientFindings) -> float:
 
 @feature
 def sd_equivalent_diameter_mm(findings: PatientFindings) -> float:
-    """Standard deviation of these diameters; 0 without any.
+    """Standard deviation of the regions' area-equivalent diameters; 0 without regions.
 
     Unit: mm
     Source: DSB 2017 tutorial
@@ -108,9 +109,9 @@ def sd_equivalent_diameter_mm(findings: PatientFindings) -> float:
 
 @feature
 def weighted_x(findings: PatientFindings) -> float:
-    """Mean position of the regions in the lungs' box from the patient's right (0) to the left (1), weighted by area.
+    """Area-weighted mean position of the regions in the lungs' bounding box, from right (0) to left (1).
 
-    0.5 without any.
+    Right and left are the patient's. 0.5 without regions.
 
     Unit: 1
     Source: DSB 2017 tutorial
@@ -120,7 +121,9 @@ def weighted_x(findings: PatientFindings) -> float:
 
 @feature
 def weighted_y(findings: PatientFindings) -> float:
-    """Mean position of the regions in the lungs' box from front (0) to back (1), weighted by area; 0.5 without any.
+    """Area-weighted mean position of the regions in the lungs' bounding box, from front (0) to back (1).
+
+    0.5 without regions.
 
     Unit: 1
     Source: DSB 2017 tutorial
@@ -130,7 +133,7 @@ def weighted_y(findings: PatientFindings) -> float:
 
 @feature
 def region_count(findings: PatientFindings) -> float:
-    """Number of regions over all slices.
+    """Number of regions in all slices.
 
     Unit: 1
     Source: DSB 2017 tutorial

@@ -1,8 +1,9 @@
-"""How a feature is defined, and the findings from which it is measured.
+"""Definition of features by decorated functions, and the findings on which features are measured.
 
-A feature is one function with the decorator `feature`; its name is the column. A feature of each ranked nodule is one
-function with the decorator `ranked_feature`; its columns are nodule1_<name> to nodule5_<name>. The docstring is the
-documentation: the definition, then a line `Unit:` and a line `Source:`. `measure.COLUMNS` lists all features.
+A feature of the patient is a function with the decorator `feature`; its name is the name of the column. A feature of
+each ranked nodule is a function with the decorator `ranked_feature`; its columns are nodule1_<name> to nodule5_<name>.
+The docstring documents the feature: the definition, then a line `Unit:` and a line `Source:`. `measure.COLUMNS` lists
+all features.
 """
 
 from __future__ import annotations
@@ -15,27 +16,28 @@ from typing import Any
 
 import pandas as pd
 
-from nodules.imaging.features.brock import patient_emphysema, with_risk
+from nodules.imaging.features.brock import add_malignancy, emphysema_degree
 
-RANKS = 5
+RANKS = 5  # number of ranked nodules that have features of their own
+
 RankedNodule = Mapping[str, float]
-"""One row of `PatientFindings.ranked` by column."""
+"""One row of `PatientFindings.ranked`, as values by column name."""
 
 
 @dataclass(frozen=True)
 class PatientFindings:
-    """What the features of one patient are made from.
+    """Findings of one patient from which the features are computed.
 
     Attributes
     ----------
     candidates : DataFrame
         `Candidates.table`.
     regions : DataFrame
-        `cross_sections.find_regions`.
+        Result of `cross_sections.find_regions`.
     slice_count : int
-        Slices of the region that was segmented.
+        Number of slices of the segmented region.
     lungs : mapping of str to float
-        `lungs.segment.lung_measures`.
+        Result of `lungs.segment.lung_measures`.
     """
 
     candidates: pd.DataFrame
@@ -51,19 +53,18 @@ class PatientFindings:
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """Candidates with the columns of `brock.with_risk`, the one that most probably is a cancer first.
+        """Candidates with the columns of `brock.add_malignancy`, in descending order of their probability of cancer.
 
-        A model sees five nodules at most, and a scan may have dozens of candidates, most of them vessels or scars. What
-        counts for the patient is the nodule that is one and is malignant; its probability and its risk by what it looks
-        like are both on the scale of probabilities, so that their product needs no weights. Equals stay in the order
-        of the candidates.
+        A model sees at most five nodules, but a scan may have dozens of candidates, most of them vessels or scars. The
+        rank is therefore the product of two probabilities: that the candidate is a nodule, and that a nodule of this
+        appearance is malignant. Ties keep the order of the candidates.
         """
-        scored = with_risk(self.candidates, patient_emphysema(self.emphysema_share))
+        scored = add_malignancy(self.candidates, emphysema_degree(self.emphysema_share))
         return scored.sort_values("cancer_probability", ascending=False, kind="stable", ignore_index=True)
 
     @cached_property
     def leading(self) -> list[RankedNodule]:
-        """The first `RANKS` rows of `ranked`, fewer if there are fewer."""
+        """The first `RANKS` rows of `ranked`, or all rows if there are fewer."""
         return [{str(name): float(value) for name, value in row.items()} for row in self._leading_rows()]
 
     def _leading_rows(self) -> list[dict[Any, Any]]:
@@ -77,15 +78,15 @@ class Feature:
     Attributes
     ----------
     name : str
-        Of the column.
+        Name of the column.
     definition : str
         One or more sentences.
     unit : str
-        Of its values; "1" for shares, counts and probabilities.
+        Unit of the values; "1" for shares, counts and probabilities.
     source : str
-        Where the definition comes from.
+        Origin of the definition.
     measure : callable
-        Takes `PatientFindings` and returns the value, which is always finite. Calling the feature does the same.
+        Takes `PatientFindings` and returns the value, which is always finite. Calling the `Feature` does the same.
     """
 
     name: str
@@ -95,12 +96,12 @@ class Feature:
     measure: Callable[[PatientFindings], float]
 
     def __call__(self, findings: PatientFindings) -> float:
-        """Value for one patient."""
+        """Return the value for one patient."""
         return self.measure(findings)
 
 
 def feature(function: Callable[[PatientFindings], float]) -> Feature:
-    """Make a feature of the patient from the function that measures it; the function's name is the column.
+    """Turn a function that measures a patient into a feature; the function's name becomes the column.
 
     Raises
     ------
@@ -111,17 +112,17 @@ def feature(function: Callable[[PatientFindings], float]) -> Feature:
 
 
 def ranked_feature(absent: float) -> Callable[[Callable[[RankedNodule], float]], tuple[Feature, ...]]:
-    """Make a feature of each of the first `RANKS` nodules from the function that measures one nodule.
+    """Turn a function that measures one nodule into a feature of each of the first `RANKS` nodules.
 
     Parameters
     ----------
     absent : float
-        Value for a rank that the patient has no nodule for.
+        Value for ranks beyond the patient's number of nodules.
 
     Returns
     -------
     callable
-        Decorator. It returns the `RANKS` features in the order of the ranks, and raises as `feature` does.
+        Decorator that returns `RANKS` features in the order of the ranks. It raises the same error as `feature`.
     """
 
     def of_all_ranks(function: Callable[[RankedNodule], float]) -> tuple[Feature, ...]:
@@ -143,7 +144,7 @@ def _of_rank(function: Callable[[RankedNodule], float], rank: int, absent: float
 
 
 def _documentation(function: Callable[..., float]) -> tuple[str, str, str]:
-    """Definition, unit and source from a docstring."""
+    """Extract definition, unit and source from the docstring of a function."""
     paragraphs: dict[str, str] = {"Definition": ""}
     section = "Definition"
     for line in (inspect.getdoc(function) or "").splitlines():
@@ -154,8 +155,6 @@ def _documentation(function: Callable[..., float]) -> tuple[str, str, str]:
     found = tuple(paragraphs.get(part, "").rstrip() for part in ("Definition", "Unit", "Source"))
     if not all(found):
         name = function.__name__
-        raise ValueError(
-            f"the docstring of feature {name!r} must have a definition, 'Unit: ' and 'Source: ', got {found}"
-        )
+        raise ValueError(f"docstring of feature {name!r}: expected a definition, 'Unit: ' and 'Source: ', got {found}")
     definition, unit, source = found
     return definition, unit.removesuffix("."), source.removesuffix(".")

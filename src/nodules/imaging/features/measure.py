@@ -1,6 +1,6 @@
-"""From a network's output for one scan to candidates and a row of named features.
+"""Measurement of all features of a patient from the segmentation of one scan.
 
-The pipeline and the served model both measure with these functions. Without any candidate or region every feature has a
+The pipeline and the served model both use these functions. Without candidates or regions, every feature still has a
 defined value, and `has_candidate` is 0.
 """
 
@@ -55,11 +55,11 @@ COLUMNS: tuple[Feature, ...] = (
     *nodule.pleura_mm,
     *nodule.side,
 )
-"""Columns of the feature table in their order. The trained classifiers and their seeds depend on the order."""
+"""Columns of the feature table, in order. The trained classifiers and their seeds depend on this order."""
 
 
 def by_name(columns: Iterable[Feature]) -> dict[str, Feature]:
-    """Features by name, in their order.
+    """Index features by name, in their order.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def by_name(columns: Iterable[Feature]) -> dict[str, Feature]:
     features: dict[str, Feature] = {}
     for column in columns:
         if column.name in features:
-            raise ValueError(f"a feature's name must be new, got {column.name!r} a second time")
+            raise ValueError(f"expected a unique name for each feature, got {column.name!r} twice")
         features[column.name] = column
     return features
 
@@ -78,7 +78,7 @@ FEATURES = by_name(COLUMNS)
 
 
 def measure(findings: PatientFindings) -> dict[str, float]:
-    """All features of one patient, by name, in the order of `FEATURES`."""
+    """Measure all features of one patient; values by name in the order of `FEATURES`."""
     return {name: float(entry.measure(findings)) for name, entry in FEATURES.items()}
 
 
@@ -89,7 +89,7 @@ def measure_patient(
     params: CandidateParams,
     scorer: Scorer = unet_scorer,
 ) -> tuple[Candidates, dict[str, float]]:
-    """Nodules and features from a network's output, fresh or from disk."""
+    """Find the nodules in a segmentation and measure the features of the patient."""
     candidates = find_candidates(segmentation, settings, params, scorer)
     regions = cross_sections.find_regions(segmentation.scan, segmentation.lungs_zyx, candidates)
     findings = PatientFindings(candidates.table, regions, segmentation.scan.shape_zyx[0], lung_measures)

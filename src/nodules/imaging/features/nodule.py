@@ -1,4 +1,4 @@
-"""Features of the five nodules that most probably are cancers, in the order of `PatientFindings.ranked`."""
+"""Features of the five nodules most likely to be cancers, in the order of `PatientFindings.ranked`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def diameter_mm(nodule: RankedNodule) -> float:
     """Diameter of the ball of the same volume.
 
     Unit: mm
-    Source: McWilliams 2013 (NEJM 369:910), there the largest diameter
+    Source: McWilliams 2013 (NEJM 369:910), which uses the largest diameter
     """
     return nodule["diameter_mm"]
 
@@ -31,24 +31,24 @@ def probability(nodule: RankedNodule) -> float:
     """Probability of being a nodule.
 
     Unit: 1
-    Source: scorer of the candidates
+    Source: candidate scorer
     """
     return nodule["probability"]
 
 
 @ranked_feature(absent=0.0)
 def cancer_probability(nodule: RankedNodule) -> float:
-    """Probability of being a nodule times the risk by its look, by which the nodules are ranked.
+    """Probability of being a nodule times the Brock model's probability of cancer. The nodules are ranked by it.
 
     Unit: 1
-    Source: McWilliams 2013 (NEJM 369:910), as `malignancy` applies it
+    Source: McWilliams 2013 (NEJM 369:910), see `brock.add_malignancy`
     """
     return nodule["cancer_probability"]
 
 
 @ranked_feature(absent=1.0)
 def sphericity(nodule: RankedNodule) -> float:
-    """Surface of the ball of the same volume divided by the nodule's own: 1 for a ball.
+    """Surface area of the ball of the same volume divided by that of the nodule; 1 for a ball.
 
     Unit: 1
     Source: Wadell 1935 (J Geol 43:250)
@@ -68,10 +68,10 @@ def mean_hu(nodule: RankedNodule) -> float:
 
 @ranked_feature(absent=0.0)
 def sd_hu(nodule: RankedNodule) -> float:
-    """Standard deviation of their HU.
+    """Standard deviation of the HU of the outlined voxels.
 
     Unit: HU
-    Source: SD over the outlined voxels
+    Source: standard deviation over the outlined voxels
     """
     return nodule["sd_hu"]
 
@@ -81,34 +81,34 @@ def solid_share(nodule: RankedNodule) -> float:
     """Share of the outlined voxels above -300 HU.
 
     Unit: 1
-    Source: Scholten 2015 (Eur Radiol 25:488) for the limit
+    Source: Scholten 2015 (Eur Radiol 25:488) for the threshold
     """
     return nodule["solid_share"]
 
 
 @ranked_feature(absent=0.0)
 def spiculation(nodule: RankedNodule) -> float:
-    """Excess of bright strands over the usual density in the shell 2 to 5 mm around the nodule, by its contrast.
+    """Excess of bright over dark voxels in the shell 2 to 5 mm around the nodule, relative to its contrast.
 
     Unit: 1
-    Source: Hansell 2008 (Radiology 246:697) for the sign; measure of this project, see `shape.spiculation`
+    Source: Hansell 2008 (Radiology 246:697) for the sign; own measure, see `shape.spiculation`
     """
     return nodule["spiculation"]
 
 
 @ranked_feature(absent=0.5)
 def relative_height(nodule: RankedNodule) -> float:
-    """Height between the lungs' lowest (0) and highest slice (1).
+    """Height between the lowest (0) and highest (1) slice of the lungs.
 
     Unit: 1
-    Source: McWilliams 2013 (NEJM 369:910): cancers lie high
+    Source: McWilliams 2013 (NEJM 369:910): nodules in the upper lobes are more often cancers
     """
     return nodule["relative_height"]
 
 
 @ranked_feature(absent=0.0)
 def upper_lobe(nodule: RankedNodule) -> float:
-    """How surely it lies above the mean place of the fissures, 0 to 1.
+    """Degree to which the nodule lies above the mean position of the fissures, 0 to 1.
 
     Unit: 1
     Source: Gray's Anatomy for the fissures, see `brock.upper_lobe`
@@ -118,7 +118,7 @@ def upper_lobe(nodule: RankedNodule) -> float:
 
 @ranked_feature(absent=0.0)
 def pleura_mm(nodule: RankedNodule) -> float:
-    """Distance of its nearest voxel to the lungs' surface; 0 where it touches or leaves them.
+    """Smallest distance of the nodule to the lung surface; 0 if it touches the surface or extends beyond it.
 
     Unit: mm
     Source: lung mask, see `LungFrame.pleura_mm`
@@ -128,7 +128,7 @@ def pleura_mm(nodule: RankedNodule) -> float:
 
 @ranked_feature(absent=0.0)
 def side(nodule: RankedNodule) -> float:
-    """Lung that holds most of it: -1 right, 1 left, 0 neither.
+    """Lung that contains most of the nodule: -1 right, 1 left, 0 neither.
 
     Unit: 1
     Source: lung mask

@@ -1,4 +1,4 @@
-"""Features of the patient as a whole: all nodules together, and the lungs."""
+"""Features of the whole patient: all nodules together, and the lungs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nodules.imaging.features.definition import PatientFindings, feature
 
 @feature
 def has_candidate(findings: PatientFindings) -> float:
-    """1 if anything was found, 0 if not.
+    """1 if at least one nodule was found, otherwise 0.
 
     Unit: 1
-    Source: flag for the values that stand for no nodule
+    Source: flag that marks the default values of a patient without nodules
     """
     return float(len(findings.candidates) > 0)
 
@@ -26,34 +26,34 @@ def candidate_count(findings: PatientFindings) -> float:
     """Number of nodules found.
 
     Unit: 1
-    Source: McWilliams 2013 (NEJM 369:910), there the nodule count
+    Source: McWilliams 2013 (NEJM 369:910), nodule count
     """
     return len(findings.candidates)
 
 
 @feature
 def expected_count(findings: PatientFindings) -> float:
-    """Sum of the nodules' probabilities: how many of them there are once false ones are discounted.
+    """Sum of the nodules' probabilities of being nodules, which is the expected number of true nodules.
 
     Unit: 1
-    Source: expectation of the nodule count
+    Source: expected value of the nodule count
     """
     return float(findings.candidates["probability"].sum())
 
 
 @feature
 def largest_diameter_mm(findings: PatientFindings) -> float:
-    """Volume-equivalent diameter of the largest nodule; 0 without any.
+    """Volume-equivalent diameter of the largest nodule; 0 without nodules.
 
     Unit: mm
-    Source: MacMahon 2017 (Radiology 284:228), Fleischner guidelines: size decides first
+    Source: MacMahon 2017 (Radiology 284:228), Fleischner guidelines: size is the first criterion
     """
     return _max(findings.candidates["diameter_mm"])
 
 
 @feature
 def second_diameter_mm(findings: PatientFindings) -> float:
-    """Volume-equivalent diameter of the second largest nodule; 0 without one.
+    """Volume-equivalent diameter of the second largest nodule; 0 if there is none.
 
     Unit: mm
     Source: MacMahon 2017 (Radiology 284:228), Fleischner guidelines: multiple nodules
@@ -64,27 +64,27 @@ def second_diameter_mm(findings: PatientFindings) -> float:
 
 @feature
 def total_volume_mm3(findings: PatientFindings) -> float:
-    """Volume of all nodules together; 0 without any.
+    """Total volume of all nodules; 0 without nodules.
 
     Unit: mm3
-    Source: tumour burden, sum over `Candidates.table`
+    Source: tumour burden: sum over `Candidates.table`
     """
     return float(findings.candidates["volume_mm3"].sum())
 
 
 @feature
 def max_probability(findings: PatientFindings) -> float:
-    """Largest probability of being a nodule; 0 without any.
+    """Largest probability of being a nodule over all candidates; 0 without candidates.
 
     Unit: 1
-    Source: scorer of the candidates
+    Source: candidate scorer
     """
     return _max(findings.candidates["probability"])
 
 
 @feature
 def largest_mean_hu(findings: PatientFindings) -> float:
-    """Mean HU of the largest nodule; -1000 without any.
+    """Mean HU of the largest nodule; -1000 without nodules.
 
     Unit: HU
     Source: mean over the outlined voxels
@@ -94,37 +94,39 @@ def largest_mean_hu(findings: PatientFindings) -> float:
 
 @feature
 def largest_sd_hu(findings: PatientFindings) -> float:
-    """Standard deviation of the largest nodule's HU; 0 without any.
+    """Standard deviation of the HU of the largest nodule; 0 without nodules.
 
     Unit: HU
-    Source: SD over the outlined voxels
+    Source: standard deviation over the outlined voxels
     """
     return _of_largest(findings.candidates, "sd_hu", absent=0.0)
 
 
 @feature
 def largest_relative_height(findings: PatientFindings) -> float:
-    """Height of the largest nodule between the lungs' lowest (0) and highest slice (1); 0.5 without any.
+    """Height of the largest nodule between the lowest (0) and highest (1) slice of the lungs; 0.5 without nodules.
 
     Unit: 1
-    Source: McWilliams 2013 (NEJM 369:910): cancers lie high
+    Source: McWilliams 2013 (NEJM 369:910): nodules in the upper lobes are more often cancers
     """
     return _of_largest(findings.candidates, "relative_height", absent=0.5)
 
 
 @feature
 def largest_malignancy_risk(findings: PatientFindings) -> float:
-    """Largest product, over the nodules, of the probability of being one and the risk by its look; 0 without any.
+    """Largest probability of cancer over all candidates; 0 without candidates.
+
+    It is the probability of being a nodule times the Brock model's probability of cancer.
 
     Unit: 1
-    Source: McWilliams 2013 (NEJM 369:910), as `malignancy` applies it
+    Source: McWilliams 2013 (NEJM 369:910), see `brock.add_malignancy`
     """
     return _max(findings.ranked["cancer_probability"])
 
 
 @feature
 def noisy_or_risk(findings: PatientFindings) -> float:
-    """Probability that at least one nodule is a cancer, with a leak of 0.01 for what was not found (leaky noisy-OR).
+    """Probability that at least one nodule is a cancer (leaky noisy-OR; leak of 0.01 for undetected nodules).
 
     Unit: 1
     Source: Liao 2019 (IEEE TNNLS 30:3484) for the noisy-OR; McWilliams 2013 (NEJM 369:910) for each nodule
@@ -134,7 +136,7 @@ def noisy_or_risk(findings: PatientFindings) -> float:
 
 @feature
 def noisy_or_log_odds(findings: PatientFindings) -> float:
-    """Log odds of `noisy_or_risk`: the scale on which linear models add.
+    """Log-odds of `noisy_or_risk`, the scale on which linear models are additive.
 
     Unit: 1
     Source: as `noisy_or_risk`
@@ -177,7 +179,7 @@ def emphysema_share(findings: PatientFindings) -> float:
     """Share of lung voxels below -950 HU; 0 without lungs.
 
     Unit: 1
-    Source: Gevenois 1995 (Am J Respir Crit Care Med 152:653) for the limit
+    Source: Gevenois 1995 (Am J Respir Crit Care Med 152:653) for the threshold
     """
     return findings.emphysema_share
 

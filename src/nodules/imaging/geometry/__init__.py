@@ -1,1 +1,1 @@
-"""Volumes in the world, turned, resampled and worked on in mm."""
+"""Volumes in world coordinates: reorientation, resampling, morphology and spheres, all in mm."""

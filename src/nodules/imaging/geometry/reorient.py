@@ -1,4 +1,4 @@
-"""Volumes brought onto the axes of the world: swapped and flipped, and resampled where their grid is oblique."""
+"""Reorientation of volumes to the world axes by swaps and flips; oblique grids are resampled."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from scipy import ndimage
 from nodules.imaging.geometry.volume import AIR_HU, Volume
 
 MAX_OBLIQUE_DEGREES = 2.0
-"""Larger angles between a grid's axis and the world's are resampled away; 2 degrees move a 3 cm nodule's rim by 0.5 mm
-against its centre, less than a voxel."""
+"""A grid is resampled if an axis deviates by more than this from its world axis. An angle of 2 degrees moves the rim of
+a 3 cm nodule by 0.5 mm relative to its centre, which is less than a voxel."""
 
 MAX_VOXELS = 2**29
 MAX_GROWTH = 4
-"""An upright grid of more than `MAX_VOXELS` may have at most this many times the voxels of the oblique one: beyond it
-the spacing makes no sense."""
+"""A resampled grid of more than `MAX_VOXELS` voxels may have at most this many times the voxels of the oblique grid.
+With more, the spacing must be wrong."""
 
-_EDGE = 0.5 + 1e-3  # a voxel reaches half its size to either side; the rest is for rounding
+_EDGE = 0.5 + 1e-3  # half a voxel, with a tolerance for rounding
 
 
 def canonical_axes(volume: Volume) -> Volume:
-    """Swap and flip axes until x, y and z run as near to the world's left, back and head as they can.
+    """Swap and flip axes so that x, y and z run as closely as possible to the patient's left, back and head.
 
-    No voxel changes its value or its place in the world; an oblique grid stays oblique (as ITK's DICOMOrient to LPS).
+    No voxel changes its value or its world position. An oblique grid stays oblique, as in ITK's DICOMOrient to LPS.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def canonical_axes(volume: Volume) -> Volume:
     direction = np.asarray(volume.direction_xyz, dtype=float).reshape(3, 3)
     columns = max(itertools.permutations(range(3)), key=lambda order: np.abs(direction[:, order].diagonal()).sum())
     flips_xyz = direction[:, columns].diagonal() < 0
-    axes = [2 - column for column in columns[::-1]]  # the array's axes run z, y, x
+    axes = [2 - column for column in columns[::-1]]  # the array's axes are z, y, x
     flips_zyx = flips_xyz[::-1]
     voxels = volume.voxels_zyx.transpose(axes)[tuple(slice(None, None, -1 if flip else 1) for flip in flips_zyx)]
     corner = [0, 0, 0]
@@ -60,7 +60,7 @@ def canonical_axes(volume: Volume) -> Volume:
 
 
 def resample_to_world_axes(volume: Volume) -> tuple[Volume, float]:
-    """Resample a grid that lies obliquely in the world; leave any other as it is.
+    """Resample an oblique grid to the world axes; leave other grids unchanged.
 
     Parameters
     ----------
@@ -70,14 +70,15 @@ def resample_to_world_axes(volume: Volume) -> tuple[Volume, float]:
     Returns
     -------
     Volume
-        The very same object where no axis is more than `MAX_OBLIQUE_DEGREES` off; else as `onto_world_axes`.
+        The same object if no axis deviates by more than `MAX_OBLIQUE_DEGREES`, otherwise the result of
+        `onto_world_axes`.
     float
-        Largest angle, in degrees, between an axis of the grid and its world axis that was resampled away, or 0.
+        Largest angle in degrees between an axis of the grid and its world axis if the grid was resampled, otherwise 0.
 
     Raises
     ------
     ValueError
-        If the upright grid would be absurdly large; see `MAX_GROWTH`.
+        If the resampled grid would be implausibly large; see `MAX_GROWTH`.
     """
     direction = np.reshape(volume.direction_xyz, (3, 3))
     degrees = float(np.degrees(np.arccos(np.clip(direction.diagonal().min(), -1, 1))))
@@ -88,7 +89,7 @@ def resample_to_world_axes(volume: Volume) -> tuple[Volume, float]:
 
 
 def onto_world_axes(voxels_zyx: NDArray[np.int16], origin_xyz_mm: ArrayLike, steps_xyz_mm: ArrayLike) -> Volume:
-    """Resample voxels, whose steps need not be at right angles, onto a grid along the world's axes.
+    """Resample voxels onto a grid aligned with the world axes; their axes may be oblique or sheared.
 
     Parameters
     ----------
@@ -97,28 +98,31 @@ def onto_world_axes(voxels_zyx: NDArray[np.int16], origin_xyz_mm: ArrayLike, ste
     origin_xyz_mm : (3,) array_like
         World position of the centre of voxel (0, 0, 0).
     steps_xyz_mm : (3, 3) array_like
-        Columns: the way in the world from a voxel to the next along index x, index y and index z.
+        Columns: world vectors from one voxel to the next along the index axes x, y and z.
 
     Returns
     -------
     Volume
-        int16 HU, linear between voxel centres, on the smallest grid that covers every voxel; what lies in no voxel is
-        air. The spacing along each world axis is the length of the step that runs nearest to it.
+        int16 HU, interpolated linearly, on the smallest grid that covers every voxel. Points outside all voxels are
+        air. The spacing along each world axis is the length of the step closest in direction.
 
     Raises
     ------
     ValueError
-        If the steps lie in one plane, or the grid would be absurdly large; see `MAX_GROWTH`.
+        If the steps lie in one plane, or the grid would be implausibly large; see `MAX_GROWTH`.
     """
     steps = np.asarray(steps_xyz_mm, dtype=float)
     if not abs(np.linalg.det(steps)) > 1e-6 * np.prod(np.linalg.norm(steps, axis=0)):
-        raise ValueError(f"the three steps of a grid must span space, got columns {steps.tolist()}")
+        raise ValueError(f"steps_xyz_mm: expected three linearly independent columns, got {steps.tolist()}")
     spacing_xyz_mm = _spacing_along_world(steps)
     size_xyz = np.asarray(voxels_zyx.shape[::-1])
     extent_xyz_mm = np.abs(steps) @ size_xyz
     shape_xyz = np.maximum(1, np.ceil(extent_xyz_mm / spacing_xyz_mm - 1e-3)).astype(int)
     if not math.prod(map(int, shape_xyz)) <= max(MAX_VOXELS, MAX_GROWTH * voxels_zyx.size):
-        raise ValueError(f"an upright grid would need {tuple(shape_xyz)} voxels for {tuple(size_xyz)} oblique ones")
+        raise ValueError(
+            f"resampling {tuple(size_xyz)} voxels to the world axes: expected at most {MAX_VOXELS} voxels or "
+            f"{MAX_GROWTH} times as many, got a grid of {tuple(shape_xyz)}; check the spacing and the orientation"
+        )
     middle_xyz_mm = np.asarray(origin_xyz_mm, dtype=float) + steps @ (size_xyz - 1) / 2
     corner_xyz_mm = middle_xyz_mm - spacing_xyz_mm * (shape_xyz - 1) / 2
     to_index = np.linalg.inv(steps)
@@ -141,7 +145,7 @@ def _spacing_along_world(steps: NDArray[np.float64]) -> NDArray[np.float64]:
 def _sample(
     voxels_zyx: NDArray[np.int16], matrix: NDArray[np.float64], offset: NDArray[np.float64], shape: tuple[int, ...]
 ) -> NDArray[np.int16]:
-    """Linear between centres, constant from the outermost centre to its voxel's edge, air beyond."""
+    """Interpolate linearly between centres, constant from the outermost centre to its voxel's edge, air beyond."""
     found = np.empty(shape, dtype=np.int16)
     ndimage.affine_transform(voxels_zyx, matrix, offset, output_shape=shape, output=found, order=1, mode="nearest")
     y, x = np.ogrid[: shape[1], : shape[2]]

@@ -1,4 +1,4 @@
-"""Resampling between the grid of a scan and other grids: other pixels in-plane, or a coarser working copy."""
+"""Resampling of scans: in-plane to another pixel size, or to a coarser working grid and back."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from scipy import ndimage
 
 from nodules.imaging.geometry.volume import Volume
 
-MIN_SLICES = 32
+MIN_SLICES = 32  # stacks with fewer slices are short; see `WorkingGrid.of`
 
 
 def in_plane_grid(volume: Volume, box_zyx: tuple[slice, slice, slice], pixel_mm: float) -> Volume:
-    """Grid with square pixels inside a box of a volume; the slices stay where they are.
+    """Make a grid with square pixels inside a box of a volume; the slice positions do not change.
 
-    Pixel centres lie on multiples of `pixel_mm` in the world, so that a cropped or padded copy of the volume has the
-    same pixels.
+    Pixel centres lie on multiples of `pixel_mm` in world coordinates, so a cropped or padded copy of the volume has
+    the same pixels.
 
     Parameters
     ----------
     volume : Volume
-        Supplies the geometry; its voxels are not looked at.
+        Supplies the geometry; its voxels are not used.
     box_zyx : tuple of slice
-        Voxels of the volume.
+        Box of voxels of the volume.
     pixel_mm : float
-        Pixel size in-plane. A box smaller than a pixel still has one.
+        In-plane pixel size. The grid has at least one pixel along each axis.
 
     Returns
     -------
     Volume
-        Its voxels are all 0 (uint8).
+        Grid whose voxels are all 0 (uint8).
     """
     axis_x, axis_y, axis_z = np.asarray(volume.direction_xyz, dtype=float).reshape(3, 3).T
     starts, counts = [], []
@@ -56,16 +56,16 @@ def in_plane_grid(volume: Volume, box_zyx: tuple[slice, slice, slice], pixel_mm:
 
 
 def covered_slices(whole: Volume, part: Volume) -> slice:
-    """Slices of `whole` at which those of `part` lie; both grids have the same axes and slice distance."""
+    """Slices of `whole` that coincide with those of `part`; both grids share axes and slice distance."""
     first = round(float(whole.world_to_voxel(part.origin_xyz_mm)[0]))
     return slice(first, first + part.shape_zyx[0])
 
 
 def resample_slices(slices_zyx: NDArray[Any], source: Volume, target: Volume, *, nearest: bool = False) -> NDArray[Any]:
-    """Resample slices in-plane from the grid of `source` to that of `target`; z is left as it is.
+    """Resample slices in-plane from the grid of `source` to that of `target`; z does not change.
 
-    Linear interpolation after a Gaussian that removes what the coarser grid cannot hold (sigma of half the source
-    pixels that fall into one target pixel, in quadrature), or the nearest pixel for labels.
+    Images are smoothed by a Gaussian against aliasing and then interpolated linearly. With r source pixels per target
+    pixel, sigma is sqrt(r^2 - 1) / 2 source pixels. Labels (`nearest`) take the nearest pixel.
     """
     ratio, offset = _in_plane_map(source, target)
     sigma = 0.5 * np.sqrt(np.maximum(ratio**2 - 1, 0))
@@ -101,14 +101,14 @@ def _in_plane_map(
 
 @dataclass(frozen=True)
 class WorkingGrid:
-    """Block sizes that take a volume to a coarser grid.
+    """A coarser grid whose voxels are blocks of a volume's voxels.
 
     Attributes
     ----------
     full_shape_zyx : tuple of int
         Shape of the volume.
     block_zyx : tuple of int
-        Voxels of the volume in one voxel of the coarse grid, along each axis.
+        Number of the volume's voxels in one coarse voxel, along each axis.
     spacing_zyx_mm : tuple of float
         Spacing of the coarse grid.
     """
@@ -119,18 +119,19 @@ class WorkingGrid:
 
     @classmethod
     def of(cls, volume: Volume, spacing_mm: float) -> WorkingGrid:
-        """Make the grid nearest to `spacing_mm` in plane; slices are averaged only when two fit into `spacing_mm`.
+        """Make the grid closest to `spacing_mm` in-plane; slices are averaged only if two fit into `spacing_mm`.
 
-        Short stacks keep every slice: they are cheap, and may be chosen slices that are no neighbours in the patient.
+        Stacks of fewer than 2 x `MIN_SLICES` slices keep every slice: they take little time, and their slices may be
+        a selection that is not adjacent in the patient.
         """
         z_mm, y_mm, x_mm = volume.spacing_zyx_mm
         slices = min(int(spacing_mm / z_mm + 1e-6), volume.shape_zyx[0] // MIN_SLICES)
-        wanted = (slices, round(spacing_mm / y_mm), round(spacing_mm / x_mm))
-        z, y, x = (max(1, min(block, size)) for block, size in zip(wanted, volume.shape_zyx, strict=True))
+        blocks = (slices, round(spacing_mm / y_mm), round(spacing_mm / x_mm))
+        z, y, x = (max(1, min(block, size)) for block, size in zip(blocks, volume.shape_zyx, strict=True))
         return cls(volume.shape_zyx, (z, y, x), (z_mm * z, y_mm * y, x_mm * x))
 
     def part(self, box_zyx: tuple[slice, slice, slice]) -> tuple[WorkingGrid, tuple[slice, slice, slice]]:
-        """Grid of a box of coarse voxels, and the box of the volume's voxels that it covers."""
+        """Grid of a box of coarse voxels, and the box of full-resolution voxels that it covers."""
         full_box = []
         for bounds, block, size in zip(box_zyx, self.block_zyx, self.full_shape_zyx, strict=True):
             stop = size if bounds.stop == size // block else bounds.stop * block
@@ -140,21 +141,21 @@ class WorkingGrid:
         return WorkingGrid(shape_zyx, self.block_zyx, self.spacing_zyx_mm), (z, y, x)
 
     def mean(self, voxels_zyx: NDArray[Any]) -> NDArray[np.float32]:
-        """Average the blocks; voxels of an incomplete last block are left out."""
+        """Average each block; voxels of an incomplete last block are ignored."""
         total = voxels_zyx
         for axis, block in enumerate(self.block_zyx):
             total = _sum_blocks(total, axis, block)
         return total.astype(np.float32) / np.float32(np.prod(self.block_zyx))
 
     def upsample(self, coarse_zyx: NDArray[Any]) -> NDArray[np.float32]:
-        """Values of the coarse grid at every voxel of the volume, linear between voxel centres, constant outside."""
+        """Interpolate coarse values linearly at every voxel of the volume; constant beyond the outermost centres."""
         full = coarse_zyx.astype(np.float32)
-        for axis in (2, 1, 0):  # the scattered writes along x first, while the array is small
+        for axis in (2, 1, 0):  # x first: its scattered writes are cheapest while the array is small
             full = _interpolate(full, axis, self.block_zyx[axis], self.full_shape_zyx[axis])
         return full
 
     def repeat(self, coarse_zyx: NDArray[Any]) -> NDArray[Any]:
-        """Value of the block to which each voxel of the volume belongs, or of the last block beyond it."""
+        """Give each voxel of the volume the value of its block, or of the last block if it lies beyond it."""
         full = coarse_zyx
         for axis in (2, 1, 0):
             times = np.full(full.shape[axis], self.block_zyx[axis])
@@ -175,7 +176,7 @@ def _sum_blocks(voxels_zyx: NDArray[Any], axis: int, block: int) -> NDArray[Any]
 
 
 def _interpolate(values_zyx: NDArray[np.float32], axis: int, block: int, size: int) -> NDArray[np.float32]:
-    """Linear interpolation along one axis, one position within the blocks at a time."""
+    """Interpolate linearly along one axis, for one position within all blocks at a time."""
     if block == 1:
         return values_zyx
     values = np.moveaxis(values_zyx, axis, 0)

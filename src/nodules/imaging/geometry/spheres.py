@@ -1,4 +1,4 @@
-"""Annotated nodules as spheres: the voxels of a grid and the points of the world that lie in them."""
+"""Annotated nodules as spheres: label maps, crossed slices, and LUNA16's hit rule."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from numpy.typing import ArrayLike, NDArray
 from nodules.imaging.geometry.volume import Volume
 
 DIAMETER_STRATA_MM = {"under_6mm": (0.0, 6.0), "6_to_10mm": (6.0, 10.0), "from_10mm": (10.0, np.inf)}
-"""Nodules by size: name of the stratum and its diameters [smallest, largest). The follow-up of a solid nodule starts at
-6 mm (Fleischner Society 2017); 10 mm splits the rest."""
+"""Size strata of nodules: name and range of diameters [smallest, largest). Follow-up of a solid nodule starts at 6 mm
+(Fleischner Society 2017); 10 mm divides the larger nodules."""
 
 
 def ball_mm3(diameter_mm: float) -> float:
-    """Volume of a ball."""
+    """Volume of a ball of a given diameter."""
     return float(np.pi / 6 * diameter_mm**3)
 
 
 def ball_diameter_mm(volume_mm3: float) -> float:
-    """Diameter of the ball of a volume."""
+    """Diameter of a ball of a given volume."""
     return float((6 * volume_mm3 / np.pi) ** (1 / 3))
 
 
 def in_spheres(points_xyz: ArrayLike, centres_xyz: ArrayLike, diameters_mm: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which points hit which spheres: LUNA16's rule for a candidate and a nodule.
+    """Tell which points lie inside which spheres: LUNA16's rule for a candidate to hit a nodule.
 
-    A point hits a sphere from whose centre it is less than half the diameter away (Setio et al., Medical Image Analysis
-    42, 2017).
+    A point hits a sphere if its distance to the centre is less than half the diameter (Setio et al., Medical Image
+    Analysis 42, 2017).
 
     Parameters
     ----------
@@ -51,10 +51,10 @@ def in_spheres(points_xyz: ArrayLike, centres_xyz: ArrayLike, diameters_mm: Arra
 
 
 def crossed_slices(grid: Volume, centre_world_xyz: Sequence[float], diameter_mm: float) -> NDArray[np.int64]:
-    """Indices of the slices whose centre plane cuts the nodule's sphere.
+    """Indices of the slices whose centre plane intersects the nodule's sphere.
 
-    A nodule thinner than the slice distance may lie between two planes: then the nearest slice shows it.
-    Slices outside the grid are left out, so the result is empty for a nodule outside the scan on any side.
+    A nodule smaller than the slice distance may lie between two planes; the nearest slice is returned then.
+    Slices outside the grid are omitted, so the result is empty for a nodule outside the scan on any side.
     """
     z, y, x = _box(grid, grid.world_to_voxel(centre_world_xyz), diameter_mm)
     if y.start == y.stop or x.start == x.stop:
@@ -65,20 +65,20 @@ def crossed_slices(grid: Volume, centre_world_xyz: Sequence[float], diameter_mm:
 def draw_nodules(
     grid: Volume, centres_world_xyz: Sequence[Sequence[float]], diameters_mm: Sequence[float]
 ) -> NDArray[np.uint16]:
-    """Label map of nodule spheres: voxel centres at most diameter / 2 from the centre.
+    """Draw a label map of nodule spheres: voxels whose centre is at most diameter / 2 from the nodule's centre.
 
     Parameters
     ----------
     grid : Volume
-        Supplies the geometry; its voxels are not looked at.
+        Supplies the geometry; its voxels are not used.
     centres_world_xyz, diameters_mm
-        One entry a nodule, as in LUNA16's `annotations.csv`.
+        One entry per nodule, as in LUNA16's `annotations.csv`.
 
     Returns
     -------
     (Z, Y, X) ndarray of uint16
-        k for the k-th nodule (from 1), 0 elsewhere; where two overlap, the voxel belongs to the nearer centre relative
-        to its radius. A sphere that contains no voxel centre is drawn as its nearest voxel.
+        k for the k-th nodule (from 1), 0 elsewhere. Where two spheres overlap, a voxel belongs to the centre that is
+        nearer in units of its radius. A sphere that contains no voxel centre is drawn as its nearest voxel.
     """
     labels = np.zeros(grid.shape_zyx, dtype=np.uint16)
     nearest = np.full(grid.shape_zyx, np.inf, dtype=np.float32)
@@ -95,7 +95,7 @@ def draw_nodules(
 def _relative_distance(
     grid: Volume, centre_world_xyz: Sequence[float], diameter_mm: float
 ) -> tuple[tuple[slice, slice, slice], NDArray[np.float32]]:
-    """Distance to the centre in radii, in the box that just holds the sphere."""
+    """Bounding box of the sphere, and the distance of its voxels to the centre in radii."""
     radius = diameter_mm / 2
     centre = grid.world_to_voxel(centre_world_xyz)
     box = _box(grid, centre, diameter_mm)
@@ -111,7 +111,7 @@ def _relative_distance(
 
 
 def _box(grid: Volume, centre_zyx: NDArray[np.float64], diameter_mm: float) -> tuple[slice, slice, slice]:
-    """Voxels that the sphere reaches along each axis, the nearest one always among them, cut to the grid."""
+    """Voxels within the sphere along each axis, always including the nearest one, clipped to the grid."""
     box = []
     for index, spacing, size in zip(centre_zyx, grid.spacing_zyx_mm, grid.shape_zyx, strict=True):
         reach = diameter_mm / 2 / spacing

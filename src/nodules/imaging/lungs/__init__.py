@@ -1,1 +1,1 @@
-"""The lungs of a chest CT: found, divided, closed, judged."""
+"""Lung segmentation in chest CT: threshold, airways, left and right, closing, quality check."""

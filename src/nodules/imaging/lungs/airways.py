@@ -1,4 +1,4 @@
-"""Trachea, main bronchi and gas in the oesophagus: air inside the body that is no lung."""
+"""Segmentation of the trachea, the main bronchi and gas in the oesophagus, which are not lung."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from scipy import ndimage
 from nodules.imaging.geometry.morphology import IN_PLANE
 from nodules.imaging.geometry.resample import MIN_SLICES
 
+# A cross-section of an airway is air below the first threshold, with a core below the second.
 SECTION_AND_CORE_HU = (
     (-700.0, -930.0),
     (-850.0, -960.0),
-)  # a section is air below the first, its core below the second
-MEDIAN_HU = -900.0  # of a section wider than two voxels of 2 mm; healthy lung lies near -850
+)
+MEDIAN_HU = -900.0  # upper limit of a section's median HU; healthy lung is near -850 HU
 CORE_PERCENTILE = 20
 GROWTH_HU = (-975.0, -950.0, -925.0)
-MAX_GROWTH = 1.5  # from one threshold to the next; more is a leak
-SECTION_MM2 = (30.0, 900.0)  # from a small main bronchus to the carina, where both main bronchi are one region
+MAX_GROWTH = 1.5  # from one threshold to the next; larger growth is a leak into the lung
+SECTION_MM2 = (30.0, 900.0)  # from a small main bronchus to the carina, where both main bronchi form one region
 OFF_MIDLINE_MM = 45.0
-FIELD_MM = 110.0  # to both sides of the midline; no main bronchus leaves it
-MIN_FILL = 0.45  # share of its bounding box that a round or oval section covers (a full ellipse: 0.79)
+FIELD_MM = 110.0  # on either side of the midline; contains both main bronchi
+MIN_FILL = 0.45  # share of its bounding box that a round or oval section covers (a full ellipse covers 0.79)
 MAX_ELONGATION = 3.0
-WALL_MM = (2.5, 6.5)  # beyond the blurred rim of the lumen
-MAX_LUNG_SHARE = 0.35  # of the surroundings of a tube; a bulla has lung all around
+WALL_MM = (2.5, 6.5)  # distances from the lumen that belong to the wall, outside the lumen's blurred rim
+MAX_LUNG_SHARE = 0.35  # of the wall region that may be air; a bulla is surrounded by lung
 
 
 def find_airways(
@@ -35,25 +36,25 @@ def find_airways(
     midline_x: float,
     max_ml: float,
 ) -> NDArray[np.bool_]:
-    """Find tubes of air near the midline with a wall of soft tissue, and follow them until they would leak into lung.
+    """Find tubes of air with a soft-tissue wall near the midline, and grow them until they would leak into the lung.
 
     Parameters
     ----------
     hu_zyx : (Z, Y, X) ndarray of float32
         HU on a grid of about 2 mm in plane.
     inner_air_zyx : (Z, Y, X) ndarray of bool
-        Air inside the body: lungs, airways, bowel gas.
+        Air inside the body: lungs, airways and bowel gas.
     spacing_zyx_mm : tuple of float
         Spacing of the grid.
     midline_x : float
         Column index of the middle of the body.
     max_ml : float
-        A grown tree larger than this has leaked into a lung and is not used.
+        A grown airway tree larger than this has leaked into a lung and is discarded.
 
     Returns
     -------
     (Z, Y, X) ndarray of bool
-        Air of airways, the blurred rim of their lumen included.
+        Airways, including the blurred rim of their lumen.
     """
     reach = int(FIELD_MM / spacing_zyx_mm[2])
     field = np.s_[:, :, max(int(midline_x) - reach, 0) : int(midline_x) + reach + 1]
@@ -73,7 +74,7 @@ def _airways(
     sections = np.zeros_like(inner_air_zyx)
     for limit_hu, core_hu in SECTION_AND_CORE_HU:
         sections |= _tube_sections(hu_zyx, inner_air_zyx & (hu_zyx < limit_hu), core_hu, spacing_zyx_mm, midline_x)
-    sections = _continued(sections)
+    sections = _drop_single_slices(sections)
     if not sections.any():
         return sections
     lumen = _grow(hu_zyx, inner_air_zyx, sections, max_ml * 1000 / float(np.prod(spacing_zyx_mm)))
@@ -133,10 +134,10 @@ def _has_wall(
     return bool((around[wall] > 0).mean() <= MAX_LUNG_SHARE)
 
 
-def _continued(sections_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Leave out what no neighbouring slice continues: a tongue of dark lung, cut by chance like a tube.
+def _drop_single_slices(sections_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Drop sections that continue in no neighbouring slice, such as a patch of dark lung that looks like a tube.
 
-    Not in short stacks, whose slices may be no neighbours.
+    Short stacks are returned unchanged, because their slices need not be adjacent in the patient.
     """
     if len(sections_zyx) < MIN_SLICES:
         return sections_zyx
@@ -148,7 +149,7 @@ def _continued(sections_zyx: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _grow(
     hu_zyx: NDArray[np.float32], inner_air_zyx: NDArray[np.bool_], sections_zyx: NDArray[np.bool_], max_voxels: float
 ) -> NDArray[np.bool_]:
-    """Add the connected air below a rising threshold, region by region, while it stays in proportion to its seeds."""
+    """Grow each region into connected air below rising thresholds, unless it would grow out of proportion."""
     grown = sections_zyx
     for limit_hu in GROWTH_HU:
         labels, count = ndimage.label(grown | (inner_air_zyx & (hu_zyx < limit_hu)))

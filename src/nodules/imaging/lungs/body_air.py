@@ -1,4 +1,4 @@
-"""Air inside the body, told from the air around it slice by slice."""
+"""Separation of the air inside the body from the air around it, slice by slice."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.geometry.morphology import IN_PLANE, not_outside, share_of_surroundings, widen
+from nodules.imaging.geometry.morphology import IN_PLANE, clear_border, share_of_surroundings, widen
 
-ROOM_HU = -960.0  # air of the room and padding lie below; lung, unless destroyed, above
-RIM_VOXELS = 2  # blurred between the room and what touches it
-MAX_OPEN_SHARE = 0.3  # of the outline of a lung that the edge of the image cuts; clothes and foam are open all around
+ROOM_HU = -960.0  # room air and padding are below; lung is above, unless it is destroyed
+RIM_VOXELS = 2  # width of the blurred rim between room air and what touches it
+# Share of the outline of a lung cut off by the image edge that may be open. Clothes and foam are open all round.
+MAX_OPEN_SHARE = 0.3
 MIN_CUT_LUNG_MM2 = 1000.0
 SOFT_TISSUE_HU = -200.0
-COUCH_SHARE = 0.95  # of a slice's soft tissue lies in front of couch and mattress
-CUT_LUNG_SHARE = (0.15, 0.85)  # of it lies in front of a large section of lung; less in front of a blanket
+COUCH_SHARE = 0.95  # at least this share of a slice's soft tissue lies in front of the couch and the mattress
+CUT_LUNG_SHARE = (0.15, 0.85)  # share of a slice's soft tissue in front of a cut-off lung; less for a blanket
 
 
 def find_inner_air(
     hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]
 ) -> NDArray[np.bool_]:
-    """Find the air that is not connected with the edge of its slice, and lung that the edge cuts a little.
+    """Find air that is not connected to the image edge in its slice, and lung that the image edge cuts off slightly.
 
     Parameters
     ----------
     hu_zyx : (Z, Y, X) ndarray of float32
         HU.
     air_zyx : (Z, Y, X) ndarray of bool
-        Everything as dark as lung or darker.
+        Voxels as dark as lung or darker.
     spacing_zyx_mm : tuple of float
         Spacing of the grid.
 
@@ -37,9 +38,9 @@ def find_inner_air(
     -------
     (Z, Y, X) ndarray of bool
     """
-    inner = not_outside(air_zyx)
+    inner = clear_border(air_zyx)
     room = hu_zyx < ROOM_HU
-    room &= ~not_outside(room)
+    room &= ~clear_border(room)
     doubtful = air_zyx & ~inner & ~widen(room, RIM_VOXELS)
     parts, count = ndimage.label(doubtful, IN_PLANE)
     areas_mm2 = np.bincount(parts.ravel(), minlength=count + 1) * spacing_zyx_mm[1] * spacing_zyx_mm[2]
@@ -60,7 +61,7 @@ def _couch(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_]) -> NDArray[n
 
 
 def _tissue_in_front(hu_zyx: NDArray[np.float32], parts_zyx: NDArray[Any], count: int) -> NDArray[np.float64]:
-    """Share of a slice's soft tissue that lies in front of each part of this slice, on average over the part."""
+    """Share of the slice's soft tissue in front of each part, averaged over the voxels of the part."""
     in_front = np.cumsum((hu_zyx > SOFT_TISSUE_HU).sum(axis=2), axis=1, dtype=float)
     in_front /= np.maximum(in_front[:, -1:], 1)
     inside = parts_zyx > 0
@@ -71,7 +72,7 @@ def _tissue_in_front(hu_zyx: NDArray[np.float32], parts_zyx: NDArray[Any], count
 
 
 def _open_share(parts_zyx: NDArray[Any], outer_air_zyx: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Share of the outline of each part along which more air or the edge of the image lies."""
+    """Share of each part's outline that borders on other air or on the image edge."""
     around = ((0, 0), (1, 1), (1, 1))
     parts, outside = np.pad(parts_zyx, around), np.pad(outer_air_zyx, around, constant_values=True)
     return share_of_surroundings(parts, outside, np.ones_like(outside), steps=1)

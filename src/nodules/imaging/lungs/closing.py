@@ -1,4 +1,4 @@
-"""From air-filled lung to whole lung: with its vessels and the nodules on its wall, without the large airways."""
+"""Morphological closing of the lungs: includes vessels and pleural nodules, excludes the large airways."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from scipy.spatial import ConvexHull
 from nodules.imaging.geometry import morphology
 from nodules.imaging.lungs.sides import LEFT, RIGHT
 
-MIN_CALIBRE_MM = 8.0  # narrower bronchi run inside the lung and are part of it
+MIN_CALIBRE_MM = 8.0  # narrower bronchi lie inside the lung and count as lung
 RING_MM = 5.0
-MAX_LUNG_SHARE = 0.5  # of the ring around a section of airway; with more it is a bronchus inside the lung
-WALL_MM = 4.0  # depth under the convex hull of both lungs up to which a bay opens to the chest wall
-MIN_WALL_SHARE = 0.9  # of the mouth of such a bay
+MAX_LUNG_SHARE = 0.5  # of the ring around an airway section; above it, the section is a bronchus inside the lung
+WALL_MM = 4.0  # voxels up to this depth below the convex hull of both lungs are at the chest wall
+MIN_WALL_SHARE = 0.9  # share of a bay's opening that must be at the chest wall
 ROUNDING = 1e-9
 
 
-def whole_lungs(
+def close_lungs(
     labels_zyx: NDArray[np.uint8],
     airways_zyx: NDArray[np.bool_],
     spacing_zyx_mm: tuple[float, float, float],
     closing_mm: float,
     costal_closing_mm: float,
 ) -> NDArray[np.uint8]:
-    """Close each lung in each slice and cut out trachea and main bronchi.
+    """Close each lung in each slice and remove the trachea and the main bronchi.
 
     Parameters
     ----------
     labels_zyx : (Z, Y, X) ndarray of uint8
-        Air of the lungs: 1 right, 2 left.
+        Air-filled lung: 1 right, 2 left.
     airways_zyx : (Z, Y, X) ndarray of bool
         Airways of any size.
     spacing_zyx_mm : tuple of float
         Spacing of the grid.
     closing_mm : float
-        Radius of the closing everywhere.
+        Closing radius everywhere.
     costal_closing_mm : float
-        Radius of the closing for bays that open to the chest wall and not to the mediastinum.
+        Closing radius for bays that open to the chest wall rather than to the mediastinum.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def whole_lungs(
 
 
 def _at_wall(lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]) -> NDArray[np.bool_]:
-    """Everything not deeper than `WALL_MM` under the convex hull of both lungs in each slice, or outside it."""
+    """Voxels at most `WALL_MM` below the convex hull of both lungs in each slice, or outside the hull."""
     at_wall = np.ones_like(lungs_zyx)
     if lungs_zyx.any():
         box = morphology.bounding_box(lungs_zyx)
@@ -68,14 +68,14 @@ def _at_wall(lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, f
 
 
 def _hull(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels whose centre lies in the convex hull of the pixels, as squares, of one slice."""
+    """Pixels whose centre lies in the convex hull of one slice's mask, whose pixels count as squares."""
     rows = np.flatnonzero(plane.any(axis=1))
     if not rows.size:
         return plane
     first, last = plane[rows].argmax(axis=1), plane.shape[1] - 1 - plane[rows, ::-1].argmax(axis=1)
     corners = [(y, x) for y in (rows - 0.5, rows + 0.5) for x in (first - 0.5, last + 0.5)]
     along_y, along_x, offset = ConvexHull(np.concatenate([np.stack(corner, axis=1) for corner in corners])).equations.T
-    slanted = np.abs(along_x) > ROUNDING  # the other sides bound the rows
+    slanted = np.abs(along_x) > ROUNDING  # the other edges only bound the rows
     y = np.arange(rows[0], rows[-1] + 1)[:, np.newaxis]
     bounds = -(along_y[slanted] * y + offset[slanted]) / along_x[slanted]
     low = np.where(along_x[slanted] < 0, bounds, -np.inf).max(axis=1, keepdims=True)
@@ -92,7 +92,7 @@ def _costal_bays(
     spacing_zyx_mm: tuple[float, float, float],
     radius_mm: float,
 ) -> NDArray[np.bool_]:
-    """Bays of one lung whose mouth lies along the chest wall."""
+    """Bays of one lung that open to the chest wall."""
     bays, _ = ndimage.label(morphology.close(lung_zyx, spacing_zyx_mm, radius_mm) & ~lung_zyx, morphology.IN_PLANE)
     open_to_wall = morphology.share_of_surroundings(bays, at_wall_zyx, ~lung_zyx, steps=1) >= MIN_WALL_SHARE
     return open_to_wall[bays] & (bays > 0)
@@ -101,7 +101,7 @@ def _costal_bays(
 def _large_airways(
     airways_zyx: NDArray[np.bool_], lungs_zyx: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]
 ) -> NDArray[np.bool_]:
-    """Sections of airway that are wide and not surrounded by lung."""
+    """Airway sections that are wide and not surrounded by lung."""
     large = np.zeros_like(airways_zyx)
     if not airways_zyx.any():
         return large

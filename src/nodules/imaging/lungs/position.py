@@ -1,4 +1,4 @@
-"""Where a place lies in the lungs: its height, how far across and back, and how far from their surface."""
+"""Position relative to the lungs: height, left-right, front-back, and distance to the lung surface."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-ROUNDING = 1e-6  # a voxel exactly as far away as allowed belongs
+ROUNDING = 1e-6  # so that a voxel exactly at the distance counts
 
 
 @dataclass(frozen=True)
 class LungFrame:
-    """The lungs as a frame of reference; relative positions are 0.5 where there are no lungs to relate to.
+    """The lungs as a frame of reference; without lungs the relative height is 0.5.
 
     Attributes
     ----------
@@ -28,41 +28,41 @@ class LungFrame:
     spacing_zyx_mm: tuple[float, float, float]
 
     def relative_height(self, z: float) -> float:
-        """Height of a slice between the lungs' lowest (0) and highest (1) one."""
+        """Height of a slice between the lowest (0) and the highest (1) slice of the lungs; 0.5 without lungs."""
         lowest, highest = self._slices
         return float(np.clip((z - lowest) / (highest - lowest), 0, 1)) if highest > lowest else 0.5
 
     def relative_y(self, y: float) -> float:
-        """Place of a row in the lungs' box over all slices, or in the grid if there are none: 0 front, 1 back."""
+        """Position of a row in the lungs' bounding box, from 0 (front) to 1 (back); in the grid without lungs."""
         first, count = self._rectangle[0]
         return (y + 0.5 - first) / count
 
     def relative_x(self, x: float) -> float:
-        """Place of a column in the same box: 0 the patient's right, 1 left."""
+        """Position of a column in the same box, from 0 (patient's right) to 1 (left)."""
         first, count = self._rectangle[1]
         return (x + 0.5 - first) / count
 
     def within(self, voxels: NDArray[np.int64], distance_mm: float) -> NDArray[np.bool_]:
-        """Tell which voxels (N, 3), z first, have a lung voxel's centre within a distance of their own."""
+        """Tell which voxels (N, 3), z first, lie within a distance of a lung voxel, measured between centres."""
         near: NDArray[np.bool_] = self.lungs_zyx[tuple(voxels.T)] > 0
         outside = np.flatnonzero(~near)
         if self._surface is not None and distance_mm > 0 and outside.size:
-            # The lung voxel nearest to one outside always lies on the surface.
+            # The lung voxel nearest to a voxel outside is always on the surface.
             distances_mm, _ = self._surface.query(voxels[outside] * self.spacing_zyx_mm)
             near[outside] = distances_mm <= distance_mm * (1 + ROUNDING)
         return near
 
     def pleura_mm(self, voxels: NDArray[np.int64]) -> float:
-        """Distance of the nearest of the voxels (N, 3) to a lung voxel on the surface; 0 if any lies on it or outside.
+        """Smallest distance of voxels (N, 3) to the lung surface; 0 if any lies on the surface or outside the lungs.
 
-        The surface is where a lung voxel's face meets anything else, the end of the grid included.
+        Surface voxels are lung voxels with a face next to a non-lung voxel or the end of the grid.
         """
         if self._surface is None or not (self.lungs_zyx[tuple(voxels.T)] > 0).all():
             return 0.0
         places = voxels * np.asarray(self.spacing_zyx_mm)
         middle = places[np.argmin(np.linalg.norm(places - places.mean(axis=0), axis=1))]
         distance_mm, nearest = self._surface.query(middle)
-        # The surface's place nearest to the middle bounds the answer; few voxels lie far enough out to fall below it.
+        # The surface point nearest to the middle gives an upper bound. Only voxels far from the middle can be closer.
         bound_mm = np.linalg.norm(places - self._surface.data[nearest], axis=1).min()
         outer = places[distance_mm - np.linalg.norm(places - middle, axis=1) < bound_mm]
         distances_mm, _ = self._surface.query(outer)
@@ -75,7 +75,7 @@ class LungFrame:
 
     @cached_property
     def _rectangle(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """First index and number of rows, and of columns."""
+        """First index and number of rows, then of columns."""
         flat = np.asarray(self.lungs_zyx.any(axis=0))
         if not flat.any():
             flat = np.ones_like(flat)
@@ -88,7 +88,7 @@ class LungFrame:
         inner = lungs.copy()
         for axis in range(3):
             for step in (1, -1):
-                inner &= np.roll(lungs, step, axis)  # the padding is what comes round
+                inner &= np.roll(lungs, step, axis)  # only padding wraps around
         places = np.argwhere(lungs & ~inner) - 1
-        # Voxels lie on a lattice, so that a tree cut in the middle of its boxes is as good and sooner built.
+        # Voxels lie on a lattice, so an unbalanced tree answers as fast and is built faster.
         return KDTree(places * self.spacing_zyx_mm, balanced_tree=False) if len(places) else None

@@ -1,4 +1,4 @@
-"""Can a lung mask be believed? Litres, symmetry, parts, density and border, and one verdict with its reasons."""
+"""Quality check of a lung mask: volume, symmetry, connected parts, density and contact with the image edge."""
 
 from __future__ import annotations
 
@@ -23,51 +23,52 @@ LungVerdict = Literal[
     "asymmetric",
     "in_pieces",
     "ok",
-]  # the worst first
+]
+"""Verdicts on a lung mask, worst first."""
 SEVERITY: tuple[LungVerdict, ...] = get_args(LungVerdict)
 
-COARSE_MM = 3.0  # parts and density are looked at on every voxel about this far apart
-END_SHARE = 0.02  # of the largest section; a smaller one in the first or last slice is a tip, not a cut lung
-SIDES_MM = 80.0  # a stack of lung less high than this may show one lung only, or a lung in pieces, at apex or base
+COARSE_MM = 3.0  # parts and density are measured on a subsample of voxels about this far apart
+END_SHARE = 0.02  # of the largest section; a smaller section in the first or last slice is a tip, not a cut-off lung
+SIDES_MM = 80.0  # at the apex or base, a stack lower than this may show only one lung, or a lung in pieces
 
-# Both lungs of an adult, by the reference values of GLI 2021 (Hall et al., Eur Respir J 57: 2000289): residual volume
-# of a woman of 1.50 m and 25 years 0.9 l, to which tissue and blood add; upper limit of normal of the total lung
-# capacity of a man of 2.00 m and 60 years 11.6 l.
+# Volume of both lungs of an adult, from the GLI 2021 reference values (Hall et al., Eur Respir J 57: 2000289).
+# Lower limit: the residual volume of a woman of 1.50 m and 25 years is 0.9 l, plus tissue and blood.
+# Upper limit: the upper limit of normal of the total lung capacity of a man of 2.00 m and 60 years is 11.6 l.
 LITRES = (1.0, 12.0)
-ONE_LUNG_RATIO = 0.05  # a lung this much smaller than the other one is none
-MIN_RATIO = 0.35  # healthy: about 0.85; with a lobe removed still about one half; one segmented in part: less
-MIN_MAIN_SHARE = 0.9  # of the lungs lies in the largest part of each side
-# Median of the mask: healthy lung near -850 HU, severe emphysema above -970, oedema and fibrosis below -300.
+ONE_LUNG_RATIO = 0.05  # below this volume ratio of the smaller to the larger lung, the smaller one is missing
+MIN_RATIO = 0.35  # healthy lungs: about 0.85; after a lobectomy: about 0.5; a partly segmented lung: less
+MIN_MAIN_SHARE = 0.9  # share of the lungs that lies in the largest part of each side
+# Median HU of the mask: about -850 in healthy lung, above -970 in severe emphysema, below -300 in oedema and fibrosis.
 MEDIAN_HU = (-970.0, -300.0)
-MAX_BORDER_SHARE = 0.01  # of the edge of the slices that show lungs
+MAX_BORDER_SHARE = 0.01  # of the image edge, in the slices that show lungs
 
 
 @dataclass(frozen=True)
 class LungQuality:
-    """What a lung mask looks like.
+    """Measures of a lung mask and the verdict based on them.
 
     Attributes
     ----------
     verdict : str
-        "ok", or the worst of what was found: "no_lungs", "odd_density", "touches_border", "too_large", "too_small",
+        "ok", or the worst problem found: "no_lungs", "odd_density", "touches_border", "too_large", "too_small",
         "one_lung", "asymmetric", "in_pieces".
     right_l, left_l : float
-        Litres of each lung within the scan.
+        Volume of each lung within the scan, in litres.
     symmetry : float
         Smaller lung as a share of the larger one, 0 to 1; NaN without lungs.
     parts : int
-        Connected parts, lung by lung, each at least a hundredth of its lung.
+        Number of connected components of both lungs that make up at least 1 % of their lung.
     main_share : float
-        Share of the lungs that lies in the largest part of each lung; NaN without lungs.
+        Share of the lungs that lies in the largest component of each lung; NaN without lungs.
     median_hu : float
-        Of the voxels in the mask; NaN without lungs.
+        Median HU of the voxels in the mask; NaN without lungs.
     border_share : float
-        Share of the edge of the image that is lung, in the slices that show lungs.
+        Share of the image edge that is lung, in the slices that show lungs.
     whole : bool
-        Whether the lungs end within the scan, at the apex and at the base. Litres and symmetry of a part of a thorax
-        say little, so that only whole lungs can be too small.
+        Whether the scan contains the lungs from apex to base. Only whole lungs can be "too_small", because the volume
+        of a part of the thorax says little.
     findings : tuple of str
-        Why the verdict is not "ok", in words, the worst first.
+        Problems found, in words, worst first; empty if the verdict is "ok".
     """
 
     verdict: LungVerdict
@@ -83,12 +84,12 @@ class LungQuality:
 
     @property
     def severity(self) -> int:
-        """0 for "ok"; the worse the verdict, the larger."""
+        """Severity of the verdict: 0 for "ok", larger for worse verdicts."""
         return len(SEVERITY) - 1 - SEVERITY.index(self.verdict)
 
 
 def assess_lungs(volume: Volume, labels_zyx: NDArray[np.uint8]) -> LungQuality:
-    """Judge a lung mask by its own measures.
+    """Measure a lung mask and report implausible values.
 
     Parameters
     ----------
@@ -104,10 +105,10 @@ def assess_lungs(volume: Volume, labels_zyx: NDArray[np.uint8]) -> LungQuality:
     Raises
     ------
     ValueError
-        If labels and volume differ in shape.
+        If the labels and the volume differ in shape.
     """
     if labels_zyx.shape != volume.shape_zyx:
-        raise ValueError(f"labels must fit the volume {volume.shape_zyx}, got {labels_zyx.shape}")
+        raise ValueError(f"labels_zyx: expected the shape of the volume {volume.shape_zyx}, got {labels_zyx.shape}")
     litres = volume.voxel_mm3 / 1e6
     right_l, left_l = (float(np.count_nonzero(labels_zyx == side) * litres) for side in (RIGHT, LEFT))
     if not right_l + left_l:
@@ -138,7 +139,7 @@ def assess_lungs(volume: Volume, labels_zyx: NDArray[np.uint8]) -> LungQuality:
 
 
 def _findings(measured: LungQuality, height_mm: float) -> Iterator[tuple[LungVerdict, str]]:
-    """Everything that is out of its limits."""
+    """Problem and description of each measure outside its limits."""
     total_l = measured.right_l + measured.left_l
     if not MEDIAN_HU[0] <= measured.median_hu <= MEDIAN_HU[1]:
         yield "odd_density", f"the lungs have a median of {measured.median_hu:.0f} HU; {_range(MEDIAN_HU)} is usual"
@@ -166,7 +167,7 @@ def _findings_of_sides(measured: LungQuality) -> Iterator[tuple[LungVerdict, str
 
 
 def _parts(labels_zyx: NDArray[np.uint8]) -> tuple[int, float]:
-    """Count the connected parts of both lungs; share of the lungs in the largest part of each."""
+    """Number of connected components of both lungs, and share of the lungs in the largest component of each."""
     count, main = 0, 0
     for side in (RIGHT, LEFT):
         sizes = np.bincount(ndimage.label(labels_zyx == side, np.ones((3, 3, 3)))[0].ravel())[1:]

@@ -1,4 +1,4 @@
-"""The lungs of a chest CT in three dimensions, by threshold, shape and place; all lengths in mm."""
+"""3-D segmentation of the right and the left lung in chest CT by thresholding and morphology."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nodules.imaging.geometry.resample import WorkingGrid
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.airways import find_airways
 from nodules.imaging.lungs.body_air import SOFT_TISSUE_HU, find_inner_air
-from nodules.imaging.lungs.closing import whole_lungs
+from nodules.imaging.lungs.closing import close_lungs
 from nodules.imaging.lungs.quality import LungQuality, assess_lungs
 from nodules.imaging.lungs.sides import LEFT, RIGHT, label_sides
 
 EMPHYSEMA_HU = -950  # the usual density limit of emphysema on inspiratory CT
-MIN_BODY_SHARE = 0.01  # of all voxels; less soft tissue than this is no patient
-MAX_GAS_SHARE = 0.3  # of the largest part; an emphysematous lung is as dark as gas, but large
-GAS_PERCENTILE = 25  # low, because the blurred rim is a large share of a small pocket
-PURE_GAS_HU = -975.0  # median of a part that is no lung at any size; that of the worst emphysema lies near -960
-# The threshold of the second try, by what was wrong with the first: dense lung is missed, a leak is cut off.
+MIN_BODY_SHARE = 0.01  # of all voxels; a scan with less soft tissue shows no patient
+MAX_GAS_SHARE = 0.3  # of the largest part; emphysematous lung is as dark as gas, but larger
+GAS_PERCENTILE = 25  # low, because the blurred rim is a large share of a small gas pocket
+PURE_GAS_HU = -975.0  # a part with a lower median is gas at any size; the worst emphysema has about -960
+# Threshold of the second try by the verdict on the first. A higher one includes dense lung, a lower one stops a leak.
 RETRY_HU = {
     "no_lungs": -250.0,
     "too_small": -250.0,
@@ -45,19 +45,20 @@ class LungMaskParams:
     Attributes
     ----------
     threshold_hu : float
-        Air and lung lie below this value, soft tissue above it.
+        Air and lung are below this value, soft tissue is above it.
     working_spacing_mm : float
-        The work is done near this spacing; the result is on the volume's own grid.
+        Approximate spacing of the grid used for the segmentation. The result is on the volume's own grid.
     closing_mm : float
-        In each slice, bays of the lung narrower than twice this length (vessels, nodules) become lung.
+        Closing radius: in each slice, bays of the lung narrower than twice this (vessels, nodules) become lung.
     costal_closing_mm : float
-        The same for bays that open to the chest wall (nodules on the pleura); closing_mm or less means no difference.
+        Closing radius for bays that open to the chest wall (pleural nodules). It has an effect only if it is larger
+        than `closing_mm`.
     min_component_share : float
-        Parts smaller than this share of the largest one are dropped.
+        Connected components smaller than this share of the largest one are dropped.
     gas_hu : float
-        Small parts whose lower quartile is below this value are gas of stomach or bowel; so is whatever is pure gas.
+        Small components whose lower quartile is below this value are gas in the stomach or bowel.
     max_airway_ml : float
-        Airways that grow larger than this have leaked into a lung.
+        Airways that grow larger than this have leaked into a lung and are discarded.
     """
 
     threshold_hu: Annotated[float, Interval(gt=-1000, lt=0)]
@@ -71,16 +72,16 @@ class LungMaskParams:
 
 @dataclass(frozen=True)
 class LungSegmentation:
-    """Lungs, and whether to believe them.
+    """Lung labels with their quality.
 
     Attributes
     ----------
     labels_zyx : (Z, Y, X) ndarray of uint8
         On the grid of the volume: 0 background, 1 right lung, 2 left lung.
     quality : LungQuality
-        Of these labels.
+        Quality of these labels.
     threshold_hu : float
-        The threshold that gave them: that of the settings, or that of the second try.
+        Threshold used: the one of the settings, or the one of the second try.
     """
 
     labels_zyx: NDArray[np.uint8]
@@ -89,14 +90,14 @@ class LungSegmentation:
 
 
 def find_lungs(volume: Volume, params: LungMaskParams) -> LungSegmentation:
-    """Label the lungs of a chest CT and judge them; try once more with another threshold where they look wrong.
+    """Label the lungs of a chest CT and check their quality; try another threshold if the check fails.
 
-    The second try is kept only where its verdict is the better one. A scan without lungs has an answer as well.
+    The second result is kept only if its verdict is better. A scan without lungs returns empty labels.
 
     Parameters
     ----------
     volume : Volume
-        As `segment_lungs` takes it.
+        As for `segment_lungs`.
     params : LungMaskParams
         Settings of the first try.
     """
@@ -113,14 +114,14 @@ def segment_lungs(volume: Volume, params: LungMaskParams) -> NDArray[np.uint8]:
     Parameters
     ----------
     volume : Volume
-        HU, axes close to the world's (x to the patient's left, y to the back, z to the head).
+        HU, with axes close to the world's (x to the patient's left, y to the back, z to the head).
     params : LungMaskParams
         Settings.
 
     Returns
     -------
     (Z, Y, X) ndarray of uint8
-        On the grid of the volume: 0 background, 1 right lung, 2 left lung. All 0 where no lung is found.
+        On the grid of the volume: 0 background, 1 right lung, 2 left lung. All 0 if no lung is found.
     """
     grid = WorkingGrid.of(volume, params.working_spacing_mm)
     hu = grid.mean(volume.voxels_zyx)
@@ -133,7 +134,7 @@ def segment_lungs(volume: Volume, params: LungMaskParams) -> NDArray[np.uint8]:
     lungs = _lung_parts(hu, inner_air & ~airways, params)
     labels = label_sides(lungs, grid.spacing_zyx_mm, midline_x)
     return _upsample_labels(
-        whole_lungs(labels, airways, grid.spacing_zyx_mm, params.closing_mm, params.costal_closing_mm), grid
+        close_lungs(labels, airways, grid.spacing_zyx_mm, params.closing_mm, params.costal_closing_mm), grid
     )
 
 
@@ -149,7 +150,7 @@ def dilate_mm(
     spacing_zyx_mm : tuple of float
         Spacing of the grid.
     distance_mm : float
-        0 returns the mask itself.
+        0 returns the mask unchanged.
 
     Returns
     -------
@@ -161,7 +162,7 @@ def dilate_mm(
         If the distance is negative.
     """
     if distance_mm < 0:
-        raise ValueError(f"distance_mm must be 0 or more, got {distance_mm}")
+        raise ValueError(f"distance_mm: expected 0 or more, got {distance_mm}")
     mask = np.asarray(mask_zyx) != 0
     if distance_mm == 0 or not mask.any():
         return mask
@@ -169,7 +170,7 @@ def dilate_mm(
     squared_mm2 = _nearest_along(
         np.where(mask[box], np.float32(0), np.float32(np.inf)), 0, spacing_zyx_mm[0], distance_mm
     )
-    for image in squared_mm2:  # one by one they fit into a processor's cache
+    for image in squared_mm2:  # a single slice fits into the processor cache
         for axis in (0, 1):
             image[...] = _nearest_along(image, axis, spacing_zyx_mm[axis + 1], distance_mm)
     dilated = np.zeros_like(mask)
@@ -178,7 +179,7 @@ def dilate_mm(
 
 
 def lung_measures(volume: Volume, labels_zyx: NDArray[np.uint8]) -> dict[str, float]:
-    """Measure segmented lungs.
+    """Measure the volume and the density of segmented lungs.
 
     Parameters
     ----------
@@ -211,7 +212,7 @@ def _segmented_and_checked(volume: Volume, params: LungMaskParams) -> LungSegmen
 
 
 def _lung_parts(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_], params: LungMaskParams) -> NDArray[np.bool_]:
-    """Keep large connected parts that are no gas."""
+    """Keep the large connected components that are not gas."""
     parts, count = ndimage.label(air_zyx)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -228,9 +229,9 @@ def _lung_parts(hu_zyx: NDArray[np.float32], air_zyx: NDArray[np.bool_], params:
 def _nearest_along(
     squared_mm2: NDArray[np.float32], axis: int, spacing_mm: float, reach_mm: float
 ) -> NDArray[np.float32]:
-    """Carry squared distances along one axis, as far as `reach_mm`; done for all axes they are Euclidean.
+    """Propagate squared distances along one axis, up to `reach_mm`; over all axes the result is Euclidean.
 
-    For the few millimetres wanted here this takes a fifth of the time of a complete distance transform.
+    For the few millimetres needed here, this takes a fifth of the time of a complete distance transform.
     """
     nearest = squared_mm2.copy()
     values, target = np.moveaxis(squared_mm2, axis, 0), np.moveaxis(nearest, axis, 0)
@@ -242,7 +243,7 @@ def _nearest_along(
 
 
 def _upsample_labels(labels_zyx: NDArray[np.uint8], grid: WorkingGrid) -> NDArray[np.uint8]:
-    """Smooth outline of both lungs on the full grid; each voxel takes the label of the coarse voxel nearby."""
+    """Smooth the outline of both lungs on the full grid; each voxel takes the label of a nearby coarse voxel."""
     full = np.zeros(grid.full_shape_zyx, dtype=np.uint8)
     if labels_zyx.any():
         box = bounding_box(labels_zyx > 0, (1, 1, 1))

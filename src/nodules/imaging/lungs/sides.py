@@ -1,4 +1,4 @@
-"""Tell the right lung from the left one, also where the two touch."""
+"""Separation of the lungs into right and left, even where the two touch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scipy import ndimage
 from nodules.imaging.geometry import morphology
 
 RIGHT, LEFT = 1, 2
-NECK_MM = (0.0, 1.5, 3.0, 4.5, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0)
+NECK_MM = (0.0, 1.5, 3.0, 4.5, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0)  # erosion radii, tried in this order
 MIN_PARTNER_SHARE = 0.1  # of the larger lung; a smaller part is a lobe or a pocket, not the other lung
-MIN_APART_MM = 60.0  # between the middles of two lungs along x
-OFF_MIDLINE_MM = 20.0  # of the middle of a further part that belongs to the lung of its own side without doubt
+MIN_APART_MM = 60.0  # between the centres of the two lungs along x
+OFF_MIDLINE_MM = 20.0  # a further part whose centre is farther from the midline belongs to the lung on its side
 
 
 def label_sides(
@@ -22,14 +22,14 @@ def label_sides(
 ) -> NDArray[np.uint8]:
     """Label lung tissue 1 (right) or 2 (left).
 
-    Lungs are eroded in plane, more and more, until two large parts lie side by side. Further parts clearly off the
-    midline, such as recesses beside the diaphragm, join the lung of their side; every other voxel goes to the nearer
-    part. A single lung is labelled by the side of the midline on which its centre lies.
+    The lungs are eroded in plane with increasing radii until two large parts lie side by side. Further parts that are
+    clearly off the midline, such as recesses beside the diaphragm, join the lung on their side. Every other voxel joins
+    the nearest labelled part. A single lung is labelled by the side of the midline on which its centre lies.
 
     Parameters
     ----------
     lungs_zyx : (Z, Y, X) ndarray of bool
-        Both lungs. The column index grows towards the patient's left.
+        Both lungs. The column index increases towards the patient's left.
     spacing_zyx_mm : tuple of float
         Spacing of the grid.
     midline_x : float
@@ -66,7 +66,7 @@ def _seeds(
 def _sides_of_parts(
     pair: tuple[int, int], middles_x: NDArray[np.float64], midline_x: float, x_mm: float
 ) -> NDArray[np.uint8]:
-    """Side of each part, 0 where it is in doubt; with both lungs on one side of the midline all but the pair are."""
+    """Side of each part, 0 if uncertain. If the pair does not straddle the midline, all other parts are uncertain."""
     numbers = np.zeros(middles_x.size, dtype=np.uint8)
     right, left = pair
     if middles_x[right] < midline_x < middles_x[left]:
@@ -77,7 +77,7 @@ def _sides_of_parts(
 
 
 def _pair(sizes: NDArray[np.float64], middles_x: NDArray[np.float64], x_mm: float) -> tuple[int, int] | None:
-    """Return the largest part and the largest one beside it, the right one first."""
+    """Return the largest part and the largest part beside it, the right one first."""
     if sizes.size < 3:
         return None
     first = int(sizes.argmax())

@@ -1,1 +1,1 @@
-"""From a scan to what a network sees; training, segmentation and serving all pass here."""
+"""Conversion of scans to network input, shared by training, segmentation and serving."""

@@ -1,4 +1,4 @@
-"""The one way from a scan to what the network sees: training, segmentation and serving all pass here."""
+"""Lung region of a scan as input of the U-Net, the same in training, segmentation and serving."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from nodules.imaging.network_input.slice_context import ContextParams
 
 @dataclass(frozen=True)
 class LungRoiParams:
-    """How a scan is presented to the network.
+    """Settings that convert a scan to network input.
 
     Attributes
     ----------
     spacing_mm : float
-        In-plane pixel size of the region; slices keep their own distance.
+        In-plane pixel size of the region. The slice distance stays that of the scan.
     margin_mm : float
-        The network sees the lungs and this much around them; everything else is air.
+        The network sees the lungs and this margin around them. Everything else is replaced by air.
     window_hu : tuple of 2 float
         HU mapped to 0 and 1.
     """
@@ -39,16 +39,16 @@ class LungRoiParams:
 
 @dataclass(frozen=True)
 class LungRoi:
-    """A scan cut to its lungs on the network's grid.
+    """A scan cropped to its lungs and resampled to the network's grid.
 
     Attributes
     ----------
     scan : Volume
         int16 HU.
     lungs_zyx : (Z, Y, X) ndarray of uint8
-        Labels on the same grid: 0 elsewhere, 1 right lung, 2 left lung.
+        Lung labels on the same grid: 0 background, 1 right lung, 2 left lung.
     visible_zyx : (Z, Y, X) ndarray of bool
-        The lungs and the margin around them.
+        Mask of the lungs and the margin around them.
     """
 
     scan: Volume
@@ -57,15 +57,15 @@ class LungRoi:
 
 
 def extract(volume: Volume, lungs_zyx: NDArray[np.uint8], params: LungRoiParams) -> LungRoi:
-    """Cut the box of the lungs and their margin out of a scan, resampled in-plane.
+    """Crop a scan to the box of the lungs and their margin, and resample it in-plane.
 
-    Grid points lie on multiples of `spacing_mm` in the world, so that a cropped or padded copy of a scan gives the
-    same samples. Without any lung the box is the whole scan and nothing is visible.
+    Grid points lie on multiples of `spacing_mm` in world coordinates, so a cropped or padded copy of a scan gives the
+    same samples. Without lungs the box is the whole scan and nothing is visible.
 
     Parameters
     ----------
     volume : Volume
-        The scan, int16 HU.
+        Scan, int16 HU.
     lungs_zyx : (Z, Y, X) ndarray of uint8
         Lung labels on the scan's grid.
     """
@@ -74,7 +74,7 @@ def extract(volume: Volume, lungs_zyx: NDArray[np.uint8], params: LungRoiParams)
 
 
 def lung_region(lungs: Volume, params: LungRoiParams) -> tuple[Volume, NDArray[np.bool_]]:
-    """Where the network looks, whichever slices of the scan it is shown.
+    """Compute the region that the network sees, from the lung labels of the whole scan.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def lung_region(lungs: Volume, params: LungRoiParams) -> tuple[Volume, NDArray[n
     lungs : Volume
         uint8 labels on the grid of the region (`roi_grid`).
     visible_zyx : (Z, Y, X) ndarray of bool
-        The lungs and the margin around them, on the same grid.
+        Mask of the lungs and the margin around them, on the same grid.
     """
     grid = roi_grid(lungs, lungs.voxels_zyx, params)
     labels = resample_slices(lungs.voxels_zyx[covered_slices(lungs, grid)], lungs, grid, nearest=True)
@@ -94,25 +94,25 @@ def lung_region(lungs: Volume, params: LungRoiParams) -> tuple[Volume, NDArray[n
 
 
 def scan_on_grid(scan: Volume, grid: Volume) -> Volume:
-    """HU of a whole scan on the grid of its region."""
+    """Resample a whole scan to the grid of its region."""
     return grid.with_voxels(slices_on_grid(scan.voxels_zyx, np.arange(scan.shape_zyx[0]), scan, grid)[0])
 
 
 def slices_on_grid(
     slices_zyx: NDArray[Any], slice_indices: NDArray[np.int64], scan: Volume, grid: Volume
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Bring slices of a scan to the grid of its region; those above and below the region are left out.
+    """Resample slices of a scan to the grid of its region; slices above and below the region are dropped.
 
     Parameters
     ----------
     slices_zyx : (S, Y, X) ndarray
-        All slices of the scan or some.
+        All or some slices of the scan.
     slice_indices : (S,) ndarray of int64
-        Ascending index in the scan of each of them.
+        Index of each of these slices in the scan, ascending.
     scan : Volume
-        Supplies the scan's grid; its voxels are not looked at.
+        Supplies the scan's grid; its voxels are not used.
     grid : Volume
-        Supplies that of the region.
+        Supplies the grid of the region.
 
     Returns
     -------
@@ -125,14 +125,14 @@ def slices_on_grid(
 
 
 def roi_grid(volume: Volume, lungs_zyx: NDArray[np.uint8], params: LungRoiParams) -> Volume:
-    """The grid of the region: the scan's slices, `spacing_mm` in-plane, its voxels all 0 (uint8)."""
+    """Grid of the region: slices of the scan, `spacing_mm` in-plane. Its voxels are all 0 (uint8)."""
     return in_plane_grid(volume, _lung_box(lungs_zyx, volume.spacing_zyx_mm, params.margin_mm), params.spacing_mm)
 
 
 def network_input(
     roi: LungRoi, indices: Sequence[int], params: LungRoiParams, context: ContextParams
 ) -> NDArray[np.float32]:
-    """Inputs (len(indices), Y, X, C) in [0, 1] for the given slices of the region; 0 where a slice is not visible."""
+    """Network inputs (len(indices), Y, X, C) in [0, 1] for slices of the region; 0 outside the visible mask."""
     slice_mm, count = roi.scan.spacing_zyx_mm[0], roi.scan.shape_zyx[0]
     reaches = [slice_context.neighbours(int(index), context, slice_mm, count) for index in indices]
     needed = np.unique(np.concatenate(reaches))
@@ -148,25 +148,25 @@ def visible_stacks(
     context: ContextParams,
     slice_mm: float,
 ) -> Iterator[NDArray[np.float32]]:
-    """HU (Y, X, C) of slices of the region and their neighbours, each of them air where it is not visible.
+    """Yield each slice with its neighbours as HU (Y, X, C), with air outside the visible mask.
 
     Parameters
     ----------
     slices_zyx : (S, Y, X) ndarray of int16
-        HU of the slices at hand, on the region's grid.
+        HU of the available slices, on the region's grid.
     slice_indices : (S,) ndarray of int64
-        Index in the region of each of them.
+        Index of each of these slices in the region.
     visible_zyx : (Z, Y, X) ndarray of bool
-        Of the whole region (`lung_region`).
+        Visible mask of the whole region (`lung_region`).
     indices : sequence of int
-        The slices wanted.
+        Slices of the region to yield.
     slice_mm : float
         Distance between slices of the region.
 
     Raises
     ------
     KeyError
-        If a neighbour that is needed is not at hand.
+        If a needed neighbour is not among the available slices.
     """
     hidden = np.where(visible_zyx[slice_indices], slices_zyx, np.int16(AIR_HU))
     rows = {int(index): row for row, index in enumerate(slice_indices)}
@@ -175,7 +175,7 @@ def visible_stacks(
 
 
 def normalise(hu: NDArray[Any], visible: NDArray[np.bool_], window_hu: tuple[float, float]) -> NDArray[np.float32]:
-    """HU (..., Y, X, C) to network inputs in [0, 1]; 0 where `visible` (..., Y, X) is not."""
+    """Map HU (..., Y, X, C) to network inputs in [0, 1]; 0 where `visible` (..., Y, X) is False."""
     return window(hu, *window_hu) * visible[..., np.newaxis]
 
 

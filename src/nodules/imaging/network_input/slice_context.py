@@ -1,4 +1,4 @@
-"""The neighbouring slices that a slice is seen with: a fixed number at a fixed distance, on scans of any thickness."""
+"""Neighbouring slices as input channels: a fixed number at a fixed distance in mm, for any slice thickness."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class ContextParams:
-    """The section `context`.
+    """Settings of the section `context` of the parameters.
 
     Attributes
     ----------
     slices : int
-        Odd number of slices in one input, the one to segment in the middle.
+        Odd number of slices in one input. The middle slice is the one to segment.
     distance_mm : float
-        Between these slices, whatever the scan's own slice distance.
+        Distance between these slices, independent of the slice distance of the scan.
     """
 
     slices: Annotated[int, Gt(0)]
@@ -28,18 +28,21 @@ class ContextParams:
 
     def __post_init__(self) -> None:
         if self.slices % 2 == 0:
-            raise ValueError(f"slices must be odd, got {self.slices}")
+            raise ValueError(f"expected an odd number of slices, got {self.slices}")
 
 
 def positions(index: int, params: ContextParams, slice_mm: float, slice_count: int) -> NDArray[np.float64]:
-    """Continuous slice positions of one input's channels; beyond the ends the last slice repeats."""
+    """Continuous slice positions of the channels of one input. Beyond either end, the last slice is repeated."""
     half = params.slices // 2
     steps = np.arange(-half, half + 1) * params.distance_mm / slice_mm
     return np.clip(index + steps, 0, slice_count - 1)
 
 
 def neighbours(index: int, params: ContextParams, slice_mm: float, slice_count: int) -> NDArray[np.int64]:
-    """Indices of the slices that one input can need, without gaps, so that a region may end at any of them."""
+    """Indices of all slices between the first and the last that one input needs.
+
+    There are no gaps, so a region may end at any of them.
+    """
     reach = positions(index, params, slice_mm, slice_count)
     return np.arange(np.floor(reach[0]), np.ceil(reach[-1]) + 1, dtype=np.int64)
 
@@ -52,21 +55,21 @@ def stack(
     slice_mm: float,
     slice_count: int,
 ) -> NDArray[np.float32]:
-    """One input's channels (Y, X, C), interpolated linearly between slices.
+    """Channels (Y, X, C) of one input, interpolated linearly between slices.
 
     Parameters
     ----------
     slices_zyx : (N, Y, X) ndarray
-        The slices at hand.
+        Available slices.
     rows : mapping
-        Row in `slices_zyx` by slice index.
+        Maps a slice index to its row in `slices_zyx`.
     index : int
-        The slice in the middle.
+        Index of the middle slice.
 
     Raises
     ------
     KeyError
-        If a slice that is needed is not at hand.
+        If a needed slice is not available.
     """
     channels = []
     for position in positions(index, params, slice_mm, slice_count):

@@ -1,4 +1,4 @@
-"""What is drawn for one patient before any image: parameters, independent random streams, nodules, risk, label."""
+"""Random draw of a synthetic patient before rendering: nodules, emphysema, cancer probability and label."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ import numpy as np
 from nodules.imaging.features import brock
 from nodules.scans.phantom.nodules import Nodule, draw_nodules
 
+Layout = Literal["luna", "dsb"]
+LAYOUT_CODES: dict[Layout, int] = {"luna": 1, "dsb": 2}  # part of the seed of each random stream
+STREAMS = ("table", "anatomy", "placement", "vessels", "texture", "scanner", "identity", "candidates")
+
+EMPHYSEMA_SHARE = 0.3  # of patients
+# Coefficient of each kind of nodule in Brock's model.
 KINDS = {"solid": 0.0, "part_solid": brock.PART_SOLID, "ground_glass": brock.GROUND_GLASS}
 
-# In place of the published intercept (`brock.INTERCEPT`), which stands for a screening population with about 5% cancer.
-# This one was found once by bisection on 20,000 patients drawn with diameters 4-30 mm and 10% nodule-free patients, so
-# that 25% have cancer.
+# This intercept replaces the published one (`brock.INTERCEPT`), which describes a screening population with about 5%
+# cancer. With this one, 25% of patients have cancer. It was found by bisection on 20,000 simulated patients with
+# diameters of 4-30 mm, 10% of them without nodules.
 INTERCEPT = -5.50
-BASE_RISK = 0.01  # patient without any nodule
+BASE_RISK = 0.01  # probability of cancer of a patient without nodules
 
 
 def nodule_probability(nodule: Nodule, *, count: int, emphysema: bool) -> float:
-    """Probability that this nodule is a cancer, given the number of nodules and emphysema of its patient.
+    """Probability that a nodule is a cancer, given its patient's number of nodules and emphysema.
 
-    Brock's model, but for the intercept. Age, sex and history are left out: a phantom has none.
+    This is Brock's model with another intercept (`INTERCEPT`). It omits age, sex and history, which phantoms lack.
     """
     log_odds = (
         INTERCEPT
@@ -40,24 +46,18 @@ def nodule_probability(nodule: Nodule, *, count: int, emphysema: bool) -> float:
 
 
 def patient_probability(nodules: Sequence[Nodule], *, emphysema: bool) -> float:
-    """Probability that at least one nodule is a cancer; `BASE_RISK` without nodules."""
+    """Probability that at least one nodule is a cancer, or `BASE_RISK` if there are no nodules."""
     if not nodules:
         return BASE_RISK
     return 1 - math.prod(1 - nodule_probability(n, count=len(nodules), emphysema=emphysema) for n in nodules)
 
 
-Layout = Literal["luna", "dsb"]
-LAYOUT_CODES: dict[Layout, int] = {"luna": 1, "dsb": 2}
-STREAMS = ("table", "anatomy", "placement", "vessels", "texture", "scanner", "identity", "candidates")
-EMPHYSEMA_SHARE = 0.3
-
-
 @dataclass(frozen=True)
 class PhantomParams:
-    """Size and variety of the synthetic cohort; pairs are the bounds of a range.
+    """Size and variety of the synthetic cohort; each pair holds the lower and upper bound of a range.
 
-    `luna_extra_nodules` gives patients of the LUNA16 layout up to so many nodules more than those of the DSB layout:
-    detection learns from nodules, and a scan costs the same whatever their number.
+    Patients of the LUNA16 layout get up to `luna_extra_nodules` more nodules than patients of the DSB layout. This
+    gives detection more training examples, and a scan takes the same time to render with any number of nodules.
     """
 
     seed: Annotated[int, bound.Ge(0)]
@@ -77,27 +77,27 @@ class PhantomParams:
         for name in ("pixel_spacing_mm", "slice_thickness_mm", "nodule_diameter_mm", "noise_hu"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ValueError(f"phantom {name} must be two numbers with 0 < low <= high, got {low} and {high}")
+                raise ValueError(f"{name}: expected two numbers with 0 < low <= high, got {low} and {high}")
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Everything known about one patient; nodules have positions only after rendering.
+    """Ground truth of one synthetic patient; rendering assigns the positions of the nodules later.
 
     Attributes
     ----------
     layout : {"luna", "dsb"}
-        Which cohort the patient belongs to.
+        Cohort of the patient.
     index : int
-        Number in that cohort.
+        Index of the patient in that cohort.
     nodules : tuple of Nodule
         Largest first.
     emphysema : bool
         Whether the lungs are emphysematous.
     true_probability : float
-        Probability from which `cancer` was drawn.
+        Probability of cancer, from which `cancer` was drawn.
     cancer : int
-        The label, 0 or 1.
+        Label, 0 or 1.
     """
 
     layout: Layout
@@ -109,13 +109,13 @@ class Truth:
 
 
 def stream(name: str, index: int, layout: Layout, params: PhantomParams) -> np.random.Generator:
-    """Random stream of one purpose of one patient, independent of every other purpose and patient."""
+    """Random generator for one purpose (`STREAMS`) and one patient, independent of all others."""
     entropy = [params.seed, LAYOUT_CODES[layout], index, STREAMS.index(name)]
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
 
 
 def draw_truth(index: int, layout: Layout, params: PhantomParams) -> Truth:
-    """Draw nodules, emphysema, risk and label of one patient: what a cohort of labels needs, without any image."""
+    """Draw nodules, emphysema, cancer probability and label of one patient, without rendering an image."""
     rng = stream("table", index, layout, params)
     emphysema = bool(rng.random() < EMPHYSEMA_SHARE)
     nodules = draw_nodules(

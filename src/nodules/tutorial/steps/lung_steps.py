@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import label, regionprops
 
-from nodules.imaging.geometry.morphology import not_outside
+from nodules.imaging.geometry.morphology import clear_border
 from nodules.tutorial.steps.grey_values import grey_values, standardise
 from nodules.tutorial.steps.settings import TutorialParams
 
@@ -212,7 +212,7 @@ def regions_inside_body(
     tuple of int
         Labels of the selected regions.
     """
-    shut_off = not_outside((dark_yx | filling_yx)[None])[0]
+    shut_off = clear_border((dark_yx | filling_yx)[None])[0]
     size = int(regions_yx.max()) + 1
     dark, inner = (np.bincount(regions_yx[mask], minlength=size) for mask in (dark_yx, dark_yx & shut_off))
     return tuple(number for number in labels if 2 * inner[number] > dark[number])
