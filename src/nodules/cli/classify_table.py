@@ -1,4 +1,4 @@
-"""What `nodules classify` does with a table: validate, choose and fit classifiers, and evaluate them on a holdout."""
+"""The work of `nodules classify`: validates, chooses and fits classifiers, and evaluates them on a holdout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OUT_OF_FOLD, HOLDOUT, SUBMISSION, PAGE = "out_of_fold.csv", "holdout.csv", "subm
 
 @dataclass(frozen=True)
 class Holdout:
-    """Predictions for patients that no model has seen, by models fitted to all others.
+    """Predictions for the held-out patients, by models fitted to all others.
 
     Attributes
     ----------
@@ -51,12 +51,13 @@ class Holdout:
     unmeasured: int
 
 
-def unseen_by(unseen: Patients, seen: Patients, file: Path) -> Patients:
+def check_disjoint(unseen: Patients, seen: Patients, file: Path) -> Patients:
     """Return `unseen`, or raise ScanError if one of its patients is also in `seen`."""
     both = unseen.labels.index.intersection(seen.labels.index)
     if len(both):
         raise ScanError(
-            f"{file}: {len(both)} of the holdout patients have a label to learn from too, such as {both[0]}"
+            f"{file}: {len(both)} of the holdout patients also have a label in LABELS, such as {both[0]}; "
+            "remove them from one of the two files"
         )
     return unseen
 
@@ -125,7 +126,7 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
     """
     measured = read_features(features)
     patients = Patients.join(measured, labels, features)
-    unseen = unseen_by(Patients.join(measured, holdout, features), patients, holdout) if holdout else None
+    unseen = check_disjoint(Patients.join(measured, holdout, features), patients, holdout) if holdout else None
     inputs = [path for path in (features, labels, holdout) if path]
     with tracking.stage_run("classify", settings, inputs) as stage:
         stage.log_params({"features_table": features.name, "labels_table": labels.name})

@@ -1,4 +1,4 @@
-"""The command `nodules predict`: the packaged model on one scan."""
+"""The command `nodules predict`: runs the packaged model on one scan."""
 
 from __future__ import annotations
 
