@@ -52,7 +52,7 @@ def classify(
     with errors_as_messages():
         settings = classify_table.Settings.load(defaults.parameter_file(params_file), trials)
     try:
-        answer = classify_table.classify(features, labels, holdout, settings, folder)
+        result = classify_table.classify(features, labels, holdout, settings, folder)
     except (ValueError, TrackingError) as error:  # the message says what is wrong with the tables or with MLflow
         raise click.ClickException(str(error)) from error
-    click.echo(json.dumps(answer) if as_json else "\n".join(classify_table.summary(answer)))
+    click.echo(json.dumps(result) if as_json else "\n".join(classify_table.summary(result)))

@@ -137,32 +137,32 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
         )
         on_holdout = evaluate_holdout(unseen, fitted, settings.seed) if unseen else None
         importance = cancer_validation.importance(patients, validated, fitted, settings.seed)
-        answer = _answer(patients, validated, on_holdout, fitted)
+        result = _result(patients, validated, on_holdout, fitted)
         model = fitted.classifiers[fitted.chosen]
         written = _write(output, patients, validated, on_holdout, model, importance)
         _log(stage, settings, patients, validated, on_holdout, model, importance, output)
         run = {"id": stage.run_id, "experiment": tracking.experiment_name(), "store": tracking.redacted_uri()}
-        return answer | {"output": str(output), "files": written, "mlflow": run}
+        return result | {"output": str(output), "files": written, "mlflow": run}
 
 
-def summary(answer: dict[str, Any]) -> Iterator[str]:
-    """The answer as text: the metrics of each model, line by line."""
+def summary(result: dict[str, Any]) -> Iterator[str]:
+    """The result as text: the metrics of each model, line by line."""
     yield (
-        f"{answer['patients']} patients, {answer['positives']} with cancer, {answer['features']} features; "
-        f"log-loss of the prior {answer['prior_log_loss']:.4f}"
+        f"{result['patients']} patients, {result['positives']} with cancer, {result['features']} features; "
+        f"log-loss of the prior {result['prior_log_loss']:.4f}"
     )
-    validation, chosen = answer["validation"], answer["chosen"]
+    validation, chosen = result["validation"], result["chosen"]
     yield from _rows("patients outside the fold", validation, CHOSEN)
-    yield f"fitted to all of them: {MODEL_TITLES[chosen]}; best F1 from a probability of {answer['threshold']:.3f} on"
-    if answer["holdout"]:
-        seen = answer["holdout"]
+    yield f"fitted to all of them: {MODEL_TITLES[chosen]}; best F1 from a probability of {result['threshold']:.3f} on"
+    if result["holdout"]:
+        seen = result["holdout"]
         yield from _rows(
             f"holdout: {seen['patients']} patients, {seen['positives']} with cancer", seen["models"], chosen
         )
-    if answer["unlabelled"]:
-        yield f"{answer['unlabelled']} patients without a label in LABELS: {answer['files'][SUBMISSION]}"
-    yield f"tables, pictures, model, and the page to read: {answer['files'][PAGE]}"
-    run = answer["mlflow"]
+    if result["unlabelled"]:
+        yield f"{result['unlabelled']} patients without a label in LABELS: {result['files'][SUBMISSION]}"
+    yield f"tables, pictures, model, and the page to read: {result['files'][PAGE]}"
+    run = result["mlflow"]
     yield f"run {run['id']} of experiment {run['experiment']} in MLflow: {run['store']}"
 
 
@@ -178,22 +178,22 @@ def _rows(title: str, models: dict[str, dict[str, float]], marked: str) -> Itera
         yield f"* {MODEL_TITLES[marked]}; F1 at the threshold chosen without these patients {tuned:.4f}"
 
 
-def _answer(
+def _result(
     patients: Patients, validated: Validated, holdout: Holdout | None, fitted: nested_validation.FittedModels
 ) -> dict[str, Any]:
-    answer: dict[str, Any] = {"chosen": fitted.chosen, "threshold": fitted.threshold}
-    answer["inner_log_loss"] = dict(fitted.inner_log_loss)
-    answer |= cancer_validation.counts(patients) | cancer_validation.limits(patients)
-    answer |= {"validation": by_model(validated.metrics), "holdout": None}
+    result: dict[str, Any] = {"chosen": fitted.chosen, "threshold": fitted.threshold}
+    result["inner_log_loss"] = dict(fitted.inner_log_loss)
+    result |= cancer_validation.counts(patients) | cancer_validation.limits(patients)
+    result |= {"validation": by_model(validated.metrics), "holdout": None}
     if holdout is not None:
         labels = holdout.predictions["label"]
-        answer["holdout"] = {
+        result["holdout"] = {
             "patients": len(labels),
             "positives": int(labels.sum()),
             "unmeasured": holdout.unmeasured,
             "models": by_model(holdout.metrics),
         }
-    return answer
+    return result
 
 
 def _write(

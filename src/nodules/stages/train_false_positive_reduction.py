@@ -168,12 +168,12 @@ def _fuse(reducer: FalsePositiveReducer, validation: pd.DataFrame, cubes: Path) 
     }
 
 
-def _replace(output: Path, reducer: FalsePositiveReducer, waiting: Path) -> None:
+def _replace(output: Path, reducer: FalsePositiveReducer, temporary: Path) -> None:
     """Write to another folder and move it, so that an interruption leaves the output complete or absent."""
-    reducer.save(waiting)
+    reducer.save(temporary)
     shutil.rmtree(output, ignore_errors=True)
     output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(waiting, output)
+    shutil.move(temporary, output)
 
 
 if __name__ == "__main__":

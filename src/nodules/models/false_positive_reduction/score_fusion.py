@@ -47,8 +47,8 @@ class Fusion:
 
     def probability(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability (N,) in [0, 1] for evidence (N, 4)."""
-        answer: NDArray[np.float64] = expit(evidence @ np.asarray(self.weights) + self.intercept)
-        return answer
+        probability: NDArray[np.float64] = expit(evidence @ np.asarray(self.weights) + self.intercept)
+        return probability
 
     def by_name(self) -> dict[str, float]:
         """The weights by name, and the intercept."""
@@ -102,10 +102,10 @@ def out_of_fold(
     folds = min(FOLDS, len(set(patients)))
     if folds < 2:
         return IDENTITY.probability(evidence_rows)
-    answer = np.empty(len(evidence_rows))
+    probability = np.empty(len(evidence_rows))
     for others, held_out in GroupKFold(folds).split(evidence_rows, is_nodule, patients):
-        answer[held_out] = fit(evidence_rows[others], is_nodule[others]).probability(evidence_rows[held_out])
-    return answer
+        probability[held_out] = fit(evidence_rows[others], is_nodule[others]).probability(evidence_rows[held_out])
+    return probability
 
 
 def fit_and_evaluate(

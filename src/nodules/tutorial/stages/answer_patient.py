@@ -1,7 +1,7 @@
 """Segment and measure one Data Science Bowl patient with the tutorial's steps and U-Net.
 
 The function is not part of the stage's own module because it caches the network. A worker process looks up a cached
-function by the name of its module, and a module that runs as a stage is called `__main__`.
+function by the name of its module, and a module has another name while it runs as a stage.
 """
 
 from __future__ import annotations
