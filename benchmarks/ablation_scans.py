@@ -32,7 +32,7 @@ from nodules.tutorial.learning.training_arrays import scan_arrays
 from nodules.tutorial.steps.prepared_scan import PreparedScan, find_lungs, prepare
 
 REAL_FOLDS = 5
-JUDGED_NODULE_FREE = 3
+NODULE_FREE_PER_SCAN = 3
 NONE: Defects = frozenset()
 
 
@@ -196,7 +196,7 @@ def _places(nodules: Sequence[NoduleAnnotation]) -> tuple[list[tuple[float, floa
 
 def _judged(prepared: PreparedScan, nodules: Sequence[NoduleAnnotation], middle: int | None) -> EvaluationSlices:
     """Evaluation slices: the middle slice of an excerpt, or the selection that the steps make from a whole scan."""
-    judged = evaluation_slices(prepared, *_places(nodules), 0 if middle is not None else JUDGED_NODULE_FREE)
+    judged = evaluation_slices(prepared, *_places(nodules), 0 if middle is not None else NODULE_FREE_PER_SCAN)
     if middle is None:
         return judged
     rows = judged.z == middle

@@ -12,7 +12,7 @@ from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.unet import training
 from nodules.models.unet.sampling import PatchSampler
-from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
+from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, initial_weights
 from nodules.models.unet.training_slices import SliceSet, slice_set
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
 from nodules.scans.stores.slices import load
@@ -81,7 +81,7 @@ class Recipe:
         """
         roi, context = self.roi, self.context
         settings = params.load(section, training.TrainingParams, self.file)
-        weights = weights_to_start_from(start_from, settings.network, context) if start_from else None
+        weights = initial_weights(start_from, settings.network, context) if start_from else None
         sampler = PatchSampler(slices, settings.sampling, roi.window_hu)
         network, _ = training.train(
             sampler, None, context.slices, settings, seed=seed, work=work, start_from=weights, log_epoch=_say

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from nodules import params
 from nodules.log_loss import log_losses
-from nodules.models.cancer.cross_fitting import HeldOut, held_out_predictions, mean_of, settled
+from nodules.models.cancer.cross_fitting import HeldOut, choose_variants, held_out_predictions, mean_of
 from nodules.models.cancer.estimators import AVERAGED, FAMILIES
 from nodules.models.cancer.feature_selection import screen
 from nodules.models.cancer.params import ClassifierParams
@@ -65,7 +65,7 @@ def _members(table: LabelledTable, seed: int) -> HeldOut:
     """Held-out probabilities of the project's own models, with the penalty chosen on all patients."""
     settings = params.load("classifier", ClassifierParams)
     found = held_out_predictions(FAMILIES, table, settings, seed, folds=settings.folds, jobs=job_count())
-    return settled(settings, table, found)[1]
+    return choose_variants(settings, table, found)[1]
 
 
 def _held_out(rival: Rival, table: LabelledTable, seed: int) -> Array:

@@ -340,7 +340,9 @@ def _write_same(path: Path, folder: Path) -> dict:
     return {}
 
 
-@pytest.mark.parametrize(("row", "message"), [([1], "wanted one row as dict"), ({"a": {1}}, "numbers and text")])
+@pytest.mark.parametrize(
+    ("row", "message"), [([1], "expected the function to return a dict"), ({"a": {1}}, "numbers and text")]
+)
 def test_unusable_row_is_a_failure(scans, row, message):
     with pytest.raises(TooManyFailures, match=message):
         run({"s0": row}, function=_give_back)
@@ -362,12 +364,12 @@ def test_no_scans_is_an_error_naming_the_stage():
 
 @pytest.mark.parametrize("key", ["a/b", "..", ".hidden", "", "a b", "a@b", "é"])
 def test_scan_ids_that_are_no_file_names_are_refused(key):
-    with pytest.raises(ValueError, match="scan ids must be"):
+    with pytest.raises(ValueError, match="expected scan ids of"):
         run({key: 1})
 
 
 def test_odd_stage_name_is_refused(scans):
-    with pytest.raises(ValueError, match="stage must be"):
+    with pytest.raises(ValueError, match="expected a stage name"):
         run(scans, stage="../x")
 
 

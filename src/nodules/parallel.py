@@ -1,4 +1,4 @@
-"""One function over many scans: progress, resume, failures as rows; local processes or a Dask cluster."""
+"""Parallel processing of many scans, in local processes or on a Dask cluster, with resume and a table of failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from nodules import progress
-from nodules.checkpoint import WaitingScans
+from nodules.checkpoint import FinishedScans
 
 logger = logging.getLogger(__name__)
 
@@ -30,21 +30,21 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,150}")
 NAMED_FAILURES = 5
 
 
-class TooManyFailures(RuntimeError):  # noqa: N818 - reads as the sentence it is
+class TooManyFailures(RuntimeError):  # noqa: N818 - the name says what happened
     """More scans failed than the stage allows, or all of them."""
 
 
 class WorkerLost(RuntimeError):  # noqa: N818
-    """A worker process was ended from outside, most often for want of memory."""
+    """A worker process was killed, most often because memory ran out."""
 
 
 class _DaskWorkerKilled(RuntimeError):  # noqa: N818
-    """Dask's KilledWorker under a name that exists without `distributed`."""
+    """Stands for Dask's KilledWorker, which cannot be named where `distributed` is not installed."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One scan that could not be processed; `verdict` is "unusable" where the scan is to blame, else empty."""
+    """One scan that could not be processed; `verdict` is "unusable" if the scan itself is the cause, else empty."""
 
     scan: str
     verdict: str
@@ -72,52 +72,57 @@ def map_scans(
     max_failures: int,
     n_jobs: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Process every scan once and gather files, a manifest and the failures in one folder.
+    """Process every scan once and collect the files, a manifest and the failures in one folder.
 
-    A finished scan waits in ``.work/<stage>/<hash>/`` until all are done, so that a run killed at any moment continues
-    where it was. The hash covers the function with its bound arguments, the package's source, the output path, and size
-    and time of every file that the arguments name; each scan's own input files count for that scan.
+    A finished scan is kept in ``.work/<stage>/<hash>/`` until all scans are done, so an interrupted run resumes where
+    it stopped. The hash covers the function with its bound arguments, the package's source, the output path, and the
+    size and modification time of every file that the arguments name. A scan's own input files affect only that scan.
 
     Parameters
     ----------
     function : callable
-        ``function(item, folder)`` writes the files of one scan into `folder`, private and empty, and returns one
-        small JSON-serialisable row. It must be importable (module level or `functools.partial`). Bind everything else
-        that decides the result with `functools.partial`; paths among these arguments are watched like inputs.
+        ``function(item, folder)`` writes the files of one scan into `folder`, which is empty and used by no other
+        scan, and returns one small JSON-serialisable row. It must be importable (module level or `functools.partial`).
+        Bind everything else that affects the result with `functools.partial`. A changed file among these arguments
+        invalidates all finished scans.
     items : mapping
-        Scan id to what the function needs: paths or small values, no arrays.
+        The input of the function by scan id: paths or small values, no arrays.
     stage : str
-        Name for progress and for the folder of finished scans.
+        Name on the progress bar and of the folder of finished scans.
     output : Path
-        Folder to make. One left by an earlier call is replaced, any other that holds files is refused. Beside the
-        files of the scans it gets ``manifest.csv`` (column ``scan``, then those of the rows) and ``failures.csv``.
+        Folder to create. A folder written by an earlier call is replaced; any other folder that holds files is an
+        error. It holds the files of the scans, ``manifest.csv`` (the column ``scan``, then those of the rows) and
+        ``failures.csv``.
     max_failures : int
-        Scans that may fail without ending the stage.
+        Number of scans that may fail without ending the stage.
     n_jobs : int, optional
-        Local processes; 1 stays in this process. Default: NODULES_JOBS, or one per core. When NODULES_DASK holds the
-        address of a Dask scheduler, its workers are used instead; they must share this file system.
+        Number of local processes; 1 runs in this process. Default: NODULES_JOBS, or one per core. If NODULES_DASK
+        holds the address of a Dask scheduler, its workers are used instead; they must share this file system.
 
     Returns
     -------
     list of dict
-        The manifest's rows, sorted by scan id; the same for any number of workers.
+        The rows of the manifest, sorted by scan id. They do not depend on the number of workers.
 
     Raises
     ------
     TooManyFailures
-        If more than `max_failures` scans fail, or all of them. There is no output; finished scans stay for the next
-        run.
+        If more than `max_failures` scans fail, or all of them. No output is written. Finished scans are kept for the
+        next run.
     WorkerLost
-        If a worker was killed. Finished scans stay.
+        If a worker was killed. Finished scans are kept.
     ValueError
-        If there are no items, or a scan id cannot be a file name, or two scans wrote the same file.
+        If there are no items, a scan id is not a valid file name, `output` holds files of something else, or two scans
+        wrote the same file.
     """
     _check(items, stage, output)
-    waiting = WaitingScans.for_stage(stage, function, output, items)
-    waiting.clear_unfinished()
-    failures = _run(function, items, stage, waiting, n_jobs)
-    _stop_on_failures(stage, failures, len(items), max_failures, waiting.folder)
-    rows = _deliver(waiting, sorted(items.keys() - {failure.scan for failure in failures}), failures, output)
+    finished_scans = FinishedScans.for_stage(stage, function, output, items)
+    finished_scans.clear_unfinished()
+    failures = _run(function, items, stage, finished_scans, n_jobs)
+    _stop_on_failures(stage, failures, len(items), max_failures, finished_scans.folder)
+    rows = _write_output(
+        finished_scans, sorted(items.keys() - {failure.scan for failure in failures}), failures, output
+    )
     for failure in failures:
         logger.warning("%s: %s", stage, failure)
     return rows
@@ -131,14 +136,16 @@ def job_count() -> int:
 def _check(items: Mapping[str, Any], stage: str, output: Path) -> None:
     if not items:
         raise ValueError(f"{stage}: no scans to process; check the stage's inputs and the subsets in params.yaml")
-    odd = [key for key in items if not SAFE_NAME.fullmatch(key)]
-    if odd:
-        raise ValueError(f"{stage}: scan ids must be letters, digits, '.', '_' and '-', got {odd[:NAMED_FAILURES]}")
+    invalid = [key for key in items if not SAFE_NAME.fullmatch(key)]
+    if invalid:
+        raise ValueError(
+            f"{stage}: expected scan ids of letters, digits, '.', '_' and '-', got {invalid[:NAMED_FAILURES]}"
+        )
     if not SAFE_NAME.fullmatch(stage.replace("@", "-")):
-        raise ValueError(f"stage must be letters, digits, '.', '_', '-' and '@', got {stage!r}")
+        raise ValueError(f"expected a stage name of letters, digits, '.', '_', '-' and '@', got {stage!r}")
     if output.exists() and not (output / "failures.csv").exists() and any(output.iterdir()):
         raise ValueError(
-            f"{stage}: {output} holds files that this stage did not write; move them or name another folder"
+            f"{stage}: {output} holds files that this stage did not write; move them or choose another folder"
         )
 
 
@@ -146,12 +153,12 @@ def _check(items: Mapping[str, Any], stage: str, output: Path) -> None:
 
 
 def _run(
-    function: ProcessScan, items: Mapping[str, Any], stage: str, waiting: WaitingScans, n_jobs: int | None
+    function: ProcessScan, items: Mapping[str, Any], stage: str, finished_scans: FinishedScans, n_jobs: int | None
 ) -> list[Failure]:
-    todo = [key for key in sorted(items) if not waiting.finished(key)]
+    todo = [key for key in sorted(items) if not finished_scans.has(key)]
     bar = progress.bar(stage, len(items), "scan", done=len(items) - len(todo))
-    caller = _Caller(Path.cwd(), os.getpid(), waiting.unfinished)
-    calls = [(function, key, items[key], waiting.scan_folders[key], caller) for key in todo]
+    caller = _Caller(Path.cwd(), os.getpid(), finished_scans.unfinished)
+    calls = [(function, key, items[key], finished_scans.scan_folders[key], caller) for key in todo]
     address = os.environ.get("NODULES_DASK")
     failures = []
     try:
@@ -160,33 +167,35 @@ def _run(
                 bar.update()
                 failures += [failure] if failure else []
     except (TerminatedWorkerError, _DaskWorkerKilled) as error:
-        raise _worker_lost(stage, waiting) from error
+        raise _worker_lost(stage, finished_scans) from error
     return sorted(failures, key=lambda failure: failure.scan)
 
 
 def _on_processes(calls: Sequence[tuple[Any, ...]], n_jobs: int | None) -> Iterator[Failure | None]:
-    wanted = min(n_jobs or job_count(), len(calls))
+    n_processes = min(n_jobs or job_count(), len(calls))
     backend: dict[str, Any] = {"backend": "sequential"}
-    if wanted > 1:
-        backend = {"backend": "loky", "n_jobs": wanted, "inner_max_num_threads": 1}
+    if n_processes > 1:
+        backend = {"backend": "loky", "n_jobs": n_processes, "inner_max_num_threads": 1}
     with joblib.parallel_config(**backend):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1, max_nbytes=None)
         yield from parallel(joblib.delayed(_process)(*call) for call in calls)
 
 
 def _on_dask(calls: Sequence[tuple[Any, ...]], address: str) -> Iterator[Failure | None]:
-    # Not through joblib, which stays in this process when the cluster has one thread so far.
+    # joblib's Dask backend is not used: while the cluster has a single thread, it runs the calls in this process.
     try:
         from distributed import Client, KilledWorker, as_completed
     except ImportError as error:
         raise ImportError(
-            "NODULES_DASK is set, but distributed is not installed; use the environment of `make env`, which holds it, "
-            "or run `pip install -e '.[cluster]'` in the project's folder"
+            "NODULES_DASK is set, but distributed is not installed; use the environment of `make env`, which includes "
+            "it, or run `pip install -e '.[cluster]'` in the project folder"
         ) from error
     try:
         client = Client(address, timeout="10s")
     except OSError as error:
-        raise ConnectionError(f"NODULES_DASK: no Dask scheduler answers at {address}") from error
+        raise ConnectionError(
+            f"NODULES_DASK: no Dask scheduler answers at {address}; start it or unset NODULES_DASK"
+        ) from error
     with client:
         try:
             for future in as_completed([client.submit(_process, *call, pure=False) for call in calls]):
@@ -195,53 +204,53 @@ def _on_dask(calls: Sequence[tuple[Any, ...]], address: str) -> Iterator[Failure
             raise _DaskWorkerKilled(str(error)) from error
 
 
-def _worker_lost(stage: str, waiting: WaitingScans) -> WorkerLost:
-    in_work = sorted({folder.name.split("@")[0] for folder in waiting.unfinished.iterdir()})
+def _worker_lost(stage: str, finished_scans: FinishedScans) -> WorkerLost:
+    in_work = sorted({folder.name.split("@")[0] for folder in finished_scans.unfinished.iterdir()})
     return WorkerLost(
-        f"{stage}: a worker process was killed, most often for want of memory, while working on "
-        f"{', '.join(in_work) or 'no scan'}. Finished scans are kept in {waiting.folder}: run again, with fewer "
+        f"{stage}: a worker process was killed, most often because memory ran out, while working on "
+        f"{', '.join(in_work) or 'no scan'}. Finished scans are kept in {finished_scans.folder}: run again, with fewer "
         "processes (NODULES_JOBS) if memory was short."
     )
 
 
 def _process(function: ProcessScan, key: str, item: Any, finished: Path, caller: _Caller) -> Failure | None:
-    """Run in a worker: one scan in a private folder, renamed only when it is complete and on disk."""
-    _settle(caller)
+    """Process one scan in a worker: write to a private folder, and rename it once it is complete and on disk."""
+    _prepare_worker(caller)
     private = Path(tempfile.mkdtemp(prefix=f"{key}@", dir=caller.unfinished))
     try:
         (private / "files").mkdir()
         with threadpool_limits(limits=1):
             row = function(item, private / "files")
         if not isinstance(row, dict):
-            raise TypeError(f"wanted one row as dict, got {type(row).__name__}")
-        (private / "row.json").write_text(json.dumps(row, default=_number))
+            raise TypeError(f"expected the function to return a dict, got {type(row).__name__}")
+        (private / "row.json").write_text(json.dumps(row, default=_as_number))
         _flush(private)
-    except Exception as error:  # noqa: BLE001 - one bad scan, whatever is wrong with it, must not end a run of hours
+    except Exception as error:  # noqa: BLE001 - one bad scan must not end a run of hours, whatever is wrong with it
         shutil.rmtree(private)
         message = " ".join(str(error).split())
         return Failure(key, getattr(error, "verdict", ""), type(error).__name__, message, traceback.format_exc())
     try:
         private.rename(finished)
     except OSError:
-        if not finished.is_dir():  # else Dask ran this scan twice, and the other was first
+        if not finished.is_dir():  # otherwise Dask ran this scan twice, and the other run finished first
             raise
         shutil.rmtree(private)
     return None
 
 
-def _settle(caller: _Caller) -> None:
-    """Use one thread, and the caller's folder: a worker may be older than this call or live on another machine."""
+def _prepare_worker(caller: _Caller) -> None:
+    """Set one thread and the caller's working folder: a worker may predate this call or run on another machine."""
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
-    if os.getpid() != caller.process:  # else TensorFlow has the machine to itself
+    if os.getpid() != caller.process:  # in the caller's own process TensorFlow may use all cores
         os.environ.update({"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"})
     if Path.cwd() != caller.folder:
         os.chdir(caller.folder)
 
 
-def _number(value: Any) -> Any:
+def _as_number(value: Any) -> Any:
     if hasattr(value, "item"):
         return value.item()
-    raise TypeError(f"a row must hold numbers and text, got {type(value).__name__}")
+    raise TypeError(f"expected a row of numbers and text, got {type(value).__name__}")
 
 
 def _flush(folder: Path) -> None:
@@ -267,17 +276,17 @@ def _stop_on_failures(stage: str, failures: Sequence[Failure], n_scans: int, max
     )
 
 
-def _deliver(
-    waiting: WaitingScans, keys: Sequence[str], failures: Sequence[Failure], output: Path
+def _write_output(
+    finished_scans: FinishedScans, keys: Sequence[str], failures: Sequence[Failure], output: Path
 ) -> list[dict[str, Any]]:
-    together, rows = waiting.gather(keys)
-    _write_csv(together / "manifest.csv", rows, ["scan"])
-    _write_failures(together, failures)
+    merged, rows = finished_scans.gather(keys)
+    _write_csv(merged / "manifest.csv", rows, ["scan"])
+    _write_failures(merged, failures)
     if output.exists():
         shutil.rmtree(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(together, output)
-    waiting.forget()
+    shutil.move(merged, output)
+    finished_scans.delete()
     return rows
 
 

@@ -36,7 +36,7 @@ def epochs(what: str, total: int, log_epoch: EpochLog) -> Iterator[EpochLog]:
     Yields
     ------
     callable
-        Calls `log_epoch` and advances the bar. Its first epoch may be later than 1 if an interrupted training resumes.
+        Calls `log_epoch` and advances the bar. The first epoch is later than 1 if an interrupted training resumes.
     """
     with bar(what, total, "epoch") as shown:
 

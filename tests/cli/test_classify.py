@@ -198,7 +198,7 @@ def refused(folder: Path, *words: str) -> str:
 
 
 def test_holdout_that_was_learned_from_is_refused(folder):
-    assert "150 of the holdout patients have a label to learn from too" in refused(folder, "--holdout", "labels.csv")
+    assert "150 of the holdout patients also have a label in LABELS" in refused(folder, "--holdout", "labels.csv")
 
 
 def test_other_ids_are_refused(folder):

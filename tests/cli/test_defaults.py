@@ -88,7 +88,7 @@ def test_params_of_another_project_are_refused_with_a_remedy(scan, here, command
     assert result.exit_code == 1
     assert result.stderr.startswith(f"{OF_FOLDER}Error: ")
     assert problem in result.stderr
-    remedy = f"Name another file with --params; the package's defaults are in {defaults.PACKAGED_PARAMS}\n"
+    remedy = f"Use another file with --params; the package's defaults are in {defaults.PACKAGED_PARAMS}\n"
     assert result.stderr.endswith(remedy)
     assert status(nodules("check", scan, "--json", "--params", defaults.PACKAGED_PARAMS)) == "usable"
     assert [file.name for file in here.iterdir()] == ["params.yaml"]

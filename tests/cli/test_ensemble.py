@@ -45,7 +45,7 @@ def test_ensemble_refuses_what_does_not_fit(folds, tmp_path):
     (tmp_path / "empty").mkdir()
     for words, message in (
         ((folds[0], folds[2], "-o", tmp_path / "out"), "c: context is"),
-        ((folds[0], tmp_path / "empty", "-o", tmp_path / "out"), "empty: no segmenter"),
+        ((folds[0], tmp_path / "empty", "-o", tmp_path / "out"), "empty: expected the folder of a segmenter"),
         ((folds[0], folds[1], "-o", folds[2]), "c holds files"),
     ):
         result = nodules("ensemble", *words)

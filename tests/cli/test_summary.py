@@ -148,4 +148,4 @@ def test_a_long_path_stays_in_one_piece(project, monkeypatch):
 def test_summary_outside_the_project_is_refused(here):
     result = nodules("summary")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: {here} holds no dvc.yaml; run `nodules summary` in the project's folder\n"
+    assert result.stderr == f"Error: {here} holds no dvc.yaml; run `nodules summary` in the project folder\n"

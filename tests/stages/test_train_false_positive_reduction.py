@@ -88,7 +88,7 @@ def test_cubes_of_a_validation_scan_are_those_of_its_scoring(tiny_pipeline, spli
     assert row["nodules"] == len(item[1])
     reducer = FalsePositiveReducer.load(tiny_pipeline.path("models/false_positive_reduction"))
     evidence = score_fusion.evidence(reducer.log_odds(cubes.hu), table)
-    np.testing.assert_allclose(reducer.combine.probability(evidence), reducer(stored, table), atol=1e-7)
+    np.testing.assert_allclose(reducer.fusion.probability(evidence), reducer(stored, table), atol=1e-7)
 
 
 def test_training_cubes_are_whole_where_the_network_saw_nothing(tiny_pipeline, split, tmp_path):
@@ -166,4 +166,4 @@ def test_new_reducer_under_an_old_name_is_used(tiny_copy):
     settings = json.loads((folder / "false_positive_reduction.json").read_text())
     settings["fusion"]["intercept"] = 12.5
     (folder / "false_positive_reduction.json").write_text(json.dumps(settings))
-    assert load_reducer(folder).combine.intercept == 12.5
+    assert load_reducer(folder).fusion.intercept == 12.5

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from nodules.imaging.network_input.cube import CubeParams
 from nodules.models.false_positive_reduction.network import CubeNetworkParams
-from nodules.models.false_positive_reduction.sampling import VariationParams, wide_size_px
+from nodules.models.false_positive_reduction.sampling import VariationParams, size_with_margin_px
 from nodules.models.false_positive_reduction.training import FalsePositiveReductionParams
 from nodules.models.false_positive_reduction.training_cubes import CubeSet
 
@@ -21,7 +21,7 @@ REDUCTION = FalsePositiveReductionParams(
     network=CubeNetworkParams(filters=4, dropout=0.1),
     variation=VariationParams(jitter_mm=1.0, scale=(0.9, 1.1), hu_shift=10.0, hu_noise=10.0),
 )
-WIDE_PX = wide_size_px(REDUCTION.cube, REDUCTION.variation)
+WIDE_PX = size_with_margin_px(REDUCTION.cube, REDUCTION.variation)
 
 
 def ball_or_tube(is_ball: bool, random: np.random.Generator, size_px: int = WIDE_PX) -> NDArray[np.int16]:

@@ -1,1 +1,1 @@
-"""Floor 5: the command line, one module per command."""
+"""Floor 6: the command line, one module per command."""

@@ -1,4 +1,4 @@
-"""The command `nodules check`: what a scan is, and whether it can be used."""
+"""The command `nodules check`: describes a scan and says whether it can be used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @PARAMS
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON, and nothing else.")
 def check(scan: Path, series_uid: str | None, params_file: Path | None, as_json: bool) -> None:
-    """Say what SCAN is, what must be repaired to read it, and whether it can be used.
+    """Describe SCAN, list the repairs that reading it needs, and say whether it can be used.
 
     The exit status is 0 for the verdicts ok and usable, 1 for unusable.
     """
@@ -40,7 +40,7 @@ def check(scan: Path, series_uid: str | None, params_file: Path | None, as_json:
 
 
 def _lines(verdict: Verdict) -> Iterator[str]:
-    """The verdict for a person: a line for each fact about the scan, then the verdict and its reasons."""
+    """The verdict as text: one line per fact about the scan, then the verdict and its reasons."""
     for name, value in verdict.facts.items():
         if name not in ("repairs", "warnings") and value not in (None, {}):
             yield f"{name:>15}  {_as_text(value)}"

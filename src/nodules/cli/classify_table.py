@@ -1,4 +1,4 @@
-"""What `nodules classify` does with a table: validate, choose and fit classifiers, and evaluate them on a holdout."""
+"""The work of `nodules classify`: validates, chooses and fits classifiers, and evaluates them on a holdout."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OUT_OF_FOLD, HOLDOUT, SUBMISSION, PAGE = "out_of_fold.csv", "holdout.csv", "subm
 
 @dataclass(frozen=True)
 class Holdout:
-    """Predictions for patients that no model has seen, by models fitted to all others.
+    """Predictions for the held-out patients, by models fitted to all others.
 
     Attributes
     ----------
@@ -51,12 +51,13 @@ class Holdout:
     unmeasured: int
 
 
-def unseen_by(unseen: Patients, seen: Patients, file: Path) -> Patients:
+def check_disjoint(unseen: Patients, seen: Patients, file: Path) -> Patients:
     """Return `unseen`, or raise ScanError if one of its patients is also in `seen`."""
     both = unseen.labels.index.intersection(seen.labels.index)
     if len(both):
         raise ScanError(
-            f"{file}: {len(both)} of the holdout patients have a label to learn from too, such as {both[0]}"
+            f"{file}: {len(both)} of the holdout patients also have a label in LABELS, such as {both[0]}; "
+            "remove them from one of the two files"
         )
     return unseen
 
@@ -125,7 +126,7 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
     """
     measured = read_features(features)
     patients = Patients.join(measured, labels, features)
-    unseen = unseen_by(Patients.join(measured, holdout, features), patients, holdout) if holdout else None
+    unseen = check_disjoint(Patients.join(measured, holdout, features), patients, holdout) if holdout else None
     inputs = [path for path in (features, labels, holdout) if path]
     with tracking.stage_run("classify", settings, inputs) as stage:
         stage.log_params({"features_table": features.name, "labels_table": labels.name})
@@ -136,32 +137,32 @@ def classify(features: Path, labels: Path, holdout: Path | None, settings: Setti
         )
         on_holdout = evaluate_holdout(unseen, fitted, settings.seed) if unseen else None
         importance = cancer_validation.importance(patients, validated, fitted, settings.seed)
-        answer = _answer(patients, validated, on_holdout, fitted)
+        result = _result(patients, validated, on_holdout, fitted)
         model = fitted.classifiers[fitted.chosen]
         written = _write(output, patients, validated, on_holdout, model, importance)
         _log(stage, settings, patients, validated, on_holdout, model, importance, output)
         run = {"id": stage.run_id, "experiment": tracking.experiment_name(), "store": tracking.redacted_uri()}
-        return answer | {"output": str(output), "files": written, "mlflow": run}
+        return result | {"output": str(output), "files": written, "mlflow": run}
 
 
-def summary(answer: dict[str, Any]) -> Iterator[str]:
-    """The answer as text: the metrics of each model, line by line."""
+def summary(result: dict[str, Any]) -> Iterator[str]:
+    """The result as text: the metrics of each model, line by line."""
     yield (
-        f"{answer['patients']} patients, {answer['positives']} with cancer, {answer['features']} features; "
-        f"log-loss of the prior {answer['prior_log_loss']:.4f}"
+        f"{result['patients']} patients, {result['positives']} with cancer, {result['features']} features; "
+        f"log-loss of the prior {result['prior_log_loss']:.4f}"
     )
-    validation, chosen = answer["validation"], answer["chosen"]
+    validation, chosen = result["validation"], result["chosen"]
     yield from _rows("patients outside the fold", validation, CHOSEN)
-    yield f"fitted to all of them: {MODEL_TITLES[chosen]}; best F1 from a probability of {answer['threshold']:.3f} on"
-    if answer["holdout"]:
-        seen = answer["holdout"]
+    yield f"fitted to all of them: {MODEL_TITLES[chosen]}; best F1 from a probability of {result['threshold']:.3f} on"
+    if result["holdout"]:
+        seen = result["holdout"]
         yield from _rows(
             f"holdout: {seen['patients']} patients, {seen['positives']} with cancer", seen["models"], chosen
         )
-    if answer["unlabelled"]:
-        yield f"{answer['unlabelled']} patients without a label in LABELS: {answer['files'][SUBMISSION]}"
-    yield f"tables, pictures, model, and the page to read: {answer['files'][PAGE]}"
-    run = answer["mlflow"]
+    if result["unlabelled"]:
+        yield f"{result['unlabelled']} patients without a label in LABELS: {result['files'][SUBMISSION]}"
+    yield f"tables, pictures, model, and the page to read: {result['files'][PAGE]}"
+    run = result["mlflow"]
     yield f"run {run['id']} of experiment {run['experiment']} in MLflow: {run['store']}"
 
 
@@ -177,22 +178,22 @@ def _rows(title: str, models: dict[str, dict[str, float]], marked: str) -> Itera
         yield f"* {MODEL_TITLES[marked]}; F1 at the threshold chosen without these patients {tuned:.4f}"
 
 
-def _answer(
+def _result(
     patients: Patients, validated: Validated, holdout: Holdout | None, fitted: nested_validation.FittedModels
 ) -> dict[str, Any]:
-    answer: dict[str, Any] = {"chosen": fitted.chosen, "threshold": fitted.threshold}
-    answer["inner_log_loss"] = dict(fitted.inner_log_loss)
-    answer |= cancer_validation.counts(patients) | cancer_validation.limits(patients)
-    answer |= {"validation": by_model(validated.metrics), "holdout": None}
+    result: dict[str, Any] = {"chosen": fitted.chosen, "threshold": fitted.threshold}
+    result["inner_log_loss"] = dict(fitted.inner_log_loss)
+    result |= cancer_validation.counts(patients) | cancer_validation.limits(patients)
+    result |= {"validation": by_model(validated.metrics), "holdout": None}
     if holdout is not None:
         labels = holdout.predictions["label"]
-        answer["holdout"] = {
+        result["holdout"] = {
             "patients": len(labels),
             "positives": int(labels.sum()),
             "unmeasured": holdout.unmeasured,
             "models": by_model(holdout.metrics),
         }
-    return answer
+    return result
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""The command `nodules froc`: LUNA16's FROC curve and CPM of any table of candidates."""
+"""The command `nodules froc`: evaluates any table of candidates by LUNA16's FROC curve and CPM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nodules.cli.options import PATH
 @click.argument("submission", type=PATH)
 @click.option("--annotations", type=PATH, required=True, help="LUNA16's annotations.csv.")
 @click.option("--excluded", type=PATH, help="LUNA16's annotations_excluded.csv.")
-@click.option("--seriesuids", type=PATH, help="The scans, one UID per line; default: all that the tables name.")
+@click.option("--seriesuids", type=PATH, help="The scans, one UID per line; default: all scans in the tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON, and nothing else.")
 def froc(submission: Path, annotations: Path, excluded: Path | None, seriesuids: Path | None, as_json: bool) -> None:
     """Evaluate SUBMISSION (seriesuid, coordX, coordY, coordZ, probability) by LUNA16's rule: FROC and CPM."""

@@ -1,4 +1,4 @@
-"""The command `nodules lungs`: a label map of the lungs of one scan."""
+"""The command `nodules lungs`: segments the lungs of one scan."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nodules.cli.options import PARAMS, PATH, SCAN, SERIES
 @click.command()
 @SCAN
 @click.option("-o", "--output", type=PATH, required=True, help="Label map: .nii.gz, .mha or .nrrd.")
-@click.option("--picture", type=PATH, help="PNG of the contours.")
+@click.option("--picture", type=PATH, help="PNG of the lung contours.")
 @SERIES
 @PARAMS
 def lungs(scan: Path, output: Path, picture: Path | None, series_uid: str | None, params_file: Path | None) -> None:

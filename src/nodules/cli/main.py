@@ -1,6 +1,6 @@
-"""The command line `nodules`: its commands, one module each.
+"""The command line `nodules`, with one module per command.
 
-Modules of commands import what takes long to load inside their functions, so that `nodules --help` answers at once.
+The modules import slow packages inside their functions, so that `nodules --help` is fast.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Errors and warnings as the person at the terminal reads them."""
+"""Errors and warnings of the command line, printed without a traceback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """End the command with a message, without a traceback, where a scan, a table or a parameter file is refused."""
+    """End the command with a message instead of a traceback if a scan, a table or a parameter file is invalid."""
     from nodules.scans.result import ScanError
 
     try:
@@ -25,7 +25,7 @@ def errors_as_messages() -> Iterator[None]:
     except ScanError as error:
         raise click.ClickException(str(error)) from error
     except params.ParamsError as error:
-        remedy = f"Name another file with --params; the package's defaults are in {defaults.PACKAGED_PARAMS}"
+        remedy = f"Use another file with --params; the package's defaults are in {defaults.PACKAGED_PARAMS}"
         raise click.ClickException(f"{error}\n{remedy}") from error
 
 

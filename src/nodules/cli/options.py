@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options shared by several commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 PATH = click.Path(path_type=Path)
 SCAN = click.argument("scan", type=PATH)
 SERIES = click.option(
-    "--series", "series_uid", help="UID of the DICOM series to read; default: the one with most slices."
+    "--series", "series_uid", help="UID of the DICOM series to read; default: the one with the most slices."
 )
 PARAMS = click.option(
     "--params", "params_file", type=PATH, help="Parameter file; default params.yaml in this folder, else the package's."

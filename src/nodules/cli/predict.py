@@ -1,4 +1,4 @@
-"""The command `nodules predict`: the packaged model on one scan."""
+"""The command `nodules predict`: runs the packaged model on one scan."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def predict(scan: Path, output: Path, model: Path | None, series_uid: str | None
         raise click.ClickException(str(error)) from error
     diagnosis = diagnoser.diagnose(read)
     write_report(diagnosis, read.volume, output)
-    answer = diagnosis_report(diagnosis)
+    report = diagnosis_report(diagnosis)
     if as_json:
-        click.echo(json.dumps(answer))
+        click.echo(json.dumps(report))
         return
     warn(diagnosis.verdict)
-    click.echo(f"probability of cancer {answer['probability']:.3f}, {len(answer['nodules'])} nodules: {output}")
+    click.echo(f"probability of cancer {report['probability']:.3f}, {len(report['nodules'])} nodules: {output}")

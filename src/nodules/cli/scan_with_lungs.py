@@ -1,4 +1,4 @@
-"""A scan read and its lungs found, as `nodules check` and `nodules lungs` need it."""
+"""Reading a scan and segmenting its lungs, for `nodules check` and `nodules lungs`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nodules.scans.result import Reading, ReadingParams, Verdict, verdict_of
 def read_with_lungs(
     scan: Path, series_uid: str | None, params_file: Path | None
 ) -> tuple[Reading, LungSegmentation, Verdict]:
-    """Read a scan, find its lungs, and judge both.
+    """Read a scan, segment its lungs, and decide whether it can be used.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The command `nodules summary`: the key numbers of the last run, and what to open next."""
+"""The command `nodules summary`: prints the key numbers of the last run, and which files to open next."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ WIDTH, LABEL = 79, 36  # characters; a narrow terminal has 80
 def summary() -> None:
     """Key numbers of the last run, the registered model, and what to open next; to be run in the project's folder."""
     if not Path("dvc.yaml").is_file():
-        raise click.ClickException(f"{Path.cwd()} holds no dvc.yaml; run `nodules summary` in the project's folder")
+        raise click.ClickException(f"{Path.cwd()} holds no dvc.yaml; run `nodules summary` in the project folder")
     click.echo("\n".join(lines()))
 
 
 def lines(project: Path = Path()) -> Iterator[str]:
-    """List the key numbers of `models/metrics`, the registered model, and the files and commands to go on with.
+    """List the key numbers of `models/metrics`, the registered model, and the files and commands to look at next.
 
-    Where a file is missing, cannot be read or lacks a number, the line says so; nothing here raises an error.
+    If a file is missing, cannot be read or lacks a number, the line says so, and no error is raised.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _row(name: str, words: str) -> list[str]:
 
 
 def _with_words(place: str, words: str) -> str:
-    """A path or command in one piece, to be copied; its description goes below if it does not fit beside it."""
+    """A path or command on one line, so that it can be copied; its description goes below if it does not fit."""
     gap = " " * max(LABEL - 2 - len(place), 2)
     beside = f"  {place}{gap}{words}"
     return beside if len(beside) <= WIDTH else f"  {place}\n{' ' * LABEL}{words}"

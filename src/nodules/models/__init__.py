@@ -1,20 +1,23 @@
-"""Floor 2: what learns; the only floor that knows keras, scikit-learn, xgboost and optuna."""
+"""Floor 2: networks and classifiers, from training to prediction.
+
+Importing this package prepares the environment for TensorFlow and Keras, because they read their settings when they are
+first imported. No other package configures anything on import.
+"""
 
 import os
 import sys
 
-# TensorFlow reads these when it is first imported, which only modules of this package do.
-# Its notes on missing GPUs would bury our own messages.
+# TensorFlow logs a lot about missing GPUs, which would hide this package's own messages.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-# Where several worker processes share the cores, each has been given its number of threads by this variable;
-# TensorFlow's own thread pools do not know it.
+# Where worker processes share the cores, this variable gives each its number of threads. TensorFlow's own thread pools
+# ignore it and need variables of their own.
 if "OMP_NUM_THREADS" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ["OMP_NUM_THREADS"])
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", os.environ["OMP_NUM_THREADS"])
-# When it is first imported, Keras reads keras.json in the folder KERAS_HOME. A user's file may set another backend,
-# precision or axis order. `os.devnull` is not a folder, so no file is found. KERAS_BACKEND still chooses the backend.
+# Keras reads keras.json in the folder KERAS_HOME. A user's file may set another backend, precision or axis order.
+# `os.devnull` is not a folder, so Keras finds no file. KERAS_BACKEND still chooses the backend.
 os.environ["KERAS_HOME"] = os.devnull
-if "keras" in sys.modules:  # it was imported before this package, and has read the user's file
+if "keras" in sys.modules:  # Keras was imported before this package and has read the user's file
     import keras
 
     keras.config.set_floatx("float32")

@@ -1,4 +1,4 @@
-"""The whole chain for one scan: lungs, U-Net, reducer, nodules, features, probability of cancer."""
+"""Diagnosis of one scan: lungs, U-Net, false-positive reduction, nodules, features and probability of cancer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS_FILE = "diagnosis.json"
 
 @dataclass(frozen=True)
 class DiagnosisSettings:
-    """Everything that is neither a network nor a classifier."""
+    """Settings of the steps that are neither a network nor a classifier."""
 
     reading: ReadingParams
     lung_mask: LungMaskParams
@@ -37,23 +37,23 @@ class DiagnosisSettings:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The answer for one scan.
+    """The diagnosis of one scan.
 
     Attributes
     ----------
     probability : float
-        Of cancer.
+        Probability of cancer.
     candidates : DataFrame
         `Candidates.table`.
     features : mapping of str to float
-        What the probability was computed from.
+        The features from which the probability was computed.
     contributions : mapping of str to float
-        By how much each of them moved the log-odds of the probability, and under ``base`` where they started from;
-        they add up to the log-odds.
+        Contribution of each feature to the log-odds of the probability, and the starting value under ``base``. Their
+        sum is the log-odds.
     lungs, nodules : Volume
         Labels on the scan's grid; a nodule's voxels hold its `label`.
     verdict : Verdict
-        Whether the scan can be believed.
+        Whether the scan is good enough for the diagnosis to be trusted.
     """
 
     probability: float
@@ -66,7 +66,7 @@ class Diagnosis:
 
 
 class Diagnoser:
-    """Segmenter, reducer, settings and classifier together: what is packaged and served."""
+    """Segmenter, false-positive reduction, settings and classifier of the model that is packaged and served."""
 
     def __init__(
         self,
@@ -82,11 +82,11 @@ class Diagnoser:
 
     @property
     def reading(self) -> ReadingParams:
-        """How a scan is to be read for `diagnose`."""
+        """Settings with which a scan must be read for `diagnose`."""
         return self._settings.reading
 
     def diagnose(self, reading: Reading) -> Diagnosis:
-        """Probability of cancer and the nodules behind it; a scan without lungs or nodules has an answer as well."""
+        """Find the nodules and the probability of cancer; a scan without lungs or nodules has a probability as well."""
         volume = reading.volume
         lungs = find_lungs(volume, self._settings.lung_mask)
         scan = segment_region(volume, volume.with_voxels(lungs.labels_zyx), self._segmenter)
@@ -99,13 +99,13 @@ class Diagnoser:
         )
         row = pd.DataFrame([measured])
         probability = classifier.predict(self._classifier, row).iloc[0]
-        moved = contributions(self._classifier, row).iloc[0]
+        contributed = contributions(self._classifier, row).iloc[0]
         nodules = scan.segmentation.scan.with_voxels(candidates.labels_zyx)
         return Diagnosis(
             probability=float(probability),
             candidates=candidates.table,
             features=measured,
-            contributions={str(name): float(share) for name, share in moved.items()},
+            contributions={str(name): float(contribution) for name, contribution in contributed.items()},
             lungs=scan.lungs,
             nodules=to_scan_grid(nodules, scan.lungs),
             verdict=verdict_of(reading, self._settings.reading, lungs.quality.findings),

@@ -1,1 +1,1 @@
-"""Floor 5: one thin module per DVC stage, and in `shared` what several stages use."""
+"""Floor 5: one thin module per DVC stage; `shared` holds the code that several stages use."""

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(*, layout: Layout, output: Path) -> None:
-    """Survey a data set and write what was found as JSON; if it cannot be used, end with the reason."""
+    """Survey a data set and write the findings as JSON; if it cannot be used, stop and say why."""
     dataset = params.load("dataset", DatasetParams)
     output.parent.mkdir(parents=True, exist_ok=True)
     if layout in dataset.phantoms:

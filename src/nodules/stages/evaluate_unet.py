@@ -44,13 +44,13 @@ def main(
     overlay: Path,
     submission: Path,
 ) -> None:
-    """Write metrics, a table of nodules, the FROC, an overlay of truth and prediction, and a LUNA16 submission."""
+    """Write metrics, a table of nodules, the FROC, an overlay of annotations and predictions, a LUNA16 submission."""
     run, candidates = params.load("run", RunParams), params.load("candidates", CandidateParams)
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
     test, inputs = SplitPart.load("test", luna_root, split, segmentations), [split, segmentations, reducer]
     with stage_run("evaluate_unet", {"tuned": settings, "candidates": candidates}, inputs) as stage:
         test = test.scored(candidates, reducer_scorer(reducer))
-        # The FROC needs all candidates, those of low probability as well.
+        # The FROC needs all candidates, including those of low probability.
         results, everything = test.evaluate([settings, replace(settings, min_probability=0.0)], candidates)
         points = froc_points(
             [result.detections for result in everything if result.is_whole], draws=DRAWS, seed=run.seed
@@ -80,7 +80,7 @@ def _nodules(results: list[ScanResult]) -> pd.DataFrame:
 
 
 def _froc_metrics(points: pd.DataFrame) -> dict[str, float]:
-    """The points of the FROC and their mean, the CPM, with its interval."""
+    """Sensitivities of the FROC, and their mean (the CPM) with its interval."""
     if points.empty:
         return {}
     cpm = points.iloc[-1]
@@ -98,7 +98,7 @@ def _candidates(results: list[ScanResult]) -> pd.DataFrame:
 def _close_ups(
     test: SplitPart, slice_folder: Path, split: Path, settings: SegmentationSettings, candidates: CandidateParams
 ) -> list[CloseUp]:
-    """One of the largest nodule of each of the first test scans that have one."""
+    """Close-ups of the largest nodule in each of the first test scans with nodules."""
     subsets = pd.read_csv(split, dtype={"seriesuid": str}).set_index("seriesuid")["subset"]
     shown = []
     for uid in [uid for uid, found in test.nodules.items() if found][:PICTURES]:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(*, luna_root: Path, subset: int, output: Path) -> None:
-    """Write one .npz file per scan: slices through its nodules and slices without any, with their masks."""
+    """Write one .npz file per scan: slices through its nodules and slices without nodules, with their masks."""
     run = params.load("run", RunParams)
     reading = params.load("reading", ReadingParams)
     extract, context = params.load("extract", ExtractParams), params.load("context", ContextParams)
@@ -67,7 +67,7 @@ def _warn_of_lost_series(luna_root: Path, annotations: dict[str, list[NoduleAnno
     lost = series_without_file(annotations, present)
     if lost:
         logger.warning(
-            "%s names %d series that no chosen subset (%s) holds, the first: %s; their nodules are not used",
+            "%s lists %d series that are in none of the chosen subsets (%s), the first: %s; their nodules are not used",
             luna_root / "annotations.csv",
             len(lost),
             ", ".join(map(str, dataset.subsets)),

@@ -1,4 +1,4 @@
-"""Package the whole chain as one MLflow model, and register it as champion or challenger."""
+"""Package networks, classifier and settings as one MLflow model, and register it as champion or challenger."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nodules.serving.packaging import package
 from nodules.stages.shared import command
 from nodules.tracking.stage import StageRun, stage_run
 
-PREDICTIONS = "judged_on.csv"  # what a later model is compared with
+PREDICTIONS = "judged_on.csv"  # predictions with which those of a later model are compared
 
 
 def main(

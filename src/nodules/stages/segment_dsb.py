@@ -18,7 +18,7 @@ from nodules.tracking.stage import stage_run
 
 
 def main(*, dsb_root: Path, segmenter: Path, output: Path, labels: Path) -> None:
-    """Write one folder per patient (probability map, lungs, HU near any answer) and the table of labels."""
+    """Write one folder per patient (probability map, lungs, HU near raised probabilities) and the table of labels."""
     run, lung_mask = params.load("run", RunParams), params.load("lung_mask", LungMaskParams)
     reading = params.load("reading", ReadingParams)
     items = {patient: (patient, folder, None) for patient, folder in patient_folders(dsb_root).items()}

@@ -17,7 +17,7 @@ from nodules.tracking.stage import stage_run
 
 
 def main(*, luna_root: Path, lungs: Path, split: Path, segmenter: Path, output: Path) -> None:
-    """Write one folder per scan: the U-Net's probability map, the lungs and the HU near any answer."""
+    """Write one folder per scan: the U-Net's probability map, the lungs, and the HU near raised probabilities."""
     run, lung_mask = params.load("run", RunParams), params.load("lung_mask", LungMaskParams)
     reading = params.load("reading", ReadingParams)
     scans = pd.read_csv(split, dtype={"seriesuid": str})

@@ -20,7 +20,7 @@ def main(*, slices: Path, lungs: Path, output: Path) -> None:
     """
     run, settings = params.load("run", RunParams), params.load("split", SplitParams)
     subsets = params.load("dataset", DatasetParams).subsets
-    # The subsets come from the parameters, not from what lies in the folder: it may hold those of an earlier run.
+    # The subsets come from the parameters, because the folder may also hold subsets of an earlier run.
     scans = pd.concat([_scans(slices / f"subset{subset}", lungs / f"subset{subset}", subset) for subset in subsets])
     with stage_run("split", settings, [slices, lungs]) as stage:
         rows = split_patients(scans, settings, run.seed)

@@ -1,4 +1,7 @@
-"""Validate all cancer classifiers by nested cross-validation, and fit the best one to all patients."""
+"""Validate all cancer classifiers by nested cross-validation, choose one, and fit it to all patients.
+
+The average of three models is chosen, unless another model beats it by more than one standard error.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def main(*, features: Path, labels: Path, tuned: Path, output: Path, metrics: Pa
 
 
 def _summary(patients: Patients, validated: Validated, fitted: FittedModels) -> dict[str, Any]:
-    """What `dvc metrics` shows: all metrics of the model chosen in each fold, a few of the others."""
+    """Metrics for `dvc metrics`: all of the model chosen in each fold, and a few of every other model."""
     figures = by_model(validated.metrics)
     models = {name: _short(figures[name], intervals=name in WITH_INTERVALS) for name in MODEL_NAMES}
     limits, counts = cancer_validation.limits(patients), cancer_validation.counts(patients)

@@ -17,9 +17,15 @@ from nodules.imaging.network_input.cube import CubeParams, cut_cubes
 from nodules.imaging.network_input.lung_roi import scan_on_grid
 from nodules.models.false_positive_reduction import score_fusion
 from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
-from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, wide_size_px
+from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, size_with_margin_px
 from nodules.models.false_positive_reduction.training import FalsePositiveReductionParams, train
-from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside, spared, spread_evenly, training_set
+from nodules.models.false_positive_reduction.training_cubes import (
+    CubeSet,
+    in_excluded_finding,
+    inside,
+    spread_evenly,
+    training_set,
+)
 from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams
 from nodules.scans.stores import segmentations
@@ -34,7 +40,7 @@ Item = tuple[Path, list[NoduleAnnotation], list[NoduleAnnotation], Path | None, 
 
 
 def main(*, luna_root: Path, split: Path, segmentations: Path, output: Path, metrics: Path) -> None:
-    """Write the trained reducer, and how well it separates nodules from false positives on the validation scans."""
+    """Write the trained network with its fusion, and their areas under the ROC curve on the validation scans."""
     run, reading = params.load("run", RunParams), params.load("reading", ReadingParams)
     candidates, settings = (
         params.load("candidates", CandidateParams),
@@ -70,7 +76,7 @@ def main(*, luna_root: Path, split: Path, segmentations: Path, output: Path, met
             network, curves = train(sampler, settings, seed=run.seed, log_epoch=log_epoch)
         reducer = FalsePositiveReducer(network, settings.network, settings.cube)
         numbers = _fuse(reducer, prepared[prepared["part"] == "validation"], work / "cubes")
-        numbers |= sampler.counts | {"loss": curves["loss"].iloc[-1], "fusion": reducer.combine.by_name()}
+        numbers |= sampler.counts | {"loss": curves["loss"].iloc[-1], "fusion": reducer.fusion.by_name()}
         stage.log_metrics(numbers)
         stage.log_headline({"false_positive_reduction_val_auc": numbers["auc_after"]})
         _replace(output, reducer, work / "false_positive_reduction")
@@ -79,9 +85,9 @@ def main(*, luna_root: Path, split: Path, segmentations: Path, output: Path, met
 
 
 def _items(scans: pd.DataFrame, luna_root: Path, segmented: Path, listed_negatives: int) -> dict[str, Item]:
-    """The segmented training and validation scans; only those for training have a scan file and listed candidates.
+    """The segmented training and validation scans; only training scans have a scan file and listed false positives.
 
-    LUNA16's table of candidates is optional, and DVC has no optional dependencies: it is read where it lies.
+    LUNA16's table of candidates is optional. DVC has no optional dependencies, so the stage reads it undeclared.
     """
     nodules, excluded = read_annotations(luna_root / "annotations.csv"), read_excluded_beside(luna_root)
     table = candidate_table(luna_root)
@@ -115,10 +121,14 @@ def prepare_scan(
     stored, nodules, excluded, file, places = item
     segmentation = segmentations.load(stored)
     proposals = propose(segmentation, candidates).table
-    proposals = proposals[~spared(proposals[["x_mm", "y_mm", "z_mm"]], nodules, excluded)]
+    proposals = proposals[~in_excluded_finding(proposals[["x_mm", "y_mm", "z_mm"]], nodules, excluded)]
     centres = proposals[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
     hit = inside(centres, nodules)
-    listed = [place for place, nothing in zip(places, spared(places, nodules, excluded), strict=True) if not nothing]
+    listed = [
+        place
+        for place, nothing in zip(places, in_excluded_finding(places, nodules, excluded), strict=True)
+        if not nothing
+    ]
     target = folder / stored.name
     target.mkdir()
     if file is None:
@@ -126,7 +136,7 @@ def prepare_scan(
         CubeSet(hu, hit.sum(axis=1) > 0).save(target)
         proposals.to_csv(target / "proposals.csv", index=False)
     else:
-        size_px = wide_size_px(cube, variation)
+        size_px = size_with_margin_px(cube, variation)
         # A stored segmentation keeps HU around proposals only; the grid is the same.
         scan = scan_on_grid(read_scan(file, reading).volume, segmentation.scan)
         training_set(scan, centres, nodules, listed, size_px * cube.step_mm, size_px).save(target)
@@ -135,16 +145,19 @@ def prepare_scan(
 
 
 def _fuse(reducer: FalsePositiveReducer, validation: pd.DataFrame, cubes: Path) -> dict[str, Any]:
-    """Fit the reducer's fusion to the proposals of the validation scans, and count and judge these proposals."""
+    """Fit the fusion to the proposals of the validation scans, and count and evaluate these proposals."""
     sets = [CubeSet.load(cubes / uid) for uid in validation["scan"]]
     if not sets:
-        raise ValueError("no validation scan is segmented: there is nothing to fit the reducer's fusion on")
+        raise ValueError(
+            "false-positive reduction: expected at least one segmented validation scan to fit the fusion, got none; "
+            "check the split and the failures of segment_luna"
+        )
     tables = [pd.read_csv(cubes / uid / "proposals.csv") for uid in validation["scan"]]
     proposals = pd.concat(tables, ignore_index=True)
     is_nodule = np.concatenate([chosen.is_nodule for chosen in sets])
     log_odds = np.concatenate([reducer.log_odds(chosen.hu) for chosen in sets])
     patients = validation["patient"].astype(str).repeat(validation["proposals"]).tolist()
-    reducer.combine, areas = score_fusion.fit_and_evaluate(log_odds, proposals, is_nodule, patients)
+    reducer.fusion, areas = score_fusion.fit_and_evaluate(log_odds, proposals, is_nodule, patients)
     nodules = int(validation["nodules"].sum())
     return {
         "scans": len(validation),
@@ -155,12 +168,12 @@ def _fuse(reducer: FalsePositiveReducer, validation: pd.DataFrame, cubes: Path) 
     }
 
 
-def _replace(output: Path, reducer: FalsePositiveReducer, waiting: Path) -> None:
-    """Write elsewhere first: a kill leaves the folder whole or absent."""
-    reducer.save(waiting)
+def _replace(output: Path, reducer: FalsePositiveReducer, temporary: Path) -> None:
+    """Write to another folder and move it, so that an interruption leaves the output complete or absent."""
+    reducer.save(temporary)
     shutil.rmtree(output, ignore_errors=True)
     output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(waiting, output)
+    shutil.move(temporary, output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train the U-Net and keep the epoch with the lowest validation loss; an interrupted training resumes."""
+"""Train the U-Net and keep the epoch with the lowest validation loss; an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.unet import training
 from nodules.models.unet.sampling import PatchSampler
-from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, weights_to_start_from
+from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, initial_weights
 from nodules.models.unet.training_slices import SliceSet, slice_set
 from nodules.pictures.detection_charts import training_curves
 from nodules.scans.stores import slices
@@ -30,12 +30,12 @@ def main(*, slices: Path, lungs: Path, split: Path, output: Path, metrics: Path,
     """Write the trained segmenter, the metrics of its best epoch and the training curves."""
     run, settings = params.load("run", RunParams), params.load("unet", training.TrainingParams)
     roi, context = params.load("lung_roi", LungRoiParams), params.load("context", ContextParams)
-    asking = params.load("segmenter", SegmenterParams)
+    inference = params.load("segmenter", SegmenterParams)
     scans = pd.read_csv(split, dtype={"seriesuid": str})
     earlier = Path(settings.start_from) if settings.start_from else None
-    start_from = weights_to_start_from(earlier, settings.network, context) if earlier else None
+    start_from = initial_weights(earlier, settings.network, context) if earlier else None
     work = work_folder("train_unet", (settings, roi, context, run.seed, slices, lungs, split, earlier))
-    used = {"unet": settings, "lung_roi": roi, "context": context, "segmenter": asking}
+    used = {"unet": settings, "lung_roi": roi, "context": context, "segmenter": inference}
     with stage_run("train_unet", used, [slices, lungs, split]) as stage:
         sets = _prepare(
             scans[scans["part"] != "test"],
@@ -64,7 +64,7 @@ def main(*, slices: Path, lungs: Path, split: Path, output: Path, metrics: Path,
                 start_from=start_from,
                 log_epoch=log_epoch,
             )
-        Segmenter([network], SegmenterSettings(settings.network, roi, context, asking)).save(output)
+        Segmenter([network], SegmenterSettings(settings.network, roi, context, inference)).save(output)
         best = history.iloc[training.best_epoch(history["val_loss"].tolist(), settings.mining_epochs) - 1].to_dict()
         stage.log_figure(training_curves(history), "training_curves")
         stage.log_headline({"unet_val_dice": best["val_dice"]})
@@ -77,7 +77,7 @@ def main(*, slices: Path, lungs: Path, split: Path, output: Path, metrics: Path,
 def _prepare(
     scans: pd.DataFrame, slices: Path, lungs: Path, prepare: parallel.ProcessScan, run: RunParams, output: Path
 ) -> dict[str, SliceSet]:
-    """Resample all scans to the network's grid once, into memory-mapped files."""
+    """Resample the slices of all scans to the network's grid, once, into files that training memory-maps."""
     items = {
         row.seriesuid: (
             slices / f"subset{row.subset}" / f"{row.seriesuid}.npz",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from nodules.models.cancer.calibration import KINDS, Calibration, choose_and_judge, fit_kind
+from nodules.models.cancer.calibration import KINDS, Calibration, choose_calibration, fit_kind
 
 
 def true_probabilities(patients=4000, seed=0):
@@ -21,13 +21,13 @@ def loss(truth, probabilities):
 
 def test_true_probabilities_are_left_alone():
     probabilities, truth = true_probabilities()
-    assert choose_and_judge(truth, probabilities, 0)[0].kind == "none"
+    assert choose_calibration(truth, probabilities, 0)[0].kind == "none"
 
 
 def test_overconfidence_is_repaired_by_platt():
     probabilities, truth = true_probabilities(20_000)
     distorted = expit(3 * logit(probabilities) + 1)
-    calibration = choose_and_judge(truth, distorted, 0)[0]
+    calibration = choose_calibration(truth, distorted, 0)[0]
     assert calibration.kind == "platt"
     # The inverse of the distortion, log-odds / 3 - 1/3.
     assert (calibration.slope, calibration.intercept) == pytest.approx((1 / 3, -1 / 3), abs=0.05)
@@ -40,7 +40,7 @@ def test_overconfidence_is_repaired_by_platt():
 def test_a_bend_that_no_line_undoes_is_repaired_by_isotonic():
     probabilities, truth = true_probabilities()
     bent = np.where(probabilities < 0.5, probabilities / 10, 0.9 + probabilities / 10)
-    calibration = choose_and_judge(truth, bent, 0)[0]
+    calibration = choose_calibration(truth, bent, 0)[0]
     assert calibration.kind == "isotonic"
     assert loss(truth, calibration.of(bent)) < loss(truth, probabilities) + 0.005
 
@@ -57,7 +57,7 @@ def test_chance_gives_no_skill():
     truth = (np.arange(300) % 4 == 0).astype(int)
     prior = loss(truth, np.full(300, 0.25))
     losses = [
-        choose_and_judge(rng.permutation(truth), rng.uniform(0.2, 0.3, 300), seed)[1].mean() for seed in range(20)
+        choose_calibration(rng.permutation(truth), rng.uniform(0.2, 0.3, 300), seed)[1].mean() for seed in range(20)
     ]
     assert np.mean(losses) > prior
 
@@ -75,7 +75,7 @@ def test_nothing_is_impossible_and_nothing_certain(kind):
 
 def test_few_patients_are_not_calibrated():
     truth = np.repeat([0, 1], [50, 9])
-    calibration, losses = choose_and_judge(truth, np.where(truth == 1, 0.1, 0.9), 0)
+    calibration, losses = choose_calibration(truth, np.where(truth == 1, 0.1, 0.9), 0)
     assert calibration.kind == "none"
     assert losses == pytest.approx(-np.log(0.1))
 

@@ -34,7 +34,7 @@ class TestOutOfFold:
         features = pd.DataFrame({"number": np.arange(100.0)}, index=labels.index)
         params = replace(QUICK, random_forest=RandomForestParams(trees=20, min_samples_leaf=1))
         fitted = fit("random_forest", features, labels, params, 1)
-        stated = pd.Series(fitted.stated(features.to_numpy()), index=features.index)
+        stated = pd.Series(fitted.uncalibrated(features.to_numpy()), index=features.index)
         assert skill(labels, stated) > 0.5
         assert skill(labels, out_of_fold("random_forest", features, labels, params, 1)) < 0.05
 
@@ -62,7 +62,7 @@ class TestOutOfFold:
         alone, threaded = (fit(name, features, labels, QUICK, seed=1, threads=threads) for threads in (1, 2))
         assert alone.features == threaded.features
         values = features[list(alone.features)].to_numpy()
-        np.testing.assert_array_equal(alone.stated(values), threaded.stated(values))
+        np.testing.assert_array_equal(alone.uncalibrated(values), threaded.uncalibrated(values))
 
     def test_average_is_the_mean_of_its_members(self):
         features, labels = telling_cohort()

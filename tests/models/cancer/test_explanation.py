@@ -98,5 +98,5 @@ def test_model_that_looks_at_nothing():
 
 def test_importance_of_the_features_that_move_most_only(fitted):
     features, labels = telling_cohort(patients=100, seed=9)
-    found = permutation_importance(fitted["logistic"], features, labels, seed=0, repeats=2, most=2)
+    found = permutation_importance(fitted["logistic"], features, labels, seed=0, repeats=2, max_features=2)
     assert set(found["feature"]) == {"a", "b"}

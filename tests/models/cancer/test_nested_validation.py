@@ -8,7 +8,7 @@ import pytest
 
 from nodules.models.cancer import classifier, cross_fitting, nested_validation
 from nodules.models.cancer.calibration import Calibration
-from nodules.models.cancer.classifier import Candidacy
+from nodules.models.cancer.classifier import OutOfFoldResult
 from nodules.models.cancer.nested_validation import best, best_f1_threshold, fit_models, validate
 from nodules.models.cancer.params import LEARNED, MODEL_NAMES
 from nodules.models.cancer.xgboost_search import XGBoostSearch, xgboost_tuner
@@ -133,11 +133,11 @@ class TestWhoSeesWhom:
             given.append((set(table.index), set(truth.index), params, seed))
             return wanted
 
-        candidacies = nested_validation.candidacies
+        evaluate = nested_validation.evaluate_out_of_fold
         monkeypatch.setattr(
             nested_validation,
-            "candidacies",
-            lambda table, params, *rest: used.append(params) or candidacies(table, params, *rest),
+            "evaluate_out_of_fold",
+            lambda table, params, *rest: used.append(params) or evaluate(table, params, *rest),
         )
         nested = validate(features, labels, SMALL, 1, tune=tune)
         for (patients, labelled, params, _), (_, part) in zip(given, nested.table.groupby("fold"), strict=True):
@@ -236,25 +236,25 @@ class TestFitModels:
 
 
 class TestBest:
-    def candidacies(self, **losses: list[float]) -> dict[str, Candidacy]:
+    def results(self, **losses: list[float]) -> dict[str, OutOfFoldResult]:
         nothing = Calibration("none", 0.01)
-        return {name: Candidacy(nothing, np.full(4, 0.5), np.array(values)) for name, values in losses.items()}
+        return {name: OutOfFoldResult(nothing, np.full(4, 0.5), np.array(values)) for name, values in losses.items()}
 
     def test_a_gain_within_chance_is_none(self):
         # gains 0.9, -0.6, 0.9, -0.6: mean 0.15, standard deviation sqrt(0.75), standard error 0.43
-        found = self.candidacies(average=[1.0, 1.0, 1.0, 1.0], xgboost=[0.1, 1.6, 0.1, 1.6])
+        found = self.results(average=[1.0, 1.0, 1.0, 1.0], xgboost=[0.1, 1.6, 0.1, 1.6])
         assert found["xgboost"].log_loss == pytest.approx(0.85)
         assert best(found) == "average"
 
     def test_a_gain_beyond_chance_counts(self):
         # gains 0.2, 0.1, 0.2, 0.1: mean 0.15, standard deviation sqrt(0.01 / 3), standard error 0.029
-        found = self.candidacies(
+        found = self.results(
             average=[1.0, 1.0, 1.0, 1.0], logistic=[0.95, 0.95, 0.95, 0.95], xgboost=[0.8, 0.9, 0.8, 0.9]
         )
         assert best(found) == "xgboost"
 
     def test_equals_leave_the_average(self):
-        assert best(self.candidacies(logistic=[0.5] * 4, average=[0.5] * 4)) == "average"
+        assert best(self.results(logistic=[0.5] * 4, average=[0.5] * 4)) == "average"
 
 
 def test_threshold_of_the_best_f1():

@@ -115,7 +115,7 @@ def test_to_disk_and_back(reducer, tmp_path):
     np.testing.assert_array_equal(
         again(segmentation(), proposals(CENTRES)), reducer(segmentation(), proposals(CENTRES))
     )
-    assert again.combine == FUSION
+    assert again.fusion == FUSION
     assert (again.cube, again.shape) == (REDUCTION.cube, REDUCTION.network)
     again.save(tmp_path / "b")
     files = sorted(file.name for file in (tmp_path / "a").iterdir())
@@ -129,7 +129,7 @@ def test_diverged_network_is_named(reducer):
     network = build(REDUCTION.network, SIZE)
     weights = network.get_layer("log_odds").get_weights()
     network.get_layer("log_odds").set_weights([np.full_like(weights[0], np.nan), weights[1]])
-    with pytest.raises(ValueError, match="reducer answers NaN"):
+    with pytest.raises(ValueError, match="expected finite log-odds, got NaN"):
         FalsePositiveReducer(network, REDUCTION.network, REDUCTION.cube).log_odds(cube_set(2, 1, SIZE).hu)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nodules.imaging.network_input.cube import CubeParams
-from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, wide_size_px
+from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, size_with_margin_px
 from nodules.models.false_positive_reduction.training_cubes import CubeSet
 
 CUBE = CubeParams(8.0, 8, (-1000.0, 400.0))
@@ -58,9 +58,9 @@ def test_the_same_draw_gives_the_same_batch():
 
 def test_margin_holds_the_farthest_look():
     # 4 px / 0.9 + 2 mm / 1 mm a px = 6.44 px from the middle: 3 px more than 4 on either side
-    assert wide_size_px(CUBE, VARIED) == 8 + 2 * 3
-    assert wide_size_px(CUBE, STILL) == 8
-    assert wide_size_px(CUBE, VariationParams(0.0, (1.1, 1.2), 0.0, 0.0)) == 8
+    assert size_with_margin_px(CUBE, VARIED) == 8 + 2 * 3
+    assert size_with_margin_px(CUBE, STILL) == 8
+    assert size_with_margin_px(CUBE, VariationParams(0.0, (1.1, 1.2), 0.0, 0.0)) == 8
 
 
 def brightness_centre(image: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def brightness_centre(image: np.ndarray) -> np.ndarray:
 
 
 def test_jitter_moves_the_middle_by_no_more_than_it_says():
-    size = wide_size_px(CUBE, VariationParams(2.0, (1.0, 1.0), 0.0, 0.0))
+    size = size_with_margin_px(CUBE, VariationParams(2.0, (1.0, 1.0), 0.0, 0.0))
     z, y, x = np.indices((size,) * 3) - (size - 1) / 2
     ball = np.where(z**2 + y**2 + x**2 <= 1.5**2, 400, -1000).astype(np.int16)
     sets = [CubeSet(np.stack([ball, np.full_like(ball, -1000)]), np.array([True, False]))]
@@ -82,7 +82,7 @@ def test_jitter_moves_the_middle_by_no_more_than_it_says():
 
 
 def test_magnification_is_that_of_the_range():
-    size = wide_size_px(CUBE, VariationParams(0.0, (0.5, 2.0), 0.0, 0.0))
+    size = size_with_margin_px(CUBE, VariationParams(0.0, (0.5, 2.0), 0.0, 0.0))
     x = np.indices((size,) * 3)[2] - (size - 1) / 2
     ramp = (100 * x).astype(np.int16)  # HU that rise by 100 a voxel
     sets = [CubeSet(np.stack([ramp, ramp]), np.array([True, False]))]

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from nodules.imaging.geometry.volume import Volume
-from nodules.models.false_positive_reduction.training_cubes import CubeSet, inside, spared, spread_evenly, training_set
+from nodules.models.false_positive_reduction.training_cubes import (
+    CubeSet,
+    in_excluded_finding,
+    inside,
+    spread_evenly,
+    training_set,
+)
 from nodules.scans.tables.luna import NoduleAnnotation
 
 NODULES = [NoduleAnnotation("1.2", (10.0, 20.0, 30.0), 6.0), NoduleAnnotation("1.2", (-5.0, 0.0, 4.0), 10.0)]
@@ -28,10 +34,10 @@ def test_luna_rule_is_nearer_than_the_radius():
 
 def test_places_in_an_excluded_finding_that_is_no_nodule_are_spared():
     around = [NoduleAnnotation("1", WITHIN, 0.1), NoduleAnnotation("1", BESIDE, 0.1)]
-    assert spared([WITHIN, BESIDE, ON_THE_RIM], NODULES, around).tolist() == [False, True, False]
-    assert spared([WITHIN, BESIDE], NODULES, []).tolist() == [False, False]
-    assert spared([WITHIN, BESIDE], [], around).tolist() == [True, True]
-    assert spared([], NODULES, around).shape == (0,)
+    assert in_excluded_finding([WITHIN, BESIDE, ON_THE_RIM], NODULES, around).tolist() == [False, True, False]
+    assert in_excluded_finding([WITHIN, BESIDE], NODULES, []).tolist() == [False, False]
+    assert in_excluded_finding([WITHIN, BESIDE], [], around).tolist() == [True, True]
+    assert in_excluded_finding([], NODULES, around).shape == (0,)
 
 
 @pytest.mark.parametrize(("at_most", "rows"), [(3, [0, 5, 10]), (1, [0]), (0, []), (99, list(range(11)))])

@@ -44,7 +44,7 @@ def test_precision_is_the_named_one_whatever_the_machine(monkeypatch, gpus):
 
 
 def test_precision_is_put_back_even_after_an_error():
-    with pytest.raises(ZeroDivisionError), devices.computing_in("mixed_float16"):
+    with pytest.raises(ZeroDivisionError), devices.precision_scope("mixed_float16"):
         assert keras.layers.Dense(1).compute_dtype == "float16"
         1 / 0  # noqa: B018
     assert keras.config.dtype_policy().name == "float32"

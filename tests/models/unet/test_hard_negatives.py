@@ -49,7 +49,7 @@ def test_invisible_pixels_are_not_searched() -> None:
 def test_the_sampler_shows_them_once_it_knows_them() -> None:
     params = replace(SAMPLING, nodule_share=0.0, hard_share=1.0)
     sampler = PatchSampler([two_slices()], params, (-1000.0, 400.0))
-    sampler.learn_from(np.array([[0, 0, 20, 33]]))
+    sampler.set_hard_negatives(np.array([[0, 0, 20, 33]]))
     image, mask = sampler.draw(np.random.default_rng(0), augment=False)
     vessel = np.zeros((8, 8), dtype=bool)
     vessel[3:6, 3:6] = True  # the patch runs from 16 to 23 and from 29 to 36

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch
-from nodules.models.unet.sampling import PatchSampler, _look_through
+from nodules.models.unet.sampling import PatchSampler, _warped_squares
 from nodules.models.unet.training import drawn_epoch
 from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING
@@ -197,7 +197,7 @@ def test_warped_patch_is_what_scipy_interpolates(place):
     image = np.random.default_rng(2).integers(-900, 300, (30, 40, 3)).astype(np.int16)
     warp = np.array([[0.9, -0.4], [0.3, 1.1]])
     size = 15
-    (seen,) = _look_through(warp, [image], *place, size)
+    (seen,) = _warped_squares(warp, [image], *place, size)
     offset = np.array(place) - warp @ [7.0, 7.0]
     for channel in range(3):
         layer = image[..., channel].astype(np.float64)

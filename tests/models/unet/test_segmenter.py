@@ -10,7 +10,7 @@ from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, network_input
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.unet.network import UNetParams, build
-from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, combine, weights_to_start_from
+from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, combine, initial_weights
 
 SETTINGS = SegmenterSettings(
     network=UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False),
@@ -187,13 +187,13 @@ def test_different_regions_do_not_combine(segmenter, tmp_path):
     segmenter.save(tmp_path / "a")
     coarse = replace(SETTINGS, lung_roi=replace(SETTINGS.lung_roi, spacing_mm=1.5))
     Segmenter(segmenter.networks, coarse).save(tmp_path / "b")
-    with pytest.raises(ValueError, match=r"b: lung_roi is .*1\.5.*an ensemble shares it"):
+    with pytest.raises(ValueError, match=r"b: lung_roi is .*1\.5.*it must be the same in an ensemble"):
         combine([tmp_path / "a", tmp_path / "b"])
 
 
-def test_weights_to_start_from_are_those_of_the_folder(segmenter, tmp_path):
+def test_initial_weights_are_those_of_the_folder(segmenter, tmp_path):
     segmenter.save(tmp_path)
-    weights = weights_to_start_from(tmp_path, SETTINGS.network, SETTINGS.context)
+    weights = initial_weights(tmp_path, SETTINGS.network, SETTINGS.context)
     for found, wanted in zip(weights, segmenter.networks[0].get_weights(), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
@@ -203,10 +203,14 @@ def test_other_networks_are_no_start(segmenter, other, tmp_path):
     Segmenter([*segmenter.networks, *other.networks], SETTINGS).save(tmp_path / "two")
     shape, context = SETTINGS.network, SETTINGS.context
     for folder, wanted, message in (
-        ("one", (replace(shape, filters=4), context), r"filters=3.*wanted network .*filters=4"),
-        ("one", (shape, replace(context, distance_mm=2.5)), r"distance_mm=2\.0.*wanted context .*distance_mm=2\.5"),
-        ("two", (shape, context), "holds 2 networks"),
-        ("none", (shape, context), "none is no segmenter"),
+        ("one", (replace(shape, filters=4), context), r"expected network .*filters=4.*got .*filters=3"),
+        (
+            "one",
+            (shape, replace(context, distance_mm=2.5)),
+            r"expected context .*distance_mm=2\.5.*got .*distance_mm=2\.0",
+        ),
+        ("two", (shape, context), "expected one network, got 2"),
+        ("none", (shape, context), "none holds no segmenter"),
     ):
         with pytest.raises(ValueError, match=message):
-            weights_to_start_from(tmp_path / folder, *wanted)
+            initial_weights(tmp_path / folder, *wanted)

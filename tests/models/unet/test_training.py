@@ -14,7 +14,7 @@ from nodules.models.unet import training
 from nodules.models.unet.loss import PooledDice
 from nodules.models.unet.network import UNetParams, build
 from nodules.models.unet.sampling import PatchSampler
-from nodules.models.unet.training import settle_averages, train
+from nodules.models.unet.training import recompute_statistics, train
 from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING, TRAINING
 
@@ -274,7 +274,7 @@ def test_statistics_are_the_mean_over_the_first_batches(monkeypatch, count):
     model = keras.Model(image, norm(image))
     norm.moving_mean.assign(np.full(3, 77.0))
     shown = batches(count)
-    settle_averages(model, shown)
+    recompute_statistics(model, shown)
     used = [images for images, _ in shown[:3]]
     mean = np.mean([images.mean(axis=(0, 1, 2)) for images in used], axis=0)
     variance = np.mean([images.var(axis=(0, 1, 2)) for images in used], axis=0)
@@ -286,6 +286,6 @@ def test_statistics_are_the_mean_over_the_first_batches(monkeypatch, count):
 def test_network_without_normalisation_is_left_alone():
     model = build(UNetParams(filters=2, depth=1, stem_stride=1, normalisation="none", residual=False), channels=3)
     before = model.get_weights()
-    settle_averages(model, batches(2))
+    recompute_statistics(model, batches(2))
     for ours, theirs in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -1,4 +1,4 @@
-"""Turns the probabilities a model says into those that come true."""
+"""Calibration of predicted probabilities: none, Platt's or isotonic, chosen by out-of-fold log-loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CalibrationKind = Literal["none", "platt", "isotonic"]
 KINDS: tuple[CalibrationKind, ...] = get_args(CalibrationKind)
 
 _FOLDS = 10
-# With fewer patients of a class no calibration can be told from chance.
+# With fewer patients of a class, a gain by calibration cannot be told from chance.
 _FEWEST_OF_A_CLASS = 10
 _NEWTON_STEPS = 100
 
@@ -26,18 +26,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Calibration:
-    """A never falling function from a stated probability to a calibrated one; never 0 nor 1.
+    """A non-decreasing function from predicted to calibrated probabilities, which are never 0 or 1.
 
     Attributes
     ----------
     kind : str
-        ``none`` only keeps off 0 and 1; ``platt`` is linear in the log-odds; ``isotonic`` runs through knots.
+        ``none`` only clips probabilities; ``platt`` is linear in the log-odds; ``isotonic`` interpolates between knots.
     floor : float
-        Results lie within [floor, 1 - floor].
+        Calibrated probabilities lie within [floor, 1 - floor].
     slope, intercept : float
-        Of ``platt``; the slope is never negative.
+        Parameters of ``platt``; the slope is never negative.
     stated, calibrated : tuple of float
-        Knots of ``isotonic``, both rising.
+        Knots of ``isotonic``: predicted probabilities and their calibrated values, both non-decreasing.
 
     References
     ----------
@@ -53,7 +53,7 @@ class Calibration:
     calibrated: tuple[float, ...] = ()
 
     def of(self, probabilities: ArrayLike) -> Array:
-        """Calibrated probabilities of an array, within (0, 1)."""
+        """Calibrate an array of probabilities; the results lie within (0, 1)."""
         probabilities = np.clip(np.asarray(probabilities, dtype=np.float64), self.floor, 1 - self.floor)
         if self.kind == "platt":
             probabilities = expit(self.slope * logit(probabilities) + self.intercept)
@@ -62,7 +62,7 @@ class Calibration:
         return np.clip(probabilities, self.floor, 1 - self.floor)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain numbers and words, for `from_json`."""
+        """Describe the calibration by numbers and strings, for `from_json`."""
         described: dict[str, Any] = {"kind": self.kind, "floor": self.floor}
         if self.kind == "platt":
             described |= {"slope": self.slope, "intercept": self.intercept}
@@ -72,7 +72,13 @@ class Calibration:
 
     @classmethod
     def from_json(cls, described: dict[str, Any]) -> Calibration:
-        """Read what `to_json` wrote; ValueError where it is not a calibration."""
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            If it does not describe a calibration.
+        """
         try:
             found = cls(
                 described["kind"],
@@ -90,7 +96,9 @@ class Calibration:
             or not (found.slope >= 0 and np.isfinite([found.slope, found.intercept]).all())
             or not found._has_rising_knots()
         ):
-            raise ValueError(f"a calibration must be of {', '.join(KINDS)} and never fall, got {described!r}")
+            raise ValueError(
+                f"a calibration must be one of {', '.join(KINDS)} and must not decrease, got {described!r}"
+            )
         return found
 
     def _has_rising_knots(self) -> bool:
@@ -102,10 +110,10 @@ class Calibration:
         return bool(knots.size and np.isfinite(knots).all() and (np.diff(knots, axis=1) >= 0).all())
 
 
-def choose_and_judge(truth: NDArray[np.int64], probabilities: Array, seed: int) -> tuple[Calibration, Array]:
-    """Choose no, Platt's or isotonic calibration by log-loss over folds of these probabilities.
+def choose_calibration(truth: NDArray[np.int64], probabilities: Array, seed: int) -> tuple[Calibration, Array]:
+    """Choose no, Platt's or isotonic calibration by cross-validated log-loss.
 
-    The simpler one stays unless the other's gain is more than one standard error of itself.
+    A more complex calibration is chosen only if its gain exceeds the standard error of the gain.
 
     Parameters
     ----------
@@ -117,25 +125,26 @@ def choose_and_judge(truth: NDArray[np.int64], probabilities: Array, seed: int) 
     Returns
     -------
     Calibration, float64 (patients,)
-        The one chosen, and the loss of each patient, calibrated without itself.
+        The chosen calibration, fitted to all patients, and the loss of each patient under a calibration fitted
+        without that patient.
     """
     chosen: CalibrationKind = "none"
     losses = log_losses(truth, fit_kind("none", truth, probabilities).of(probabilities))
     if min(truth.sum(), (1 - truth).sum()) >= _FEWEST_OF_A_CLASS:
         for kind in KINDS[1:]:
-            others = log_losses(truth, _cross_calibrated(kind, truth, probabilities, seed))
-            gains = losses - others
+            other_losses = log_losses(truth, _cross_calibrated(kind, truth, probabilities, seed))
+            gains = losses - other_losses
             if gains.mean() > gains.std(ddof=1) / np.sqrt(len(gains)):
-                chosen, losses = kind, others
+                chosen, losses = kind, other_losses
     return fit_kind(chosen, truth, probabilities), losses
 
 
 def fit_kind(kind: CalibrationKind, truth: NDArray[np.int64], probabilities: Array) -> Calibration:
-    """Fit one kind of calibration to the probabilities of patients whose label is known."""
+    """Fit one kind of calibration to the predicted probabilities of labelled patients."""
     floor = 1 / (2 * (len(truth) + 1))
     inside = np.clip(probabilities, floor, 1 - floor)
     if kind == "platt":
-        return Calibration(kind, floor, *_line(logit(inside), truth))
+        return Calibration(kind, floor, *_fit_platt(logit(inside), truth))
     if kind == "isotonic":
         fitted = IsotonicRegression().fit(inside, truth)
         calibrated = np.clip(fitted.y_thresholds_, floor, 1 - floor)
@@ -152,11 +161,11 @@ def _cross_calibrated(kind: CalibrationKind, truth: NDArray[np.int64], probabili
     return calibrated
 
 
-def _line(log_odds: Array, truth: NDArray[np.int64]) -> tuple[float, float]:
+def _fit_platt(log_odds: Array, truth: NDArray[np.int64]) -> tuple[float, float]:
     """Slope and intercept of Platt's logistic curve by Newton's method, with his targets just inside 0 and 1.
 
-    A falling line would turn a model that knows nothing into one that knows something, since predictions from outside
-    a fold lean away from the labels in it; such a line is laid flat.
+    A negative slope is replaced by 0. Out-of-fold predictions are biased against the labels of their own fold, so a
+    negative slope would turn a model without any information into one that seems to have some.
     """
     positives, negatives = truth.sum(), (1 - truth).sum()
     target = np.where(truth == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))

@@ -1,4 +1,4 @@
-"""Classifiers from patient features to a calibrated probability of cancer: fitting, calibration, prediction."""
+"""A cancer classifier from patient features to a calibrated probability: calibration, fitting and prediction."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nodules.models.cancer.calibration import Calibration, choose_and_judge
-from nodules.models.cancer.cross_fitting import Array, HeldOut, fit_families, held_out_predictions, mean_of, settled
+from nodules.models.cancer.calibration import Calibration, choose_calibration
+from nodules.models.cancer.cross_fitting import (
+    Array,
+    HeldOut,
+    choose_variants,
+    fit_families,
+    held_out_predictions,
+    mean_of,
+)
 from nodules.models.cancer.estimators import FAMILIES, Estimator, families_of, fit_constant
 from nodules.models.cancer.params import LEARNED, ClassifierParams, LearnedName, ModelName
 from nodules.models.cancer.table import LabelledTable, numbers
@@ -20,18 +27,19 @@ _INNER, _FINAL, _CALIBRATION = range(3)
 
 @dataclass(frozen=True)
 class Classifier:
-    """A fitted model.
+    """A fitted and calibrated classifier.
 
     Attributes
     ----------
     name : str
         One of `MODEL_NAMES`.
     features : tuple of str
-        The columns it uses, in the order it was fitted to; none for the constant models.
+        The columns it uses, in the order in which it was fitted; empty for a constant model.
     members : dict of Estimator
-        Fitted models by family, whose mean is taken; one, but for ``average``. A constant model stands under its name.
+        Fitted estimators by family, whose probabilities are averaged. Only ``average`` has more than one. The key of a
+        constant model is its name.
     calibration : Calibration, optional
-        Of the mean; None for the constant models.
+        Calibration of the mean probability; None for a constant model.
     """
 
     name: ModelName
@@ -39,23 +47,23 @@ class Classifier:
     members: dict[str, Estimator]
     calibration: Calibration | None
 
-    def stated(self, values: Array) -> Array:
-        """Probabilities before calibration of rows of `features`, float64 (patients,)."""
+    def uncalibrated(self, values: Array) -> Array:
+        """Probabilities before calibration, float64 (patients,), from values (patients, features)."""
         return np.asarray(np.mean([member.probabilities(values) for member in self.members.values()], axis=0))
 
 
 @dataclass(frozen=True)
-class Candidacy:
-    """What the training patients say about one model before it is fitted to all of them.
+class OutOfFoldResult:
+    """Out-of-fold evaluation of one model on the training patients.
 
     Attributes
     ----------
     calibration : Calibration
-        Fitted to the held-out predictions.
+        Fitted to the out-of-fold predictions.
     calibrated : float64 (patients,)
-        Those predictions, calibrated.
+        The out-of-fold predictions after this calibration.
     losses : float64 (patients,)
-        Minus the log of the probability of what came true, for each patient predicted and calibrated without itself.
+        Log-loss of each patient, predicted and calibrated by models fitted without that patient.
     """
 
     calibration: Calibration
@@ -68,23 +76,23 @@ class Candidacy:
         return float(self.losses.mean())
 
 
-def candidacy(name: ModelName, table: LabelledTable, held_out: HeldOut, seed: int) -> Candidacy:
-    """Calibrate a learned model on its held-out predictions; `held_out` has one variant per family."""
+def calibrate_out_of_fold(name: ModelName, table: LabelledTable, held_out: HeldOut, seed: int) -> OutOfFoldResult:
+    """Calibrate a learned model on its out-of-fold predictions; `held_out` has one variant per family."""
     probabilities = mean_of(name, held_out)
-    calibration, losses = choose_and_judge(table.truth, probabilities, seed_of(seed, _CALIBRATION))
-    return Candidacy(calibration, calibration.of(probabilities), losses)
+    calibration, losses = choose_calibration(table.truth, probabilities, seed_of(seed, _CALIBRATION))
+    return OutOfFoldResult(calibration, calibration.of(probabilities), losses)
 
 
-def candidacies(
+def evaluate_out_of_fold(
     table: LabelledTable, params: ClassifierParams, seed: int, jobs: int = 1
-) -> tuple[ClassifierParams, dict[LearnedName, Candidacy]]:
-    """Judge all learned models among the patients of `table`; gives the settings with the penalty settled as well."""
+) -> tuple[ClassifierParams, dict[LearnedName, OutOfFoldResult]]:
+    """Evaluate all learned models out of fold; also returns the settings, with the penalty that was chosen."""
     held_out = held_out_predictions(FAMILIES, table, params, seed_of(seed, _INNER), folds=params.inner_folds, jobs=jobs)
-    params, held_out = settled(params, table, held_out)
-    return params, {name: candidacy(name, table, held_out, seed) for name in LEARNED}
+    params, held_out = choose_variants(params, table, held_out)
+    return params, {name: calibrate_out_of_fold(name, table, held_out, seed) for name in LEARNED}
 
 
-def fit_settled(
+def fit_learned(
     names: tuple[ModelName, ...],
     table: LabelledTable,
     params: ClassifierParams,
@@ -92,7 +100,7 @@ def fit_settled(
     seed: int,
     threads: int = 1,
 ) -> dict[ModelName, Classifier]:
-    """Fit learned models to all patients; `params` hold a single penalty."""
+    """Fit learned models to all patients; `params` must hold a single penalty."""
     families = tuple(family for family in FAMILIES if any(family in families_of(name) for name in names))
     columns, fitted = fit_families(families, table, params, seed_of(seed, _FINAL), threads)
     used = tuple(table.columns[column] for column in columns)
@@ -103,30 +111,30 @@ def fit_settled(
 
 
 def constant(name: ModelName, table: LabelledTable) -> Classifier:
-    """Fit a model that looks at no feature."""
+    """Fit a model that gives every patient the same probability."""
     return Classifier(name, (), {name: fit_constant(name, table.truth)}, None)
 
 
 def predict(classifier: Classifier, features: pd.DataFrame) -> pd.Series:
     """Probability of cancer of each row of `features`.
 
-    Columns are taken by name: their order is free and columns the model does not use are left aside.
+    Columns are taken by name: their order does not matter, and other columns are ignored.
 
     Raises
     ------
     ValueError
-        If a column the model uses is missing, appears twice or does not hold numbers.
+        If a column that the model uses is missing, appears twice or does not hold numbers.
     """
-    values = used_values(classifier, features)
-    probabilities = classifier.stated(values) if len(values) else np.empty(0)
+    values = feature_values(classifier, features)
+    probabilities = classifier.uncalibrated(values) if len(values) else np.empty(0)
     if classifier.calibration is not None:
         probabilities = classifier.calibration.of(probabilities)
     return pd.Series(probabilities, index=features.index, name="probability")
 
 
-def used_values(classifier: Classifier, features: pd.DataFrame) -> Array:
-    """Values of the columns a classifier uses, float64 (patients, features); raises what `predict` raises."""
+def feature_values(classifier: Classifier, features: pd.DataFrame) -> Array:
+    """Values of the columns that a classifier uses, float64 (patients, features); raises the errors of `predict`."""
     missing = [name for name in classifier.features if name not in features.columns]
     if missing:
-        raise ValueError(f"the {classifier.name} model needs the features {missing}, which the table lacks")
+        raise ValueError(f"the {classifier.name} model needs the features {missing}, which are not in the table")
     return numbers(features[list(classifier.features)])

@@ -1,4 +1,4 @@
-"""Predictions of the training patients themselves by models fitted without them: what is chosen is chosen on these."""
+"""Out-of-fold predictions of the training patients, on which settings, calibrations and the model are chosen."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ def held_out_predictions(
     folds: int,
     jobs: int = 1,
 ) -> HeldOut:
-    """Predict every patient by each family's variants, screened and fitted without that patient.
+    """Predict every patient by each family's variants; features are selected and models fitted without that patient.
 
     Returns
     -------
     dict of float64 (patients, variants)
-        Uncalibrated probabilities. Where a class has a single patient there are no folds: all are the share of cancer.
+        Uncalibrated probabilities. If a class has fewer than two patients, there are no folds, and every probability
+        is the share of patients with cancer.
     """
     predicted = {name: np.full((len(table.truth), variants_of(name, params)), table.truth.mean()) for name in families}
     if min(table.truth.sum(), (1 - table.truth).sum()) < 2:
@@ -50,8 +51,10 @@ def held_out_predictions(
     return predicted
 
 
-def settled(params: ClassifierParams, table: LabelledTable, predictions: HeldOut) -> tuple[ClassifierParams, HeldOut]:
-    """Take the variant of each family with the lowest log-loss: its setting, and its predictions alone."""
+def choose_variants(
+    params: ClassifierParams, table: LabelledTable, predictions: HeldOut
+) -> tuple[ClassifierParams, HeldOut]:
+    """Choose the variant of each family with the lowest log-loss; returns its settings and its predictions."""
     best = {
         name: int(np.argmin([log_loss(table.truth, variant) for variant in probabilities.T]))
         for name, probabilities in predictions.items()
@@ -63,21 +66,21 @@ def settled(params: ClassifierParams, table: LabelledTable, predictions: HeldOut
 
 
 def mean_of(name: ModelName, predictions: HeldOut) -> Array:
-    """Predictions of a model from those of its families, float64 (patients,)."""
+    """Mean of the predictions of a model's families, float64 (patients,)."""
     return np.asarray(np.mean([predictions[family][:, 0] for family in families_of(name)], axis=0))
 
 
 def fit_families(
     families: Sequence[Family], table: LabelledTable, params: ClassifierParams, seed: int, threads: int = 1
 ) -> tuple[NDArray[np.intp], dict[Family, list[Estimator]]]:
-    """Screen the columns and fit every variant of each family to those that are left; gives their positions too."""
+    """Select features and fit every variant of each family to them; also returns the positions of these columns."""
     columns = screen(table.values, table.truth, params.max_features)
     values = np.ascontiguousarray(table.values[:, columns])
     return columns, {name: fit_variants(name, values, table.truth, params, seed, threads) for name in families}
 
 
 def log_loss(truth: NDArray[np.int64], probabilities: Array) -> float:
-    """Mean of minus the log of the probability of what came true; 0 and 1 count as the next number inside."""
+    """Mean log-loss; probabilities are clipped to [eps, 1 - eps] with the eps of float64."""
     return float(log_losses(truth, probabilities, float(np.finfo(np.float64).eps)).mean())
 
 

@@ -1,4 +1,4 @@
-"""The families of models behind one shape: fitted to arrays, asked for probabilities."""
+"""Model families with one interface: random forest, extra trees, logistic regression, XGBoost and constants."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Family = Literal["random_forest", "extra_trees", "logistic", "xgboost"]
 FAMILIES: tuple[Family, ...] = ("random_forest", "extra_trees", "logistic", "xgboost")
 AVERAGED: tuple[Family, ...] = ("logistic", "extra_trees", "xgboost")
 
-# A tree that sees so many patients, in leaves of no fewer than a thousandth of them, is as good a member of a forest as
-# one that sees them all; without these limits a forest of 100,000 patients takes hours and gigabytes.
+# A tree fitted to this many patients, with leaves of at least a thousandth of them, is as good a member of a forest as
+# one fitted to all patients. Without these limits a forest for 100,000 patients takes hours and gigabytes.
 _PATIENTS_PER_TREE = 20_000
 _LEAVES_PER_TREE = 1000
-# Histograms of 64 values find splits as good as those of 256, in a third of the time where columns are many.
+# With many columns, histograms of 64 bins take a third of the time of 256 bins and find equally good splits.
 _VALUES_PER_HISTOGRAM = 64
 
 Array = NDArray[np.float64]
@@ -34,12 +34,12 @@ class Estimator(Protocol):
     """A fitted model."""
 
     def probabilities(self, values: Array) -> Array:
-        """Probability of cancer, float64 (patients,), of rows of the features it was fitted to."""
+        """Probability of cancer, float64 (patients,), from the values (patients, features) of the fitted features."""
 
 
 @dataclass(frozen=True)
 class ConstantModel:
-    """Gives every patient one probability."""
+    """A model that gives every patient the same probability."""
 
     probability: float
 
@@ -50,20 +50,20 @@ class ConstantModel:
 
 @dataclass(frozen=True)
 class Forest:
-    """A Random Forest or extremely randomised trees; both take missing values as they are."""
+    """A random forest or extremely randomised trees; both handle missing values themselves."""
 
     trees: TreesClassifier
 
     def probabilities(self, values: Array) -> Array:
         """Mean over the trees of the share of cancer in a patient's leaf."""
-        # Threads add up the trees in the order they finish, which changes the last digit.
+        # Several threads would add up the trees in the order in which they finish, which changes the last digit.
         self.trees.set_params(n_jobs=1)
         return np.asarray(self.trees.predict_proba(values)[:, 1], dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class BoostedTrees:
-    """XGBoost models that differ in their random draws only; their log-odds are averaged."""
+    """XGBoost models that differ only in their random seed; their log-odds are averaged."""
 
     models: tuple[XGBClassifier, ...]
 
@@ -74,7 +74,7 @@ class BoostedTrees:
 
 
 def families_of(name: ModelName) -> tuple[Family, ...]:
-    """Families whose mean a model is.
+    """Families whose mean probability a model predicts; none for a constant model.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def families_of(name: ModelName) -> tuple[Family, ...]:
 
 
 def fit_constant(name: ModelName, truth: NDArray[np.int64]) -> ConstantModel:
-    """Give ``all_positive`` 1, ``all_negative`` 0 and ``prior`` the share of cancer among the patients."""
+    """Fit a constant: 1 for ``all_positive``, 0 for ``all_negative``, the share of cancer for ``prior``."""
     return ConstantModel({"all_positive": 1.0, "all_negative": 0.0, "prior": float(truth.mean())}[name])
 
 
@@ -103,10 +103,10 @@ def fit_variants(
     seed: int,
     threads: int = 1,
 ) -> list[Estimator]:
-    """Fit a family once for each of its settings among which there is a choice: one logistic model per penalty.
+    """Fit every variant of a family: one logistic model per penalty, and a single model of any other family.
 
-    `threads` changes the speed only. Without any column, or with one class only, there is nothing to learn: the share
-    of cancer is all there is to say.
+    `threads` changes only the speed. Without columns, or with a single class, every variant is the constant share of
+    cancer.
     """
     if values.shape[1] == 0 or truth.min() == truth.max():
         return [ConstantModel(float(truth.mean()))] * variants_of(family, params)
@@ -118,7 +118,7 @@ def fit_variants(
 
 
 def variants_of(family: Family, params: ClassifierParams) -> int:
-    """Count the models that `fit_variants` gives."""
+    """Number of models that `fit_variants` returns."""
     return len(params.logistic.inverse_penalties) if family == "logistic" else 1
 
 
@@ -141,11 +141,11 @@ def _fit_boosted(
 
 
 def _forest(family: Family, patients: int, params: ClassifierParams, seed: int, threads: int) -> TreesClassifier:
-    wanted = params.random_forest if family == "random_forest" else params.extra_trees
+    forest_params = params.random_forest if family == "random_forest" else params.extra_trees
     large = patients > _PATIENTS_PER_TREE
     settings: dict[str, Any] = {
-        "n_estimators": wanted.trees,
-        "min_samples_leaf": max(wanted.min_samples_leaf, min(patients, _PATIENTS_PER_TREE) // _LEAVES_PER_TREE),
+        "n_estimators": forest_params.trees,
+        "min_samples_leaf": max(forest_params.min_samples_leaf, min(patients, _PATIENTS_PER_TREE) // _LEAVES_PER_TREE),
         "max_samples": _PATIENTS_PER_TREE if large else None,
         "random_state": seed,
         "n_jobs": threads,

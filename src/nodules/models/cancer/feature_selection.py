@@ -1,4 +1,4 @@
-"""Which columns are worth a model's while; decided on the patients that the model is fitted to, and on no other."""
+"""Univariate feature selection; it uses only the patients to whom the model is then fitted."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-_FEWEST_PRESENT = 5
-_TWINS_FROM = 0.995
+_MIN_PRESENT = 5
+_DUPLICATE_CORRELATION = 0.995
 _COLUMNS_AT_ONCE = 1024
 
 
 def screen(values: NDArray[np.float64], truth: NDArray[np.int64], max_features: int) -> NDArray[np.intp]:
-    """Choose columns: without those that say nothing or the same as another, the strongest first.
+    """Select informative columns without near-duplicates.
 
-    Dropped are columns that are present in fewer than five patients or do not vary, and the later ones of columns
-    whose rank correlation is beyond 0.995. Of the others the `max_features` most strongly related to the label remain,
-    by the rank correlation of their values or of their being missing.
+    A column is dropped if it is present in fewer than five patients, if it does not vary, or if its rank correlation
+    with an earlier column exceeds 0.995 in magnitude. Of the others, the `max_features` with the highest rank
+    correlation with the label are kept. The correlation is that of the values or that of being missing, whichever is
+    higher.
 
     Parameters
     ----------
     values : float64 (patients, features)
-        Missing values are NaN. A missing value counts as the column's median, except where the present values are all
-        equal: there what varies is being present.
+        Missing values are NaN. A missing value counts as the column's median. If the present values are all equal,
+        being missing is what varies.
     truth : int64 (patients,)
         0 or 1.
 
     Returns
     -------
     intp (kept,)
-        Positions of the columns to keep, rising.
+        Positions of the columns to keep, ascending.
     """
     missing = np.isnan(values)
     present = (~missing).sum(axis=0)
@@ -37,9 +38,9 @@ def screen(values: NDArray[np.float64], truth: NDArray[np.int64], max_features: 
     absence = _standardised(missing)
     varies = ranks.any(axis=0)
     varying = np.where(varies, ranks, absence)
-    able = (present >= min(_FEWEST_PRESENT, len(values))) & varying.any(axis=0)
-    kept = np.flatnonzero(able)
-    kept = kept[_first_of_twins(varying[:, kept])]
+    usable = (present >= min(_MIN_PRESENT, len(values))) & varying.any(axis=0)
+    kept = np.flatnonzero(usable)
+    kept = kept[_first_of_duplicates(varying[:, kept])]
     centred = (truth - truth.mean()).astype(np.float32)
     strength = np.maximum(np.abs(centred @ varying[:, kept]), np.abs(centred @ absence[:, kept]))
     strongest = np.argsort(-strength, kind="stable")[:max_features]
@@ -47,30 +48,30 @@ def screen(values: NDArray[np.float64], truth: NDArray[np.int64], max_features: 
 
 
 def _filled(values: NDArray[np.float64], missing: NDArray[np.bool_], present: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Put each column's lower median where it is missing, 0 in columns that are missing throughout."""
-    ordered = np.sort(values, axis=0)  # NaN last
+    """Replace missing values by the column's lower median, or by 0 if the whole column is missing."""
+    ordered = np.sort(values, axis=0)  # NaN comes last
     middle = np.maximum(present - 1, 0) // 2
     medians = np.nan_to_num(ordered[middle, np.arange(values.shape[1])])
     return np.where(missing, medians, values)
 
 
 def _standardised(columns: NDArray[np.float64] | NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Columns of mean 0 and length 1; those that do not vary are 0."""
+    """Scale columns to mean 0 and length 1; a column that does not vary becomes 0."""
     centred = columns - columns.mean(axis=0)
     lengths = np.sqrt((centred**2).sum(axis=0))
-    steady = np.ptp(columns.astype(np.float64), axis=0) == 0
-    lengths[steady], centred[:, steady] = 1.0, 0.0
+    constant = np.ptp(columns.astype(np.float64), axis=0) == 0
+    lengths[constant], centred[:, constant] = 1.0, 0.0
     return np.asarray(centred / lengths, dtype=np.float32)
 
 
-def _first_of_twins(columns: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether no earlier kept column is a twin; `columns` have length 1, so their products are correlations."""
+def _first_of_duplicates(columns: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Mark columns without an earlier near-duplicate; `columns` have length 1, so their products are correlations."""
     count = columns.shape[1]
     kept = np.ones(count, dtype=bool)
     for start in range(0, count, _COLUMNS_AT_ONCE):
         block = columns[:, start : start + _COLUMNS_AT_ONCE]
-        twins = np.triu(np.abs(block.T @ columns[:, start:]) > _TWINS_FROM, 1)
-        for offset in np.flatnonzero(twins.any(axis=1)):
+        duplicates = np.triu(np.abs(block.T @ columns[:, start:]) > _DUPLICATE_CORRELATION, 1)
+        for offset in np.flatnonzero(duplicates.any(axis=1)):
             if kept[start + offset]:
-                kept[start:][twins[offset]] = False
+                kept[start:][duplicates[offset]] = False
     return kept

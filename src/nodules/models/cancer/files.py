@@ -1,4 +1,4 @@
-"""Classifiers as files without pickle: XGBoost's JSON, skops for forests, JSON for the rest."""
+"""Saving and loading of classifiers without pickle: XGBoost's JSON, skops for forests, JSON for the rest."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from nodules.models.cancer.penalised_logistic import PenalisedLogistic
 
 _DESCRIPTION = "classifier.json"
 _FORESTS = {"random_forest": RandomForestClassifier, "extra_trees": ExtraTreesClassifier}
-# What a saved forest holds beyond the types skops knows to be harmless; anything else is refused at load.
+# The type that a saved forest holds beyond those that skops trusts; any other type is an error on loading.
 _FOREST_TYPES = ("sklearn.tree._tree.Tree",)
 
 
 def save(classifier: Classifier, folder: Path) -> None:
-    """Write ``classifier.json`` and, beside it, the trees: XGBoost's own JSON, or a forest as a skops file."""
+    """Write ``classifier.json`` and the trees beside it: XGBoost models as JSON, forests as skops files."""
     folder.mkdir(parents=True, exist_ok=True)
     description = {
         "model": classifier.name,
@@ -46,7 +46,7 @@ def load(folder: Path) -> Classifier:
     Raises
     ------
     ValueError
-        If the description is not of a classifier, its parts do not fit it, or a type in a file is not trusted.
+        If the files do not describe a classifier, do not belong together, or hold a type that is not trusted.
     """
     path = folder / _DESCRIPTION
     description = json.loads(path.read_text(encoding="utf-8"))
@@ -82,7 +82,7 @@ def _save_member(name: str, member: Estimator, folder: Path) -> dict[str, Any]:
         for number, model in enumerate(member.models):
             model.save_model(folder / f"{name}_{number}.json")
         return {"seeds": len(member.models)}
-    raise TypeError(f"a classifier has members that can be saved, got {type(member).__name__}")
+    raise TypeError(f"expected a member of a type that can be saved, got {type(member).__name__}")
 
 
 def _save_forest(trees: Any, path: Path) -> None:
@@ -168,9 +168,9 @@ def _load_boosted(path: Path) -> XGBClassifier:
 
 
 def _load_forest(name: str, path: Path, width: int) -> Forest:
-    strangers = sorted(set(skops_io.get_untrusted_types(file=path)) - set(_FOREST_TYPES))
-    if strangers:
-        raise ValueError(f"{path} holds types that a forest does not: {strangers}")
+    untrusted = sorted(set(skops_io.get_untrusted_types(file=path)) - set(_FOREST_TYPES))
+    if untrusted:
+        raise ValueError(f"{path} must hold nothing but a forest, got the types {untrusted}")
     trees = skops_io.load(path, trusted=list(_FOREST_TYPES))
     if type(trees) is not _FORESTS[name]:
         raise ValueError(f"{path} must hold a {_FORESTS[name].__name__}, got {type(trees).__name__}")

@@ -1,4 +1,4 @@
-"""Nested, repeated cross-validation: everything that is chosen is chosen without the patients it is judged by."""
+"""Nested, repeated cross-validation of the classifiers: every choice is made without the held-out patients."""
 
 from __future__ import annotations
 
@@ -13,27 +13,34 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve
 
-from nodules.models.cancer.classifier import Candidacy, Classifier, candidacies, constant, fit_settled, predict
+from nodules.models.cancer.classifier import (
+    Classifier,
+    OutOfFoldResult,
+    constant,
+    evaluate_out_of_fold,
+    fit_learned,
+    predict,
+)
 from nodules.models.cancer.params import LEARNED, MODEL_NAMES, ClassifierParams, LearnedName, ModelName, XGBoostParams
-from nodules.models.cancer.table import LabelledTable, labelled_table, refuse_scans_entered_twice, splits
+from nodules.models.cancer.table import LabelledTable, labelled_table, refuse_duplicate_scans, splits
 from nodules.models.runtime.seeds import seed_of
 
 Tuner = Callable[[pd.DataFrame, pd.Series, ClassifierParams, int], XGBoostParams]
-"""Tunes XGBoost on the features and labels of the patients it is given."""
+"""A function that tunes XGBoost: features, labels, settings of all models, seed -> settings of XGBoost."""
 
 _SPLITS, _WORK = range(2)
 
 
 @dataclass(frozen=True)
 class NestedPredictions:
-    """Predictions of every patient by models that were chosen and fitted without them.
+    """Predictions of every patient by models that were chosen and fitted without that patient.
 
     Attributes
     ----------
     table : DataFrame
         One row per patient and repeat: ``id``, ``repeat`` and ``fold`` (from 0), ``label``, one probability per
-        `MODEL_NAMES`, ``chosen`` (of the model chosen in that fold), ``chosen_model`` and ``threshold`` (the best F1
-        of the chosen model's inner predictions for that fold's training patients).
+        `MODEL_NAMES`, ``chosen`` (probability by the model chosen in that fold), ``chosen_model`` and ``threshold``
+        (the probability with the best F1 on the chosen model's inner predictions of that fold's training patients).
     """
 
     table: pd.DataFrame
@@ -41,7 +48,7 @@ class NestedPredictions:
 
 @dataclass(frozen=True)
 class FittedModels:
-    """All models fitted to the same patients, and what these patients said about each beforehand.
+    """All models fitted to the same patients, with the out-of-fold results by which one of them was chosen.
 
     Attributes
     ----------
@@ -50,11 +57,11 @@ class FittedModels:
     chosen : str
         The learned model to use, see `best`.
     inner_log_loss : dict of float
-        Of every learned model, on patients predicted and calibrated without themselves.
+        Out-of-fold log-loss of every learned model, after calibration.
     threshold : float
-        Probability with the best F1 on the chosen model's inner predictions.
+        Probability with the best F1 on the chosen model's out-of-fold predictions.
     settings : ClassifierParams
-        With XGBoost's settings and the penalty as these patients chose them.
+        Settings with the penalty, and the settings of XGBoost, that were chosen on these patients.
     """
 
     classifiers: dict[ModelName, Classifier]
@@ -82,11 +89,11 @@ def validate(
     jobs: int = 1,
     done: Callable[[], None] | None = None,
 ) -> NestedPredictions:
-    """Predict every patient `params.repeats` times from outside their fold.
+    """Predict every patient out of fold, `params.repeats` times.
 
-    In each fold the columns, the settings of XGBoost (by `tune`), the penalty, the calibrations, the model and its
-    threshold are chosen among the other patients only. Folds run in `jobs` processes, of which the result does not
-    depend; `done` is called after each of them.
+    In each fold the features, the settings of XGBoost (by `tune`), the penalty, the calibrations, the model and its
+    threshold are chosen on the other patients only. The folds run in `jobs` processes; their number does not affect the
+    result. `done` is called after each fold.
 
     Parameters
     ----------
@@ -98,12 +105,11 @@ def validate(
     Raises
     ------
     ValueError
-        What `labelled_table` refuses; a class with fewer patients than `outer_folds` wants; one scan under two patient
-        ids.
+        If `labelled_table` or `outer_folds` raises it, or if one scan appears under two patient ids.
     """
     table = labelled_table(features, labels)
     outer_folds(table.truth, params, tuned=tune is not None)
-    refuse_scans_entered_twice(table)
+    refuse_duplicate_scans(table)
     outer = [
         _OuterFold(repeat, fold, train, held_out)
         for repeat in range(params.repeats)
@@ -111,7 +117,7 @@ def validate(
     ]
     parts = []
     for part in joblib.Parallel(n_jobs=jobs, return_as="generator")(
-        joblib.delayed(_judge)(table, one, params, seed, tune) for one in outer
+        joblib.delayed(_evaluate_fold)(table, one, params, seed, tune) for one in outer
     ):
         parts.append(part)
         if done is not None:
@@ -120,22 +126,22 @@ def validate(
 
 
 def outer_folds(labels: pd.Series | NDArray[np.int64], params: ClassifierParams, *, tuned: bool) -> int:
-    """Number of folds in a repeat: `params.folds`, or the patients of the rarer class if these are fewer.
+    """Number of folds in a repeat: `params.folds`, or the number of patients of the rarer class if that is lower.
 
-    The patients outside a fold must hold both classes; `tuned` inside it, they are divided once more, which takes two
-    of each.
+    The training patients of every fold must include both classes. If XGBoost is tuned inside the folds, they are split
+    once more and must include two patients of each class.
 
     Raises
     ------
     ValueError
-        If a class of all patients is too small for that. It says how many the settings want.
+        If a class has too few patients; the message says how many are needed.
     """
     ill = int(np.sum(np.asarray(labels) == 1))
-    rarer, wanted = min(ill, len(labels) - ill), _fewest_of_a_class(params.folds, left_over=2 if tuned else 1)
-    if rarer < wanted:
+    rarer, needed = min(ill, len(labels) - ill), _fewest_of_a_class(params.folds, remaining=2 if tuned else 1)
+    if rarer < needed:
         inside = " and a search for XGBoost's settings inside each" if tuned else ""
         raise ValueError(
-            f"nested validation with {params.folds} folds{inside} needs at least {wanted} patients of each class, "
+            f"nested validation with {params.folds} folds{inside} needs at least {needed} patients of each class, "
             f"got {len(labels)} patients, {ill} of them with cancer"
         )
     return min(params.folds, rarer)
@@ -150,15 +156,15 @@ def fit_models(
     tune: Tuner | None = None,
     jobs: int = 1,
 ) -> FittedModels:
-    """Fit every model to all patients, and choose one by their inner predictions."""
-    return _fitted(labelled_table(features, labels), params, seed, tune, jobs)
+    """Fit every model to all patients, and choose one by the out-of-fold predictions."""
+    return _choose_and_fit(labelled_table(features, labels), params, seed, tune, jobs)
 
 
-def best(found: Mapping[LearnedName, Candidacy]) -> LearnedName:
-    """Give the average, unless a single model beats it by more than one standard error of the gain.
+def best(found: Mapping[LearnedName, OutOfFoldResult]) -> LearnedName:
+    """Return ``average``, unless another model beats it by more than one standard error of the gain in log-loss.
 
-    Of the same patients' losses the standard error is small where models differ in earnest; with few patients the
-    lowest of five losses is mostly luck.
+    With few patients the lowest of five log-losses is mostly chance, so it alone does not decide. The losses are paired
+    by patient, so the standard error of their difference is small.
     """
     gains = {name: found["average"].losses - one.losses for name, one in found.items()}
     beyond_chance = {name: gain.mean() - gain.std(ddof=1) / np.sqrt(len(gain)) for name, gain in gains.items()}
@@ -167,31 +173,31 @@ def best(found: Mapping[LearnedName, Candidacy]) -> LearnedName:
 
 
 def best_f1_threshold(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
-    """Lowest probability to call cancer for the highest F1."""
+    """Threshold with the highest F1: patients with this probability or a higher one are called positive."""
     precision, recall, thresholds = precision_recall_curve(truth, probabilities)
-    # 2PR / (P + R), and 0 where both are.
+    # F1 = 2PR / (P + R), and 0 where both are 0.
     f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
     return float(thresholds[np.argmax(f1[:-1])])
 
 
-def _fewest_of_a_class(folds: int, left_over: int) -> int:
-    """Smallest class of which `left_over` patients remain when the largest of its folds is held out."""
-    return next(count for count in itertools.count(2) if count - math.ceil(count / min(folds, count)) >= left_over)
+def _fewest_of_a_class(folds: int, remaining: int) -> int:
+    """Smallest size of a class of which `remaining` patients are left when the largest of its folds is held out."""
+    return next(count for count in itertools.count(2) if count - math.ceil(count / min(folds, count)) >= remaining)
 
 
-def _tuned(table: LabelledTable, params: ClassifierParams, seed: int, tune: Tuner | None) -> ClassifierParams:
+def _tune_xgboost(table: LabelledTable, params: ClassifierParams, seed: int, tune: Tuner | None) -> ClassifierParams:
     if tune is None:
         return params
     features = pd.DataFrame(table.values, index=table.patients, columns=list(table.columns))
     return replace(params, xgboost=tune(features, pd.Series(table.truth, index=table.patients), params, seed))
 
 
-def _fitted(
+def _choose_and_fit(
     table: LabelledTable, params: ClassifierParams, seed: int, tune: Tuner | None, jobs: int = 1
 ) -> FittedModels:
-    params = _tuned(table, params, seed, tune)
-    params, found = candidacies(table, params, seed, jobs)
-    learned = fit_settled(LEARNED, table, params, {name: one.calibration for name, one in found.items()}, seed, jobs)
+    params = _tune_xgboost(table, params, seed, tune)
+    params, found = evaluate_out_of_fold(table, params, seed, jobs)
+    learned = fit_learned(LEARNED, table, params, {name: one.calibration for name, one in found.items()}, seed, jobs)
     chosen = best(found)
     return FittedModels(
         classifiers={name: learned.get(name) or constant(name, table) for name in MODEL_NAMES},
@@ -202,16 +208,16 @@ def _fitted(
     )
 
 
-def _judge(
+def _evaluate_fold(
     table: LabelledTable, outer: _OuterFold, params: ClassifierParams, seed: int, tune: Tuner | None
 ) -> pd.DataFrame:
     """Rows of `NestedPredictions.table` for one outer fold."""
     training, held_out = table.rows(outer.train), table.rows(outer.held_out)
-    fitted = _fitted(training, params, seed_of(seed, _WORK, outer.repeat, outer.fold), tune)
+    fitted = _choose_and_fit(training, params, seed_of(seed, _WORK, outer.repeat, outer.fold), tune)
     features = pd.DataFrame(held_out.values, index=held_out.patients, columns=list(held_out.columns))
     rows = pd.DataFrame({name: predict(fitted.classifiers[name], features) for name in MODEL_NAMES})
     rows = rows.assign(chosen=rows[fitted.chosen], chosen_model=fitted.chosen, threshold=fitted.threshold)
-    before = {"id": held_out.patients, "repeat": outer.repeat, "fold": outer.fold, "label": held_out.truth}
-    for position, (name, values) in enumerate(before.items()):
+    leading = {"id": held_out.patients, "repeat": outer.repeat, "fold": outer.fold, "label": held_out.truth}
+    for position, (name, values) in enumerate(leading.items()):
         rows.insert(position, name, values)
     return rows.reset_index(drop=True)

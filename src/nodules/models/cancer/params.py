@@ -17,7 +17,7 @@ MODEL_NAMES: tuple[ModelName, ...] = get_args(ModelName)
 
 @dataclass(frozen=True)
 class RandomForestParams:
-    """Random Forest; the tutorial's has 100 trees and leaves of one patient."""
+    """Settings of the random forest. The tutorial has 100 trees and leaves of one patient."""
 
     trees: Annotated[int, Gt(0)]
     min_samples_leaf: Annotated[int, Gt(0)]
@@ -25,7 +25,7 @@ class RandomForestParams:
 
 @dataclass(frozen=True)
 class ExtraTreesParams:
-    """Extremely randomised trees."""
+    """Settings of the extremely randomised trees."""
 
     trees: Annotated[int, Gt(0)]
     min_samples_leaf: Annotated[int, Gt(0)]
@@ -33,16 +33,16 @@ class ExtraTreesParams:
 
 @dataclass(frozen=True)
 class LogisticParams:
-    """Logistic regression; the inverse penalty with the lowest log-loss inside the training patients is taken."""
+    """Inverse penalties of the logistic regression; the one with the lowest out-of-fold log-loss is chosen."""
 
     inverse_penalties: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)]
 
 
 @dataclass(frozen=True)
 class XGBoostParams:
-    """Boosted trees; the tutorial's raise `scale_pos_weight` to 3, which costs calibration.
+    """Settings of XGBoost. The tutorial sets `scale_pos_weight` to 3, which worsens the calibration.
 
-    `seeds` equal models that differ in their random draws only are averaged.
+    `seeds` is the number of models that are averaged; they differ only in their random seed.
     """
 
     learning_rate: Annotated[float, Gt(0), Le(1)]
@@ -58,10 +58,11 @@ class XGBoostParams:
 
 @dataclass(frozen=True)
 class ClassifierParams:
-    """Settings of every model and of the folds they are judged by.
+    """Settings of all models and of the nested cross-validation.
 
-    `folds` hold patients out, shuffled anew `repeats` times. Among the others, `inner_folds` choose the model, its
-    penalty and its calibration. At most `max_features` columns reach a model.
+    The outer validation has `folds` folds and is repeated `repeats` times with other folds. The training patients of
+    each fold are split into `inner_folds` folds to choose the model, its penalty and its calibration. A model is fitted
+    to at most `max_features` features.
     """
 
     folds: Annotated[int, Ge(2)]

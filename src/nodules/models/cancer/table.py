@@ -1,4 +1,4 @@
-"""Feature and label tables as arrays, refused where they cannot be learned from, and their division into folds."""
+"""Feature and label tables as checked arrays, their division into folds, and a check for duplicate scans."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-# Equal rows may be chance where values are coarse or say that nothing was found, but not if so many different measured
-# values (numbers with a fraction) in them are shared with nobody else.
-_OWN_VALUES_OF_A_SCAN = 3
+# Rows may be equal by chance if their values are coarse or if nothing was found. They are the same scan if they share
+# this many different fractional values that no other patient has.
+_MIN_UNIQUE_VALUES = 3
 
 
 @dataclass(frozen=True)
 class LabelledTable:
-    """Patients sorted by id, so that nothing depends on the order in which they were given.
+    """Features and labels of patients, sorted by id so that results do not depend on the order of the input.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class LabelledTable:
     truth : int64 (patients,)
         0 or 1.
     patients : Index
-        Their ids.
+        Patient ids.
     columns : tuple of str
         Names of the features.
     """
@@ -37,7 +37,7 @@ class LabelledTable:
     columns: tuple[str, ...]
 
     def rows(self, chosen: NDArray[np.intp]) -> LabelledTable:
-        """Take some of the patients."""
+        """Table of some of the patients, given by their positions."""
         return LabelledTable(self.values[chosen], self.truth[chosen], self.patients[chosen], self.columns)
 
 
@@ -47,15 +47,15 @@ def labelled_table(features: pd.DataFrame, labels: pd.Series) -> LabelledTable:
     Raises
     ------
     ValueError
-        If a patient appears twice or in only one of the tables, a label is not 0 or 1, or a feature appears twice or
-        holds anything but numbers within float32 and NaN.
+        If a patient appears twice or in only one of the tables, a label is not 0 or 1, a feature appears twice, or a
+        feature holds anything but NaN and numbers in the range of float32.
     """
     for what, index in (("features", features.index), ("labels", labels.index)):
         if not index.is_unique:
             raise ValueError(f"every patient must appear once in the {what}, got {index[index.duplicated()][0]} twice")
-    strangers = features.index.symmetric_difference(labels.index)
-    if len(strangers):
-        raise ValueError(f"features and labels must hold the same patients, got {list(strangers[:3])} in only one")
+    unmatched = features.index.symmetric_difference(labels.index)
+    if len(unmatched):
+        raise ValueError(f"features and labels must hold the same patients, got {list(unmatched[:3])} in only one")
     if not labels.isin([0, 1]).all():
         raise ValueError(f"labels must be 0 or 1, got {labels[~labels.isin([0, 1])].iloc[0]!r}")
     ordered = features.sort_index()
@@ -64,22 +64,30 @@ def labelled_table(features: pd.DataFrame, labels: pd.Series) -> LabelledTable:
 
 
 def numbers(features: pd.DataFrame) -> NDArray[np.float64]:
-    """Values of a table, float64 (patients, features); ValueError names a column that holds no numbers."""
+    """Values of a table, float64 (patients, features).
+
+    Raises
+    ------
+    ValueError
+        If a column appears twice or does not hold numbers; the message names it.
+    """
     if not features.columns.is_unique:
         raise ValueError(f"feature {features.columns[features.columns.duplicated()][0]!r} appears twice")
-    words = [name for name, kind in features.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
-    if words:
-        raise ValueError(f"features must be numbers, got words or objects in {words[:3]}")
+    non_numeric = [name for name, kind in features.dtypes.items() if not pd.api.types.is_numeric_dtype(kind)]
+    if non_numeric:
+        raise ValueError(f"features must be numbers, got text or objects in {non_numeric[:3]}")
     values = features.to_numpy(dtype=float, na_value=np.nan)
-    # The trees work in float32.
+    # The tree models compute in float32.
     too_large = (np.abs(values) > np.finfo(np.float32).max).any(axis=0)
     if too_large.any():
-        raise ValueError(f"features must be finite, got {features.columns[too_large][0]!r} with a value beyond float32")
+        raise ValueError(
+            f"features must be within the range of float32, got a larger value in {features.columns[too_large][0]!r}"
+        )
     return values
 
 
 def usable_folds(labels: pd.Series | NDArray[np.int64], folds: int) -> int:
-    """Lower `folds` to the patients of the rarer class, so that every class can appear in every fold.
+    """Number of folds: `folds`, or the number of patients of the rarer class if that is lower.
 
     Raises
     ------
@@ -93,30 +101,32 @@ def usable_folds(labels: pd.Series | NDArray[np.int64], folds: int) -> int:
 
 
 def splits(truth: NDArray[np.int64], folds: int, seed: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Positions of the patients to fit on and of those held out, stratified by label, shuffled by `seed`."""
+    """Positions of the training and of the held-out patients of each fold, stratified by label and shuffled."""
     division = StratifiedKFold(usable_folds(truth, folds), shuffle=True, random_state=seed)
     return iter(division.split(np.zeros(len(truth)), truth))
 
 
-def refuse_scans_entered_twice(table: LabelledTable) -> None:
-    """Refuse one scan under two ids: it would be learned from in one fold and judged in another.
+def refuse_duplicate_scans(table: LabelledTable) -> None:
+    """Raise an error if one scan has two ids, because it could then be in a training set and held out at once.
 
-    Rows that are alike because they hold common values or whole numbers only, as those of all patients without a
-    finding, are no evidence of that: a scan is recognised by several measured values that no other patient has.
+    Equal rows alone do not show that: all patients without a finding have the same row, of common values and whole
+    numbers. Two rows are taken for one scan if they share several fractional values that no other patient has.
 
     Raises
     ------
     ValueError
-        Names the patients that share one scan.
+        If patients share a scan; the message names them.
     """
     rows = pd.DataFrame(table.values)
-    alike = np.flatnonzero(rows.duplicated(keep=False))
+    repeated = np.flatnonzero(rows.duplicated(keep=False))
     groups = (
-        rows.iloc[alike].groupby(list(rows.columns), dropna=False, sort=False).indices.values() if len(alike) else ()
+        rows.iloc[repeated].groupby(list(rows.columns), dropna=False, sort=False).indices.values()
+        if len(repeated)
+        else ()
     )
-    for group in (alike[inside] for inside in groups):
+    for group in (repeated[inside] for inside in groups):
         row = table.values[group[0]]
-        own = row[(row % 1 > 0) & ((table.values == row).sum(axis=0) == len(group))]
-        if len(np.unique(own)) >= _OWN_VALUES_OF_A_SCAN:
+        unique = row[(row % 1 > 0) & ((table.values == row).sum(axis=0) == len(group))]
+        if len(np.unique(unique)) >= _MIN_UNIQUE_VALUES:
             names = ", ".join(map(str, table.patients[group]))
             raise ValueError(f"every scan must be entered once, got equal features for the patients {names}")

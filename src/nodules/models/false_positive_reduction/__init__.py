@@ -1,1 +1,1 @@
-"""The 3-D network that looks at each proposal again, and the fusion of its answer with the U-Net's."""
+"""False-positive reduction: a 3-D network that scores the U-Net's proposals, and the fusion of both scores."""

@@ -1,4 +1,4 @@
-"""A small 3-D network: a cube around a candidate in, the log-odds that a nodule lies in its middle out."""
+"""3-D network for false-positive reduction: from a cube around a candidate to the log-odds of a nodule."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 from annotated_types import Ge, Gt, Lt
 from keras import layers
 
-BATCH_MOMENTUM = 0.9  # as in the U-Net: Keras' 0.99 takes longer to settle than the whole training
+BATCH_MOMENTUM = 0.9  # as in the U-Net: with Keras' default of 0.99, the statistics lag behind in a short training
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class CubeNetworkParams:
     Attributes
     ----------
     filters : int
-        Filters of the first convolution; each halving of the grid doubles them.
+        Number of filters of the first convolution; each later level has twice as many as the level before.
     dropout : float
-        Share of the hidden units that are silent in a training step.
+        Share of the hidden units that are set to 0 in a training step.
     """
 
     filters: Annotated[int, Gt(0)]
@@ -31,9 +31,9 @@ class CubeNetworkParams:
 def build(params: CubeNetworkParams, size_px: int) -> keras.Model:
     """Uncompiled network (N, size_px, size_px, size_px, 1) -> (N, 1) float32 log-odds.
 
-    Strides in place of pooling, and the first at once: a convolution on the full grid would cost more than all the
-    others together. The place of a structure is kept until the dense layer, since a vessel that passes beside the
-    middle is no nodule in it.
+    The network uses strides instead of pooling. The first convolution is strided, because one on the full grid would
+    cost more than all others together. There is no global pooling before the dense layer: the position of a structure
+    matters, since a vessel beside the centre is not a nodule at the centre.
     """
     cube = keras.Input((size_px, size_px, size_px, 1), name="cube")
     x = _convolution(cube, params.filters, 4, 2, "stem")

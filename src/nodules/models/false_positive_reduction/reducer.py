@@ -1,4 +1,4 @@
-"""A trained 3-D network and its fusion: a proposal in, the probability that it is a nodule out."""
+"""False-positive reduction by a trained 3-D network: from proposals of the U-Net to probabilities of a nodule."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ BATCH = 32
 
 
 class FalsePositiveReducer:
-    """The second look at the U-Net's proposals; a `Scorer`.
+    """Scores the U-Net's proposals with a 3-D network and fuses both scores; a `Scorer`.
 
     Parameters
     ----------
     network : keras.Model
-        As built by `network.build`.
+        Trained network, as built by `network.build`.
     shape : CubeNetworkParams
-        What it was built with.
+        Settings with which it was built.
     cube : CubeParams
-        What it sees.
-    combine : Fusion
-        How its answer and the U-Net's become one.
+        Size and HU window of the cubes that it takes.
+    fusion : Fusion
+        Fusion of its log-odds with the U-Net's probabilities.
     """
 
     def __init__(
@@ -43,46 +43,47 @@ class FalsePositiveReducer:
         network: keras.Model,
         shape: CubeNetworkParams,
         cube: CubeParams,
-        combine: Fusion = IDENTITY,
+        fusion: Fusion = IDENTITY,
     ) -> None:
         self.network = network
         self.shape = shape
         self.cube = cube
-        self.combine = combine
+        self.fusion = fusion
 
     def __call__(self, segmentation: Segmentation, proposals: pd.DataFrame) -> NDArray[np.float64]:
-        """Probability (N,) for the rows of `Proposals.table`."""
+        """Probability (N,) that each row of `Proposals.table` is a nodule."""
         centres = proposals[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
         cubes = cut_cubes(segmentation.scan, centres, self.cube.side_mm, self.cube.size_px)
-        return self.combine.probability(evidence(self.log_odds(cubes), proposals))
+        return self.fusion.probability(evidence(self.log_odds(cubes), proposals))
 
     def log_odds(self, cubes_hu: NDArray[np.int16]) -> NDArray[np.float64]:
-        """The network's own answer (N,) to cubes (N, M, M, M) of at least `size_px` voxels a side.
+        """Log-odds (N,) by the network alone, for cubes (N, M, M, M) with M of at least `size_px` voxels.
 
         Raises
         ------
         ValueError
-            If the network answers something that is no number, as one does whose training diverged.
+            If a result is not finite, because the training has diverged.
         """
-        answer = np.empty(len(cubes_hu))
+        log_odds = np.empty(len(cubes_hu))
         for start in range(0, len(cubes_hu), BATCH):
             cubes = network_input(cubes_hu[start : start + BATCH], self.cube)
-            # always whole batches: one shape to compile, and no answer depends on how many came with it
+            # Batches always have the full size: a single shape is compiled, and no result depends on the batch size.
             batch = np.zeros((BATCH, *cubes.shape[1:]), dtype=np.float32)
             batch[: len(cubes)] = cubes
             found = keras.ops.convert_to_numpy(self.network.predict_on_batch(batch))
-            answer[start : start + BATCH] = found[: len(cubes), 0]
-        if not np.isfinite(answer).all():
+            log_odds[start : start + BATCH] = found[: len(cubes), 0]
+        if not np.isfinite(log_odds).all():
             raise ValueError(
-                "the reducer answers NaN: its training diverged; lower false_positive_reduction.learning_rate"
+                "false-positive reduction: expected finite log-odds, got NaN or infinity, because the training has "
+                "diverged; lower false_positive_reduction.learning_rate and train again"
             )
-        return answer
+        return log_odds
 
     def save(self, folder: Path) -> None:
-        """Write weights and settings; the same reducer gives the same bytes."""
+        """Write weights and settings; the bytes depend only on the network and its settings."""
         folder.mkdir(parents=True, exist_ok=True)
         self.network.save_weights(folder / WEIGHTS_FILE)
-        settings = {"network": asdict(self.shape), "cube": asdict(self.cube), "fusion": asdict(self.combine)}
+        settings = {"network": asdict(self.shape), "cube": asdict(self.cube), "fusion": asdict(self.fusion)}
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
 
     @classmethod
@@ -91,8 +92,8 @@ class FalsePositiveReducer:
         settings = json.loads((folder / SETTINGS_FILE).read_text())
         shape = TypeAdapter(CubeNetworkParams).validate_python(settings["network"])
         cube = TypeAdapter(CubeParams).validate_python(settings["cube"])
-        combine = TypeAdapter(Fusion).validate_python(settings["fusion"])
+        fusion = TypeAdapter(Fusion).validate_python(settings["fusion"])
         devices.share_gpus()
         network = build(shape, cube.size_px)
         network.load_weights(folder / WEIGHTS_FILE)
-        return cls(network, shape, cube, combine)
+        return cls(network, shape, cube, fusion)

@@ -1,4 +1,4 @@
-"""Draws balanced batches of varied cubes from many scans."""
+"""Sampling of balanced, augmented batches of cubes for the training of false-positive reduction."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from nodules.models.runtime.epochs import Batch
 
 @dataclass(frozen=True)
 class VariationParams:
-    """How a cube differs each time that it is shown; besides, it is mirrored and turned by quarters in its slices.
+    """Data augmentation of cubes. Each cube is also flipped, and rotated in-plane by multiples of 90 degrees.
 
     Attributes
     ----------
     jitter_mm : float
-        The middle is moved by up to this much, since a proposal's centre is not the nodule's.
+        Largest random shift of the centre, since the centre of a proposal is not exactly that of the nodule.
     scale : tuple of float
-        Range of magnification.
+        Range of the random magnification.
     hu_shift : float
-        Standard deviation of a shift of all HU of a cube.
+        Standard deviation of a random shift of all HU of a cube.
     hu_noise : float
-        Scale of the noise's standard deviation, which is drawn for each cube.
+        Scale of the noise; the standard deviation of the noise is drawn anew for each cube.
     """
 
     jitter_mm: Annotated[float, Ge(0)]
@@ -40,17 +40,17 @@ class VariationParams:
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be two ascending positive numbers, got {self.scale}")
+            raise ValueError(f"variation.scale must be two ascending positive numbers, got {self.scale}")
 
 
-def wide_size_px(cube: CubeParams, variation: VariationParams) -> int:
-    """Voxels along the edge of a cube with the margin that `CubeSampler` may look into."""
+def size_with_margin_px(cube: CubeParams, variation: VariationParams) -> int:
+    """Edge length in voxels of a cube with the margin that `CubeSampler` needs for shifts and scaling."""
     reach_px = cube.size_px / 2 / min(1.0, variation.scale[0]) + variation.jitter_mm / cube.step_mm
     return cube.size_px + 2 * math.ceil(reach_px - cube.size_px / 2)
 
 
 class CubeSampler:
-    """Draws cubes, as many with a nodule as without; the same random generator gives the same cubes.
+    """Draws as many cubes with a nodule as without; the same random generator gives the same cubes.
 
     Raises
     ------
@@ -68,8 +68,8 @@ class CubeSampler:
         self._nodules, self._others = np.flatnonzero(truth), np.flatnonzero(~truth)
         if not self._nodules.size or not self._others.size:
             raise ValueError(
-                "the reducer learns from cubes with and without a nodule, the training scans give "
-                f"{self._nodules.size} and {self._others.size}"
+                "false-positive reduction: expected training cubes with and without a nodule, got "
+                f"{self._nodules.size} with and {self._others.size} without; use more training scans"
             )
 
     @property
@@ -78,7 +78,7 @@ class CubeSampler:
         return {"training_nodules": self._nodules.size, "training_others": self._others.size}
 
     def batch(self, random: np.random.Generator, size: int) -> Batch:
-        """Inputs (size, P, P, P, 1) and truth (size, 1) of 0 and 1, half of them 1."""
+        """Draw inputs (size, P, P, P, 1) and labels (size, 1) of 0 and 1, half of them 1."""
         nodules = random.choice(self._nodules, size // 2)
         others = random.choice(self._others, size - size // 2)
         places = self._places[np.concatenate([nodules, others])]
@@ -90,9 +90,9 @@ class CubeSampler:
         size, variation = self._cube.size_px, self._variation
         scale = np.exp(random.uniform(*np.log(variation.scale)))
         shift_px = _point_in_ball(random) * variation.jitter_mm / self._cube.step_mm
-        # offset of the first sample from the wide cube's first voxel
+        # Position of the first sample in the wide cube, in voxels.
         first = (wide.shape[0] - 1) / 2 + shift_px - (size - 1) / 2 / scale
-        # a vector in place of a matrix: the axes are resampled one by one, which is fast
+        # With a vector instead of a matrix, SciPy resamples the axes one by one, which is fast.
         hu = ndimage.affine_transform(
             np.asarray(wide, np.float32), np.full(3, 1 / scale), first, (size,) * 3, order=1, mode="nearest"
         )
@@ -105,7 +105,7 @@ class CubeSampler:
 
 
 def _point_in_ball(random: np.random.Generator) -> NDArray[np.float64]:
-    """A point of the unit ball, each part of its volume as likely as any other."""
+    """A point drawn uniformly from the unit ball."""
     direction = random.standard_normal(3)
     point: NDArray[np.float64] = direction / np.linalg.norm(direction) * random.random() ** (1 / 3)
     return point

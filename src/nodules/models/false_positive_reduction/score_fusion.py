@@ -1,4 +1,4 @@
-"""One probability from what the reducer's network and the U-Net say about a proposal."""
+"""Fusion of the 3-D network's score of a proposal with the U-Net's, by logistic regression."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 INVERSE_RIDGE = 1.0
-"""scikit-learn's `C`: a ridge as of a normal prior of variance 1 on the weight of each standardised number, because the
-U-Net's two say nearly the same, and because the nodules of the validation scans are few. On the phantoms' validation
-scans the log-loss out of fold is 0.142 with 0.1, 0.111 with 1 and 0.110 with 10."""
+"""scikit-learn's `C`. The penalty equals a normal prior of variance 1 on the weight of each standardised score. It is
+needed because the U-Net's two scores are nearly collinear and the validation scans hold few nodules. On the phantoms'
+validation scans the out-of-fold log-loss is 0.142 with 0.1, 0.111 with 1 and 0.110 with 10."""
 
-NEVER_QUITE = 1 / 510  # half of the step in which probabilities are stored: beyond it 0 and 1 are not told apart
+CLIP = 1 / 510  # half of the step in which probabilities are stored, so the logit of 0 and 1 is finite
 FOLDS = 5
 EVIDENCE = ("network", "mean_probability", "max_probability", "diameter")
 """Names of the columns of `evidence`."""
@@ -29,14 +29,15 @@ EVIDENCE = ("network", "mean_probability", "max_probability", "diameter")
 class Fusion:
     """A logistic regression on the `evidence` of a proposal.
 
-    The five numbers are fitted on the proposals of the validation scans, the same on which the U-Net's epoch was
-    chosen and the segmentation is tuned: what is measured there afterwards is a little too good, on the test scans
-    it is not. They are not fitted on the training scans because the U-Net is far too sure of itself on those.
+    It is fitted to the proposals of the validation scans, on which the U-Net's epoch is chosen and the segmentation is
+    tuned as well. Metrics on the validation scans are therefore slightly optimistic; those on the test scans are not.
+    The training scans cannot be used, because the U-Net is overconfident on them.
 
     Attributes
     ----------
     weights : tuple of 4 float
-        For the network's log-odds, those of the mean and of the largest U-Net probability, log(diameter in mm).
+        Weights of the network's log-odds, of the log-odds of the mean and of the largest U-Net probability, and of
+        log(diameter in mm).
     intercept : float
         Added to the weighted sum.
     """
@@ -46,45 +47,46 @@ class Fusion:
 
     def probability(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability (N,) in [0, 1] for evidence (N, 4)."""
-        answer: NDArray[np.float64] = expit(evidence @ np.asarray(self.weights) + self.intercept)
-        return answer
+        probability: NDArray[np.float64] = expit(evidence @ np.asarray(self.weights) + self.intercept)
+        return probability
 
     def by_name(self) -> dict[str, float]:
-        """The five numbers under the names of what they weigh."""
+        """The weights by name, and the intercept."""
         return dict(zip(EVIDENCE, self.weights, strict=True)) | {"intercept": self.intercept}
 
 
 IDENTITY = Fusion((1.0, 0.0, 0.0, 0.0), 0.0)
-"""The network's own probability."""
+"""The fusion that returns the network's own probability."""
 
 
 def evidence(log_odds: ArrayLike, proposals: pd.DataFrame) -> NDArray[np.float64]:
-    """What a fusion weighs.
+    """Inputs of a fusion.
 
     Parameters
     ----------
     log_odds : (N,) array-like of float
-        The network's.
+        Log-odds by the network.
     proposals : DataFrame
         Columns mean_probability, max_probability, diameter_mm; diameters below 1 mm count as 1 mm.
 
     Returns
     -------
     (N, 4) ndarray of float64
+        The columns `EVIDENCE`.
     """
-    sure = proposals[["mean_probability", "max_probability"]].to_numpy(dtype=float)
-    unet = logit(np.clip(sure, NEVER_QUITE, 1 - NEVER_QUITE))
+    probabilities = proposals[["mean_probability", "max_probability"]].to_numpy(dtype=float)
+    unet = logit(np.clip(probabilities, CLIP, 1 - CLIP))
     size = np.log(np.maximum(proposals["diameter_mm"].to_numpy(dtype=float), 1.0))
     return np.column_stack([np.asarray(log_odds, dtype=float).reshape(-1), unet, size])
 
 
 def fit(evidence_rows: NDArray[np.float64], is_nodule: NDArray[np.bool_]) -> Fusion:
-    """Fit the five numbers; `IDENTITY` where nodules or others are missing, since then there is nothing to fit."""
+    """Fit a fusion; it is `IDENTITY` if there are no nodules or nothing but nodules."""
     if is_nodule.all() or not is_nodule.any():
         return IDENTITY
     scaler = StandardScaler().fit(evidence_rows)
     model = LogisticRegression(C=INVERSE_RIDGE).fit(scaler.transform(evidence_rows), is_nodule)
-    # the weights for numbers as they are, so that no scaler need be kept
+    # Weights for unscaled inputs, so that the scaler need not be stored.
     slopes = model.coef_[0] / scaler.scale_
     cube, mean, largest, size = (float(slope) for slope in slopes)
     return Fusion((cube, mean, largest, size), float(model.intercept_[0] - slopes @ scaler.mean_))
@@ -93,30 +95,30 @@ def fit(evidence_rows: NDArray[np.float64], is_nodule: NDArray[np.bool_]) -> Fus
 def out_of_fold(
     evidence_rows: NDArray[np.float64], is_nodule: NDArray[np.bool_], patients: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Probability of each proposal by a fusion that was fitted on other patients' proposals.
+    """Probability of each proposal by a fusion fitted to the proposals of other patients.
 
-    With a single patient there are no others, and the fusion is `IDENTITY`.
+    With a single patient the fusion is `IDENTITY`.
     """
     folds = min(FOLDS, len(set(patients)))
     if folds < 2:
         return IDENTITY.probability(evidence_rows)
-    answer = np.empty(len(evidence_rows))
+    probability = np.empty(len(evidence_rows))
     for others, held_out in GroupKFold(folds).split(evidence_rows, is_nodule, patients):
-        answer[held_out] = fit(evidence_rows[others], is_nodule[others]).probability(evidence_rows[held_out])
-    return answer
+        probability[held_out] = fit(evidence_rows[others], is_nodule[others]).probability(evidence_rows[held_out])
+    return probability
 
 
 def fit_and_evaluate(
     log_odds: ArrayLike, proposals: pd.DataFrame, is_nodule: NDArray[np.bool_], patients: Sequence[str]
 ) -> tuple[Fusion, dict[str, float | None]]:
-    """Fit the fusion to some proposals, and judge it on those of patients that it was not fitted to.
+    """Fit the fusion to all proposals, and evaluate it out of fold by patient.
 
     Parameters
     ----------
     log_odds, proposals
         As for `evidence`.
     is_nodule : (N,) ndarray of bool
-        The truth.
+        Whether each proposal is a nodule.
     patients : sequence of str
         The patient of each proposal.
 
@@ -125,7 +127,7 @@ def fit_and_evaluate(
     fusion : Fusion
         Fitted to all proposals.
     areas : dict of str to float or None
-        Areas under the ROC curve: `auc_before` of the U-Net's mean probability, `auc_network` of the 3-D network,
+        Areas under the ROC curve: `auc_before` of the U-Net's mean probability, `auc_network` of the 3-D network, and
         `auc_after` of the fusion, out of fold.
     """
     rows = evidence(log_odds, proposals)
@@ -138,7 +140,7 @@ def fit_and_evaluate(
 
 
 def auc(is_nodule: NDArray[np.bool_], score: ArrayLike) -> float | None:
-    """Area under the ROC curve; None where nodules or others are missing."""
+    """Area under the ROC curve; None if there are no nodules or nothing but nodules."""
     if not len(is_nodule) or is_nodule.all() or not is_nodule.any():
         return None
     return float(roc_auc_score(is_nodule, score))

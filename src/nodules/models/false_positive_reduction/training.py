@@ -1,4 +1,7 @@
-"""Trains the reducer's network: minutes at most, so that a killed training simply begins again."""
+"""Training of the network for false-positive reduction.
+
+It takes a few minutes, so an interrupted training starts from the beginning.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from nodules.imaging.network_input.cube import CubeParams
 from nodules.models.false_positive_reduction.network import CubeNetworkParams, build
 from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams
 from nodules.models.runtime import devices
-from nodules.models.runtime.epochs import DrawnEpoch, learning_rate, show_shapes
+from nodules.models.runtime.epochs import DrawnEpoch, build_for_batch, learning_rate
 
-WARM_UP_SHARE = 0.1  # of all steps; the first steps of batch normalisation are no time for large strides
+WARM_UP_SHARE = 0.1  # of all steps; before the batch normalisation has settled, large steps would do harm
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,17 @@ class FalsePositiveReductionParams:
     Attributes
     ----------
     epochs, steps_per_epoch, batch_size : int
-        An epoch is a fixed number of steps, since cubes are drawn, not enumerated.
+        An epoch is a fixed number of steps, since cubes are drawn at random.
     learning_rate : float
-        Adam's largest: it rises along a line and falls to 0 along a cosine.
+        Largest learning rate of Adam: it rises linearly and then falls to 0 along a cosine.
     listed_negatives : int
-        Places that each training scan takes at most from a table of false positives (`scans.tables.submission`).
+        Most places that each training scan takes from a table of false positives (`scans.tables.submission`).
     cube : CubeParams
-        What the network sees.
+        Size and HU window of the cubes.
     network : CubeNetworkParams
-        Its shape.
+        Shape of the network.
     variation : VariationParams
-        How the training cubes are varied.
+        Augmentation of the training cubes.
     """
 
     epochs: Annotated[int, Gt(0)]
@@ -57,26 +60,26 @@ def train(
     seed: int,
     log_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
-    """Train for all epochs; the last one is kept, since the rate has fallen to 0 by then.
+    """Train for all epochs and keep the last one, since the learning rate has fallen to 0 by then.
 
     Parameters
     ----------
     sampler : CubeSampler
-        Of the training scans.
+        Sampler of the training scans.
     log_epoch : callable
-        Called with the epoch (from 1) and its numbers after each epoch.
+        Called after each epoch with its number (from 1) and its metrics.
 
     Returns
     -------
     network : keras.Model
         Uncompiled.
     history : DataFrame
-        One row an epoch: epoch, loss (cross-entropy on varied cubes, half of them nodules), accuracy.
+        One row per epoch: epoch, loss (cross-entropy on augmented cubes, half of them nodules), accuracy.
     """
     devices.prepare(seed, "float32")
     with devices.training_scope():
         model = _compiled(params)
-    show_shapes(model, sampler.batch(np.random.default_rng(seed), params.batch_size))
+    build_for_batch(model, sampler.batch(np.random.default_rng(seed), params.batch_size))
     history = []
     for epoch in range(1, params.epochs + 1):
         cubes = DrawnEpoch(

@@ -1,4 +1,4 @@
-"""The cubes of one scan that teach the reducer: which places, and which of them hold a nodule."""
+"""Training cubes of one scan for false-positive reduction, labelled by whether a nodule lies at the centre."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class CubeSet:
     Attributes
     ----------
     hu : (N, M, M, M) ndarray of int16
-        Cubes with a margin around what the network sees, so that they can be shifted and scaled.
+        Cubes with a margin around the network's input, so that they can be shifted and scaled.
     is_nodule : (N,) ndarray of bool
-        Whether a nodule lies in the middle.
+        Whether a nodule lies at the centre.
     """
 
     hu: NDArray[np.int16]
@@ -37,29 +37,29 @@ class CubeSet:
 
     @classmethod
     def load(cls, folder: Path) -> CubeSet:
-        """Map hu.npy, so that any number of scans will do, and read the rest."""
+        """Memory-map hu.npy, so that many scans need little memory, and read is_nodule.npy."""
         return cls(np.load(folder / "hu.npy", mmap_mode="r"), np.load(folder / "is_nodule.npy"))
 
 
 def inside(points_xyz: ArrayLike, nodules: Sequence[NoduleAnnotation]) -> NDArray[np.bool_]:
-    """Tell for each point (rows) and nodule (columns) whether one hits the other by LUNA16's rule."""
+    """Return for each point (rows) and nodule (columns) whether the point hits the nodule by LUNA16's rule."""
     centres, diameters_mm = [one.centre_world_xyz for one in nodules], [one.diameter_mm for one in nodules]
     return in_spheres(points_xyz, centres, diameters_mm)
 
 
-def spared(
+def in_excluded_finding(
     points_xyz: ArrayLike, nodules: Sequence[NoduleAnnotation], excluded: Sequence[NoduleAnnotation]
 ) -> NDArray[np.bool_]:
-    """Tell for each point whether it lies in an excluded finding and in no nodule: then it teaches nothing."""
-    excused, wanted = (inside(points_xyz, findings).any(axis=1) for findings in (excluded, nodules))
-    nothing: NDArray[np.bool_] = np.logical_and(excused, ~wanted)
-    return nothing
+    """Return for each point whether it lies in an excluded finding and in no nodule; such points are not used."""
+    in_excluded, in_nodule = (inside(points_xyz, findings).any(axis=1) for findings in (excluded, nodules))
+    unused: NDArray[np.bool_] = np.logical_and(in_excluded, ~in_nodule)
+    return unused
 
 
 def spread_evenly(points_xyz: NDArray[np.float64], at_most: int) -> NDArray[np.float64]:
-    """At most so many of the points (N, 3), at equal steps from the first to the last.
+    """Choose at most `at_most` of the points (N, 3), at equal steps from the first to the last.
 
-    LUNA16's table of candidates lists one detection system after another, so its first rows are those of one system.
+    LUNA16's table of candidates lists one detection system after another, so its first rows come from a single system.
     """
     chosen = np.unique(np.linspace(0, len(points_xyz) - 1, min(at_most, len(points_xyz))).round().astype(int))
     return points_xyz[chosen]
@@ -75,20 +75,20 @@ def training_set(
 ) -> CubeSet:
     """Cut the cubes of a training scan.
 
-    Nodules are the proposals inside an annotated one, and every annotated centre itself, found by the U-Net or not.
-    All other proposals are none, and neither are the places that a table says to be none; those of the table that lie
-    in an annotated nodule are left out.
+    Positive are the proposals inside an annotated nodule, and every annotated centre, whether the U-Net found it or
+    not. Negative are all other proposals and the listed false positives; listed places inside an annotated nodule are
+    left out.
 
     Parameters
     ----------
     volume : Volume
-        HU, whole: proposals are not the only places.
+        HU of the whole scan.
     proposed_xyz, no_nodules_xyz : (N, 3) array-like of float
-        World mm.
+        Centres of the proposals and of the listed false positives, in world mm.
     nodules : sequence of NoduleAnnotation
-        Of this scan.
+        Annotated nodules of this scan.
     side_mm, size_px : float, int
-        Of the cubes with their margin.
+        Edge length of the cubes with their margin.
     """
     proposed = np.asarray(proposed_xyz, dtype=float).reshape(-1, 3)
     listed = np.asarray(no_nodules_xyz, dtype=float).reshape(-1, 3)

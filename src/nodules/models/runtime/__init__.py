@@ -1,1 +1,1 @@
-"""What every network needs: devices, precision, normalisation, epochs, seeds."""
+"""Keras code shared by all networks: devices, precision, normalisation, epochs and seeds."""

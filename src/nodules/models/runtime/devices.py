@@ -1,4 +1,4 @@
-"""Seeds, precision and processors: what Keras needs to be told before a network is built."""
+"""Keras devices: seeds, precision, GPUs and CPU threads, set before a network is built."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import joblib
 import keras
 
 MAX_FEEDING_THREADS = 16
-AT_A_TIME = 2  # operations, or calls of a network, that a processor without a GPU computes side by side
+PARALLEL_OPERATIONS = 2  # operations, or calls of a network, that run at the same time on a machine without a GPU
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 """Keras's dtype policies. Mixed ones compute in half precision; weights and the U-Net's last layer stay in float32."""
 
 
 def prepare(seed: int, precision: Precision) -> None:
-    """Seed everything, ask for deterministic kernels, and set the precision of networks that are built from now on."""
+    """Seed all generators, enable deterministic kernels, and set the precision of networks built from now on."""
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(precision)
     if keras.backend.backend() == "tensorflow":
@@ -32,18 +32,18 @@ def prepare(seed: int, precision: Precision) -> None:
 
 
 def _share_cores() -> None:
-    """Compute two operations at a time, each on half of the cores, where the environment does not say otherwise.
+    """Run two operations at the same time, each on half of the cores, unless the environment says otherwise.
 
-    The backward pass has two for every convolution that need not wait for each other, and threads that wait for work
-    would take the cores of those that draw batches: the default network's step takes 54 ms in place of 67 on two cores.
-    Once TensorFlow has computed anything, this comes too late and changes nothing.
+    The backward pass has two independent operations per convolution. With more threads per operation, idle threads
+    would take cores from the threads that draw batches. On two cores a step of the default network takes 54 ms instead
+    of 67 ms. This has no effect once TensorFlow has computed anything.
     """
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, int(joblib.cpu_count()) // AT_A_TIME)))
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(max(1, int(joblib.cpu_count()) // PARALLEL_OPERATIONS)))
 
 
 @contextlib.contextmanager
-def computing_in(precision: Precision) -> Iterator[None]:
-    """Networks that are built inside compute in this precision."""
+def precision_scope(precision: Precision) -> Iterator[None]:
+    """Build networks of this precision inside the context."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
@@ -53,7 +53,7 @@ def computing_in(precision: Precision) -> Iterator[None]:
 
 
 def share_gpus() -> None:
-    """Let several processes use a GPU: TensorFlow would otherwise take all of its memory for the first."""
+    """Let several processes share a GPU: by default TensorFlow reserves all of its memory for the first process."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -62,7 +62,7 @@ def share_gpus() -> None:
 
 
 def gpu_count() -> int:
-    """Number of GPUs that the Keras backend sees."""
+    """Number of GPUs that the Keras backend can use."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -78,19 +78,19 @@ def gpu_count() -> int:
 
 
 def feeding_threads() -> int:
-    """Threads that draw batches: one a core where a GPU trains, from 2 to `MAX_FEEDING_THREADS`; else 2.
+    """Number of threads that draw batches: one per core with a GPU, from 2 to `MAX_FEEDING_THREADS`; 2 without.
 
-    Never one, though a processor that trains has hardly one to spare: Keras would leave the queue to tf.data, whose
-    autotuning wakes after 5.1, 10.2, 20.5 s ..., and may hold up the end of an epoch until then (10.3 s for 4.7 s of
+    Two is the minimum even where the CPU itself trains. With a single thread Keras leaves the queue to tf.data, whose
+    autotuning wakes up after 5.1, 10.2, 20.5 s ... and can delay the end of an epoch until then (10.3 s for 4.7 s of
     work, TensorFlow 2.21).
     """
     return max(2, min(int(joblib.cpu_count()), MAX_FEEDING_THREADS)) if gpu_count() else 2
 
 
 def training_scope() -> AbstractContextManager[Any]:
-    """Build and compile inside: with several GPUs every batch is divided among them (TensorFlow only).
+    """Build and compile networks inside this context: several GPUs then share every batch (TensorFlow only).
 
-    `keras.distribution` would be the backend-neutral way, but does nothing on TensorFlow as of Keras 3.15.
+    `keras.distribution` is the backend-neutral way, but has no effect on TensorFlow as of Keras 3.15.
     """
     if keras.backend.backend() != "tensorflow" or gpu_count() < 2:
         return contextlib.nullcontext()

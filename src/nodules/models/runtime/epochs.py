@@ -1,4 +1,4 @@
-"""What every training loop here shares: epochs of drawn batches, and a learning rate that rises before it falls."""
+"""Epochs of randomly drawn batches, and the learning-rate schedule, for all training loops."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from nodules.models.runtime import devices
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-class FedByThreads(keras.utils.PyDataset):
-    """Batches that `devices.feeding_threads` draw ahead, and hand on in their order."""
+class PrefetchedBatches(keras.utils.PyDataset):
+    """Batches that several threads (`devices.feeding_threads`) draw in advance; their order is kept."""
 
     def __init__(self) -> None:
         threads = devices.feeding_threads()
         super().__init__(workers=threads, max_queue_size=2 * threads)
 
 
-class DrawnEpoch(FedByThreads):
-    """The batches of one epoch; each depends on seed and its number alone, not on who draws it when.
+class DrawnEpoch(PrefetchedBatches):
+    """The batches of one epoch; each depends only on the seed and its number, not on the thread that draws it.
 
     Parameters
     ----------
     draw : callable
-        Takes a random generator and returns a batch: inputs and truth.
+        Takes a random generator and returns a batch: inputs and targets.
     steps : int
         Number of batches.
     seed : tuple of int
-        Of the training and of the epoch.
+        Seed of the training and number of the epoch.
     """
 
     def __init__(self, draw: Callable[[np.random.Generator], Batch], steps: int, seed: tuple[int, ...]) -> None:
@@ -47,17 +47,17 @@ class DrawnEpoch(FedByThreads):
         return self._draw(np.random.default_rng([*self._seed, index]))
 
 
-def show_shapes(model: keras.Model, batch: Batch) -> None:
-    """Let Keras build what it builds on first sight of a batch.
+def build_for_batch(model: keras.Model, batch: Batch) -> None:
+    """Let Keras build everything that depends on the shapes of a batch.
 
-    Else `fit` looks at one itself, on JAX, PyTorch and several GPUs, and then begins the epoch with its second batch: a
-    training would not be the same on all of them, nor after a kill.
+    Otherwise `fit` takes a batch for that itself on JAX, PyTorch and several GPUs, and starts the epoch with the second
+    one. A training would then differ between backends, and after an interruption.
     """
     model.test_on_batch(*batch)
 
 
 def learning_rate(largest: float, steps: int, warmup_share: float) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Rise along a line over a share of all steps, fall to 0 along a cosine over the others."""
+    """Learning rate that rises linearly over a share of all steps and then falls to 0 along a cosine."""
     warmup_steps = round(warmup_share * steps)
     if warmup_steps == 0:
         return keras.optimizers.schedules.CosineDecay(largest, steps)

@@ -1,4 +1,4 @@
-"""Batch normalisation in one kernel where TensorFlow has one: Keras' own takes a dozen, a third of a training step."""
+"""Batch normalisation by TensorFlow's fused kernel; Keras' own layer takes a third of a training step."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from keras import layers
 
 
 class BatchNormalization(layers.BatchNormalization):
-    """Keras' layer of this name, as it is but for the time it takes.
+    """Keras' layer of the same name, with the same results in less time.
 
-    It keeps the name, from which Keras derives the places of weights in a file. Channels come last, and nothing is
-    masked.
+    The class has the same name because Keras derives the paths of weights in a file from it. Channels must come last,
+    and masks are not supported.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalise images (N, Y, X, channels) or volumes (N, Z, Y, X, channels), as Keras does."""
-        # TensorFlow's kernel for bfloat16 fails on processors without instructions for it.
+        # TensorFlow's kernel fails for bfloat16 on CPUs without bfloat16 instructions.
         if keras.backend.backend() != "tensorflow" or self.compute_dtype == "bfloat16":
             return super().call(inputs, training=training, mask=mask)
         if training and self.trainable:
             normalised, mean, variance = self._fused(inputs, is_training=True)
             values = keras.ops.cast(keras.ops.size(inputs) // inputs.shape[-1], "float32")
-            biased = variance * (values - 1) / values  # the kernel divides by one less than there are, Keras does not
+            biased = variance * (values - 1) / values  # the kernel returns the unbiased variance, Keras uses the biased
             for moving, latest in ((self.moving_mean, mean), (self.moving_variance, biased)):
                 moving.assign(moving * self.momentum + latest * (1 - self.momentum))
             return normalised

@@ -1,4 +1,4 @@
-"""Seeds of the parts of a whole that has one seed."""
+"""Derived seeds: one independent seed for each part of the work."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import numpy as np
 
 
 def seed_of(seed: int, *path: int) -> int:
-    """Seed for one part of the work, so that parts can be done in any order and on any worker."""
+    """Derive the seed of one part of the work, so that the parts can run in any order and on any worker."""
     return int(np.random.SeedSequence([seed, *path]).generate_state(1)[0] >> 1)

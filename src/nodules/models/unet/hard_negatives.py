@@ -1,4 +1,4 @@
-"""Hard negatives: the places where a half-trained network sees nodules that are none."""
+"""Hard-negative mining: finds the false positives of a partly trained U-Net on the training slices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nodules.imaging.network_input.lung_roi import normalise
-from nodules.models.runtime.devices import AT_A_TIME
+from nodules.models.runtime.devices import PARALLEL_OPERATIONS
 from nodules.models.unet.training_slices import SliceSet
 
 THRESHOLD = 0.5
@@ -19,37 +19,38 @@ BATCH = 8
 
 
 def find_false_positives(
-    ask: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     sets: Sequence[SliceSet],
     window_hu: tuple[float, float],
 ) -> NDArray[np.int64]:
-    """Run the network over all training slices and keep what it finds beside the nodules.
+    """Run the network on all training slices and return its false positives.
 
     Parameters
     ----------
-    ask : callable
-        Images (N, Y, X, C) in, probability (N, Y, X) out, from several threads at once: an `AskedNetwork`.
+    predict : callable
+        Takes images (N, Y, X, C) and returns probabilities (N, Y, X). It is called by several threads at once, as an
+        `InferenceNetwork` allows.
     sets : sequence of SliceSet
-        One a scan.
+        One per scan.
 
     Returns
     -------
     (K, 4) ndarray of int64
-        Number of the set, row, y and x of the middle of each connected part of at least `MIN_PIXELS` pixels that
-        touches no nodule nor what lies `BESIDE` one: a slice above a nodule still shows it, and as a hard negative it
-        would teach that small nodules are none.
+        Number of the set, row, y and x of the centre of each false positive: a connected component of at least
+        `MIN_PIXELS` pixels that touches neither a nodule nor a `NODULE_RIM`. The slice above a nodule still shows part
+        of it; as a hard negative, that part would train the network against small nodules.
     """
 
     def in_one(number: int) -> list[tuple[int, int, int, int]]:
         slices, places = sets[number], []
         for start in range(0, len(slices.hu), BATCH):
             rows = slice(start, start + BATCH)
-            found = ask(normalise(np.asarray(slices.hu[rows]), np.asarray(slices.visible[rows]), window_hu))
+            found = predict(normalise(np.asarray(slices.hu[rows]), np.asarray(slices.visible[rows]), window_hu))
             for offset, (seen, marked) in enumerate(zip(found >= THRESHOLD, slices.nodules[rows], strict=True)):
                 places += [(number, start + offset, y, x) for y, x in _far_from(marked, seen)]
         return places
 
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
+    with ThreadPoolExecutor(PARALLEL_OPERATIONS) as pool:
         found = [place for places in pool.map(in_one, range(len(sets))) for place in places]
     return np.asarray(found, dtype=np.int64).reshape(-1, 4)
 

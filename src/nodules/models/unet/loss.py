@@ -1,4 +1,4 @@
-"""The Dice coefficient as the U-Net's loss and metric; `evaluation.dice` holds the one for reports."""
+"""Dice loss and Dice metric for the training of the U-Net; reports use `evaluation.dice`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 import keras
 from keras import ops
 
-# Pixels added above and below the fraction. The tutorial's 1 leaves patches without a nodule almost without gradient:
-# as soon as a few pixels are wrong, 1 in a sum of hundreds hardly depends on them. 10 where there is a nodule, though,
-# would pay for answering nothing: a 4 mm nodule has some 12 pixels at 1 mm.
+# Pixels added to numerator and denominator. With the tutorial's 1, patches without a nodule have almost no gradient:
+# once a few pixels are wrong, 1 / (a sum of hundreds) hardly depends on them. In patches with a nodule, 10 would reward
+# an empty prediction, because a 4 mm nodule has only about 12 pixels of 1 mm.
 SMOOTH_NODULE, SMOOTH_EMPTY = 1.0, 10.0
 
 
 def soft_dice(y_true: Any, y_pred: Any) -> Any:
-    """Dice of each sample of a batch (N, Y, X, 1) between 0 and 1, without thresholding.
+    """Dice of each sample of a batch (N, Y, X, 1), between 0 and 1, without thresholding.
 
-    Per sample, not over the batch: there large nodules drown the small ones.
+    It is computed per sample because a Dice over the whole batch would depend mostly on the large nodules.
     """
     axes = tuple(range(1, len(y_pred.shape)))
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
@@ -33,11 +33,11 @@ class DiceLoss(keras.losses.Loss):
     Parameters
     ----------
     cross_entropy_weight : float
-        0 for the tutorial's pure Dice. Cross-entropy gives a gradient where Dice is flat: far from any nodule.
+        0 for the tutorial's pure Dice. Cross-entropy has a gradient where Dice is flat, far from any nodule.
     focal_gamma : float
         Each pixel's cross-entropy is multiplied by (1 - p) ** focal_gamma, p being the probability given to its true
-        class, so that the many pixels that are right already weigh little (Lin et al., "Focal loss for dense object
-        detection", ICCV 2017). 0 for plain cross-entropy.
+        class, so that the many pixels that are already right have little weight (Lin et al., "Focal loss for dense
+        object detection", ICCV 2017). 0 for plain cross-entropy.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class DiceLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="nodules")
 class PooledDice(keras.metrics.Metric):
-    """Hard Dice over all pixels seen since the epoch began, thresholded at 0.5: false positives count in full."""
+    """Dice over all pixels since the start of the epoch, thresholded at 0.5, so that false positives count in full."""
 
     def __init__(self, name: str = "dice", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
@@ -76,9 +76,9 @@ class PooledDice(keras.metrics.Metric):
         self.total = self.add_weight(name="total", initializer="zeros")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add a batch; weights are not supported, every pixel counts once."""
+        """Add a batch; sample weights are not supported."""
         if sample_weight is not None:
-            raise ValueError("PooledDice takes no sample_weight")
+            raise ValueError("PooledDice does not support sample_weight, expected None")
         truth = ops.cast(ops.cast(y_true, "float32") > 0.5, "float32")
         found = ops.cast(ops.cast(y_pred, "float32") > 0.5, "float32")
         self.overlap.assign_add(ops.sum(truth * found))

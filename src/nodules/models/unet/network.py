@@ -11,9 +11,9 @@ from keras import layers
 
 from nodules.models.runtime.normalisation import BatchNormalization
 
-OUTPUT_BIAS = -3.0  # a fresh network answers sigmoid(-3) = 0.05 everywhere: nodules are rare
+OUTPUT_BIAS = -3.0  # an untrained network predicts sigmoid(-3) = 0.05 everywhere, because nodules are rare
 
-BATCH_MOMENTUM = 0.9  # Keras' 0.99 needs hundreds of steps before the first validation means anything
+BATCH_MOMENTUM = 0.9  # with Keras' default of 0.99, the first validation is meaningful only after hundreds of steps
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,20 @@ class UNetParams:
     Attributes
     ----------
     filters : int
-        Filters of the first level; every level below has twice as many. The tutorial's is 32.
+        Number of filters of the first level; each lower level has twice as many. The tutorial has 32.
     depth : int
-        Number of poolings. The tutorial's is 4.
+        Number of pooling layers. The tutorial has 4.
     stem_stride : {1, 2}
         With 2, a strided 4 x 4 convolution halves the image before the first level, and a transposed convolution
-        restores the full size at the end. The first level is the most expensive one, and then costs a quarter. The
-        tutorial's is 1.
+        restores the full size at the end. The first level is the most expensive one and then costs a quarter. The
+        tutorial has 1.
     normalisation : {"none", "batch"}
-        After each convolution. The tutorial has none. There is no group normalisation: it takes its statistics from
-        the whole image, so that a slice would be answered otherwise than the patches the network was trained on.
+        Normalisation after each convolution. The tutorial has none. Group normalisation is not offered: its statistics
+        come from the whole image, so whole slices would be treated differently from the patches used in training.
     residual : bool
-        Whether each pair of convolutions adds to its own input, brought to its number of filters by a 1 x 1
-        convolution (He et al., "Deep residual learning for image recognition", CVPR 2016). The tutorial's do not.
+        Whether the output of each pair of convolutions is added to their input, after a 1 x 1 convolution that matches
+        the number of filters (He et al., "Deep residual learning for image recognition", CVPR 2016). The tutorial has
+        no residual connections.
     """
 
     filters: Annotated[int, Gt(0)]
@@ -58,10 +59,10 @@ def build(params: UNetParams, channels: int, *, upsampling: bool = True) -> kera
     Parameters
     ----------
     channels : int
-        Context slices of an input.
+        Number of context slices of an input.
     upsampling : bool
-        False for the network of `folding`, which makes no upsampled images and has no use for being trained: there a
-        convolution over one is a transposed convolution over the image below. Not with `residual`.
+        False for `inference.fold`: a convolution of an upsampled image is then a transposed convolution of the lower
+        level. Such a network is not trained. It cannot be combined with `residual`.
     """
     image = keras.Input((None, None, channels), name="image")
     x, skips = _stem(image, params), []
@@ -78,7 +79,7 @@ def build(params: UNetParams, channels: int, *, upsampling: bool = True) -> kera
         else:
             x, below = skips[level], x
         x = _two_convolutions(x, params.filters * 2**level, params, f"up{level}", below)
-    return keras.Model(image, _answer(x, params.stem_stride), name="unet")
+    return keras.Model(image, _output(x, params.stem_stride), name="unet")
 
 
 def _stem(image: Any, params: UNetParams) -> Any:
@@ -89,12 +90,12 @@ def _stem(image: Any, params: UNetParams) -> Any:
     return layers.ReLU(name="stem_relu")(x)
 
 
-def _answer(x: Any, stem_stride: int) -> Any:
+def _output(x: Any, stem_stride: int) -> Any:
     """Probability of every pixel of the image, from the first level."""
     settings: dict[str, Any] = {
         "activation": "sigmoid",
         "bias_initializer": keras.initializers.Constant(OUTPUT_BIAS),
-        "dtype": "float32",  # always: in float16 the loss of a rare class underflows
+        "dtype": "float32",  # for every precision: in float16 the loss of a rare class underflows
         "name": "nodule",
     }
     if stem_stride == 1:
@@ -103,7 +104,7 @@ def _answer(x: Any, stem_stride: int) -> Any:
 
 
 def _two_convolutions(x: Any, filters: int, params: UNetParams, name: str, below: Any = None) -> Any:
-    """The first also sees the image `below`, if there is one, twice as large."""
+    """Two convolutions of 3 x 3; the first also takes the lower level `below`, upsampled by 2, if it is given."""
     shortcut = _convolution(x, filters, 1, params, f"{name}_shortcut") if params.residual else None
     x = _convolution(x, filters, 3, params, f"{name}_a")
     if below is not None:

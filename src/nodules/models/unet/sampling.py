@@ -1,4 +1,4 @@
-"""What the network is shown in training: patches around nodules and from healthy lung, varied a little each time."""
+"""Sampling and augmentation of the U-Net's training patches: nodules, hard negatives and healthy lung."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Patch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How patches are drawn.
+    """Sampling and augmentation of patches.
 
     Attributes
     ----------
@@ -29,22 +29,22 @@ class SamplingParams:
     nodule_share : float
         Share of the patches that are centred near a nodule.
     hard_share : float
-        Share near an earlier false positive (`hard_negatives`), once there are any. All others lie anywhere in lungs.
+        Share centred near an earlier false positive (`hard_negatives`), once there are any. All other patches are
+        centred anywhere in the lungs.
     jitter_px : int
-        Largest distance along each axis from such a patch's centre to its nodule or false positive.
+        Largest distance along each axis from the centre of a patch to its nodule or false positive.
     warped_share : float
-        Share of the training patches that are turned by any angle and scaled; the others are only flipped and turned by
-        quarters, which costs nothing.
+        Share of the training patches that are rotated by a random angle and scaled. The others are only flipped and
+        rotated by multiples of 90 degrees, which is fast.
     scale : tuple of 2 float
         Smallest and largest magnification of a warped patch.
     flattened_share : float
-        Share of the training patches whose neighbouring slices are drawn towards the one in the middle, by any amount:
-        so they look at the ends of a scan, between thinner slices, or where a single slice is all there is.
+        Share of the training patches whose neighbouring slices are blended with the central slice by a random amount.
+        Inputs look like that at the ends of a scan, in scans with thinner slices, and in single slices.
     hu_shift, hu_noise : float
-        Standard deviations of a shift of all HU and of noise added to each pixel.
+        Standard deviation of a random shift of all HU, and scale of the noise added to each pixel.
     balance_diameters : bool
-        Whether the `DIAMETER_STRATA_MM` are equally likely, as far as they have any nodule; otherwise every nodule is
-        as likely as any other.
+        Whether all `DIAMETER_STRATA_MM` that contain nodules are drawn equally often; otherwise all nodules are.
     """
 
     patch_px: Annotated[int, Gt(0)]
@@ -68,56 +68,62 @@ class SamplingParams:
 
 
 class PatchSampler:
-    """Draws patches from many scans; the same random generator gives the same patches, in any thread.
+    """Draws patches from many scans; the same random generator gives the same patches in any thread.
 
-    Every nodule (of a stratum, see `SamplingParams.balance_diameters`) is as likely as any other, whatever the number
-    of slices that show it, and then every slice of it.
+    All nodules (of a stratum, see `SamplingParams.balance_diameters`) are equally likely, regardless of the number of
+    slices that show them. All slices of a nodule are equally likely as well.
 
     Raises
     ------
     ValueError
-        If there is no slice at all, or nodule patches are wanted and there is no nodule.
+        If there are no slices, or `nodule_share` is above 0 and there is no nodule.
     """
 
     def __init__(self, sets: Sequence[SliceSet], params: SamplingParams, window_hu: tuple[float, float]) -> None:
         self.sets = [slices for slices in sets if len(slices.hu)]
         if not self.sets:
-            raise ValueError("no training slices: the scans of the split hold neither nodules nor lungs")
+            raise ValueError(
+                "no training slices: the scans of the split show neither nodules nor lungs; "
+                "check the outputs of extract_luna and lung_masks"
+            )
         self._params = params
-        self._hard_places = np.empty((0, 4), dtype=np.int64)
+        self._hard_negatives = np.empty((0, 4), dtype=np.int64)
         self.window_hu = window_hu
         self._strata = self._nodules_by_diameter() if params.balance_diameters else [self._all_nodules()]
         if params.nodule_share > 0 and not any(self._strata):
-            raise ValueError("no nodule in the training slices, though nodule_share > 0")
+            raise ValueError(
+                f"no nodule in the training slices, but unet.sampling.nodule_share is {params.nodule_share}; "
+                "use more scans or set it to 0"
+            )
 
     def draw(self, random: np.random.Generator, augment: bool) -> Patch:
-        """One input (P, P, C) and its mask (P, P, 1), both float32 in [0, 1]."""
+        """Draw one input (P, P, C) and its mask (P, P, 1), both float32 in [0, 1]."""
         slices, row, y, x = self._place(random)
         warp = self._draw_warp(random) if augment and random.random() < self._params.warped_share else None
         layers = (slices.hu[row], slices.visible[row], slices.nodules[row] == INSIDE)
         if warp is None:
             hu, visible, mask = (_cut(layer, y, x, self._params.patch_px) for layer in layers)
         else:
-            hu, visible, mask = _look_through(warp, layers, y, x, self._params.patch_px)
+            hu, visible, mask = _warped_squares(warp, layers, y, x, self._params.patch_px)
         if augment:
             hu, visible, mask = self._vary(hu, visible, mask, random)
         return normalise(hu, visible >= 0.5, self.window_hu), (mask[..., None] >= 0.5).astype(np.float32)
 
     def batch(self, random: np.random.Generator, size: int, augment: bool) -> Patch:
-        """`size` patches stacked along the first axis."""
+        """Draw `size` patches and stack them along the first axis."""
         images, masks = zip(*(self.draw(random, augment) for _ in range(size)), strict=True)
         return np.stack(images), np.stack(masks)
 
-    def learn_from(self, hard_places: NDArray[np.int64]) -> None:
-        """Show these places in `sets` (`hard_negatives.find_false_positives`), instead of any given earlier."""
-        self._hard_places = hard_places
+    def set_hard_negatives(self, places: NDArray[np.int64]) -> None:
+        """Replace the hard negatives by these places, as `hard_negatives.find_false_positives` returns them."""
+        self._hard_negatives = places
 
     def _place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
         draw = random.random()
         if draw < self._params.nodule_share:
             return self._nodule_place(random)
-        if draw < self._params.nodule_share + self._params.hard_share and len(self._hard_places):
-            number, row, y, x = self._hard_places[random.integers(len(self._hard_places))]
+        if draw < self._params.nodule_share + self._params.hard_share and len(self._hard_negatives):
+            number, row, y, x = self._hard_negatives[random.integers(len(self._hard_negatives))]
             return self.sets[number], int(row), *self._jitter(random, y, x)
         return self._lung_place(random)
 
@@ -126,7 +132,7 @@ class PatchSampler:
         return int(y + shift_y), int(x + shift_x)
 
     def _all_nodules(self) -> list[tuple[int, NDArray[np.int64]]]:
-        """Number of the set and cross-sections of each nodule."""
+        """Number of the set, and the cross-sections, of each nodule."""
         return [
             (number, slices.centres[slices.centres[:, 3] == nodule])
             for number, slices in enumerate(self.sets)
@@ -164,7 +170,7 @@ class PatchSampler:
         return slices, row, place // width, place % width
 
     def _draw_warp(self, random: np.random.Generator) -> NDArray[np.float64]:
-        """Matrix from offsets in the patch to offsets in the image."""
+        """Draw the matrix from offsets in the patch to offsets in the image."""
         angle = random.uniform(0, 2 * np.pi)
         magnification = np.exp(random.uniform(*np.log(self._params.scale)))
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -195,13 +201,13 @@ def _turn(array: NDArray, turns: int, mirror: bool) -> NDArray:
     return np.ascontiguousarray(array[:, ::-1] if mirror else array)
 
 
-def _look_through(
+def _warped_squares(
     warp: NDArray[np.float64], layers: Sequence[NDArray], y: int, x: int, size: int
 ) -> list[NDArray[np.float32]]:
-    """Squares of `size` pixels centred at (y, x) of several layers of one image, seen through the warp.
+    """Warped squares of `size` pixels centred at (y, x), from several layers of one image.
 
-    Linear interpolation; outside the image its edge repeats. The places are worked out once for all layers and
-    channels, which `scipy.ndimage.affine_transform` would do for each.
+    Interpolation is linear, and the edge is repeated outside the image. The sampling positions are computed once for
+    all layers and channels; `scipy.ndimage.affine_transform` would compute them for each.
     """
     height, width = layers[0].shape[:2]
     steps = np.arange(size) - (size - 1) / 2
@@ -229,7 +235,7 @@ def _weighted(layer: NDArray, corners: Sequence[tuple[NDArray[np.int64], NDArray
 
 
 def _cut(image: NDArray, y: int, x: int, size: int) -> NDArray[np.float32]:
-    """A square of `size` pixels centred at (y, x); its part outside the image repeats the image's edge."""
+    """A square of `size` pixels centred at (y, x); the edge is repeated outside the image."""
     rows = np.clip(np.arange(y - size // 2, y - size // 2 + size), 0, image.shape[0] - 1)
     columns = np.clip(np.arange(x - size // 2, x - size // 2 + size), 0, image.shape[1] - 1)
     part = np.asarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Trained U-Nets with their preprocessing, alone or as an ensemble: a scan and its lungs in, probability out."""
+"""Segmentation of a scan by one trained U-Net or an ensemble: preprocessing, inference, saving and loading."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class SegmenterParams:
     Attributes
     ----------
     flips : {1, 2, 4}
-        How often every slice is shown, and the answers averaged: as it is; mirrored left-right too; mirrored in both
-        directions too. The time grows in the same proportion.
+        Test-time augmentation: number of flipped versions of each slice whose probabilities are averaged. 1 is the
+        slice itself, 2 adds the left-right flip, and 4 adds the flips of both along the other axis. The time is
+        proportional to this number.
     precision : {"float32", "mixed_float16", "mixed_bfloat16"}
         Precision of inference. It is the same on every machine, so that results differ by rounding only.
     """
@@ -46,16 +47,16 @@ class SegmenterParams:
 
 @dataclass(frozen=True)
 class SegmenterSettings:
-    """All of a segmenter but its weights.
+    """All settings of a segmenter; only the weights are kept apart.
 
     Attributes
     ----------
     network : UNetParams
-        What every network was built with.
+        Shape of every network.
     lung_roi, context : LungRoiParams, ContextParams
-        Preprocessing that they were trained on.
+        Preprocessing with which the networks were trained.
     segmenter : SegmenterParams
-        How they are asked.
+        Settings of inference.
     """
 
     network: UNetParams
@@ -64,17 +65,36 @@ class SegmenterSettings:
     segmenter: SegmenterParams
 
 
+@dataclass(frozen=True)
+class SegmentedScan:
+    """A scan with its lungs and its nodule probability.
+
+    Attributes
+    ----------
+    lungs : Volume
+        uint8 labels on the scan's grid.
+    segmentation : Segmentation
+        Nodule probability on the grid of the lung region.
+    lung_measures : mapping of str to float
+        Measures of the lungs on the scan's grid.
+    """
+
+    lungs: Volume
+    segmentation: Segmentation
+    lung_measures: Mapping[str, float]
+
+
 class Segmenter:
     """Slice-by-slice segmentation of a lung region.
 
     Parameters
     ----------
     networks : sequence of keras.Model
-        As built by `network.build`, with weights of their own; their answers are averaged.
+        Trained networks, as built by `network.build`; their probabilities are averaged.
     settings : SegmenterSettings
-        What they have in common.
+        Settings shared by all networks.
     batch_size : int
-        Slices in one call; bounds the memory.
+        Number of slices in one call; it limits the memory.
 
     Raises
     ------
@@ -86,52 +106,55 @@ class Segmenter:
         if not networks:
             raise ValueError("a segmenter needs at least one network, got none")
         self.networks = list(networks)
-        with devices.computing_in(settings.segmenter.precision):
-            self._asked = [InferenceNetwork(network, settings.network, batch_size) for network in self.networks]
+        with devices.precision_scope(settings.segmenter.precision):
+            self._inference = [InferenceNetwork(network, settings.network, batch_size) for network in self.networks]
         self.settings = settings
         self.batch_size = batch_size
 
     @property
     def roi(self) -> LungRoiParams:
-        """Region that `predict` takes."""
+        """Settings of the lung region that `predict` takes."""
         return self.settings.lung_roi
 
     def predict(self, region: LungRoi) -> NDArray[np.float32]:
-        """Nodule probability (Z, Y, X) in the steps of `scans.stores.segmentations`; 0 where nothing is visible.
+        """Nodule probability (Z, Y, X), rounded as in `scans.stores.segmentations`; 0 outside the visible region.
 
         Raises
         ------
         ValueError
-            If a network answers something that is no number, as one does whose training diverged.
+            If a probability is not finite, because a training has diverged.
         """
         probability = np.zeros(region.scan.shape_zyx, dtype=np.float32)
         slices = np.flatnonzero(region.visible_zyx.any(axis=(1, 2)))
         for start in range(0, len(slices), self.batch_size):
             chosen = slices[start : start + self.batch_size]
-            # Whole slices, not the box of what is visible in them: an edge is felt up to 48 pixels away (measured with
-            # a depth of 4: answers differ by 0.2 at a margin of 16 pixels), and a box with so wide a margin is only 7 %
-            # smaller than the slice.
+            # The network sees whole slices, not the bounding box of the visible region. Cropping changes probabilities
+            # up to 48 pixels from an edge (with a depth of 4, by 0.2 at a margin of 16 pixels), and a box with a margin
+            # of 48 pixels is only 7 % smaller than the slice.
             image = network_input(region, chosen.tolist(), self.settings.lung_roi, self.settings.context)
-            probability[chosen] = self._mean_answer(image)
+            probability[chosen] = self._mean_probability(image)
         probability[~region.visible_zyx] = 0
         if not np.isfinite(probability).all():
-            raise ValueError("the network answers NaN: its training diverged; lower unet.learning_rate and train again")
-        # As on disk, so that a stored map and a fresh one give the same features.
+            raise ValueError(
+                "the U-Net predicts NaN or infinity, because its training has diverged; "
+                "lower unet.learning_rate and train again"
+            )
+        # Rounded as on disk, so that a stored map and a new one give the same features.
         return np.rint(probability * PROBABILITY_STEPS).astype(np.float32) / np.float32(PROBABILITY_STEPS)
 
-    def _mean_answer(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mean over networks and flips."""
+    def _mean_probability(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mean probability over networks and flips."""
         flips = FLIPPED_AXES[self.settings.segmenter.flips]
         total: NDArray[np.float32] = np.zeros(image.shape[:3], dtype=np.float32)
         for axes in flips:
             shown = np.flip(image, axes)
-            for ask in self._asked:
-                total += np.flip(ask(shown), axes)
-        total /= np.float32(len(flips) * len(self._asked))
+            for predict in self._inference:
+                total += np.flip(predict(shown), axes)
+        total /= np.float32(len(flips) * len(self._inference))
         return total
 
     def save(self, folder: Path) -> None:
-        """Write weights and settings; the same networks give the same bytes."""
+        """Write weights and settings; the bytes depend only on the networks and their settings."""
         folder.mkdir(parents=True, exist_ok=True)
         for network, name in zip(self.networks, _weights_files(len(self.networks)), strict=True):
             network.save_weights(folder / name)
@@ -153,50 +176,62 @@ class Segmenter:
         return cls(networks, settings)
 
 
+def segment_region(volume: Volume, lungs: Volume, segmenter: Segmenter) -> SegmentedScan:
+    """Compute the nodule probability of every slice that shows the lungs."""
+    region = extract(volume, lungs.voxels_zyx, segmenter.roi)
+    probability = segmenter.predict(region)
+    hu = region.scan.with_voxels(responding_hu(region.scan.voxels_zyx, probability, region.scan.spacing_zyx_mm))
+    segmentation = Segmentation(hu, region.lungs_zyx, probability)
+    return SegmentedScan(lungs, segmentation, lung_measures(volume, lungs.voxels_zyx))
+
+
 def combine(folders: Sequence[Path], flips: Literal[1, 2, 4] | None = None) -> Segmenter:
-    """One segmenter with the networks of several, an ensemble.
+    """Combine several segmenters into one ensemble.
 
     Parameters
     ----------
     folders : sequence of Path
-        What `Segmenter.save` wrote; each may hold several networks.
+        Folders written by `Segmenter.save`; each may hold several networks.
     flips : {1, 2, 4}, optional
-        Instead of that of the folders.
+        Replaces the setting of the folders.
 
     Raises
     ------
     ValueError
-        If the folders' settings are not the same, naming the first that differs.
+        If the settings of the folders differ; the message names the first difference.
     """
     segmenters = [Segmenter.load(folder) for folder in folders]
     if flips:
         for segmenter in segmenters:
-            asking = replace(segmenter.settings.segmenter, flips=flips)
-            segmenter.settings = replace(segmenter.settings, segmenter=asking)
+            inference = replace(segmenter.settings.segmenter, flips=flips)
+            segmenter.settings = replace(segmenter.settings, segmenter=inference)
     for folder, segmenter in zip(folders, segmenters, strict=True):
-        _check_same(folders[0], asdict(segmenters[0].settings), folder, asdict(segmenter.settings))
+        _check_settings(folders[0], asdict(segmenters[0].settings), folder, asdict(segmenter.settings))
     return Segmenter([network for segmenter in segmenters for network in segmenter.networks], segmenters[0].settings)
 
 
-def weights_to_start_from(folder: Path, shape: UNetParams, context: ContextParams) -> list[NDArray[np.float32]]:
-    """Weights of an earlier segmenter, for a training that goes on from them.
+def initial_weights(folder: Path, shape: UNetParams, context: ContextParams) -> list[NDArray[np.float32]]:
+    """Weights of an earlier segmenter, from which a new training starts.
 
     Raises
     ------
     ValueError
-        If the folder holds no single network, or one of another shape or context.
+        If the folder does not hold exactly one network, or if its shape or context differs.
     """
     if not (folder / SETTINGS_FILE).is_file():
-        raise ValueError(f"unet.start_from: {folder} is no segmenter: it holds no {SETTINGS_FILE}")
+        raise ValueError(
+            f"unet.start_from: expected the folder of a segmenter, but {folder} holds no {SETTINGS_FILE}; "
+            "set another folder, or null to start from random weights"
+        )
     earlier = Segmenter.load(folder)
     if len(earlier.networks) != 1:
-        raise ValueError(f"unet.start_from: {folder} holds {len(earlier.networks)} networks, wanted one")
-    for name, wanted, found in (
+        raise ValueError(f"unet.start_from: {folder}: expected one network, got {len(earlier.networks)}")
+    for name, expected, found in (
         ("network", shape, earlier.settings.network),
         ("context", context, earlier.settings.context),
     ):
-        if wanted != found:
-            raise ValueError(f"unet.start_from: {folder} was trained with {found}, wanted {name} {wanted}")
+        if expected != found:
+            raise ValueError(f"unet.start_from: {folder}: expected {name} {expected}, got {found}")
     return earlier.networks[0].get_weights()
 
 
@@ -204,35 +239,9 @@ def _weights_files(count: int) -> list[str]:
     return ["unet.weights.h5"] if count == 1 else [f"unet{number}.weights.h5" for number in range(count)]
 
 
-def _check_same(first: Path, wanted: dict[str, Any], folder: Path, found: dict[str, Any]) -> None:
-    for name, value in wanted.items():
+def _check_settings(first: Path, expected: dict[str, Any], folder: Path, found: dict[str, Any]) -> None:
+    for name, value in expected.items():
         if found[name] != value:
-            raise ValueError(f"{folder}: {name} is {found[name]}, but {value} in {first}; an ensemble shares it")
-
-
-@dataclass(frozen=True)
-class SegmentedScan:
-    """A scan after the U-Net.
-
-    Attributes
-    ----------
-    lungs : Volume
-        uint8 labels on the scan's grid.
-    segmentation : Segmentation
-        The network's answer on the region's grid.
-    lung_measures : mapping of str to float
-        Of the lungs on the scan's grid.
-    """
-
-    lungs: Volume
-    segmentation: Segmentation
-    lung_measures: Mapping[str, float]
-
-
-def segment_region(volume: Volume, lungs: Volume, segmenter: Segmenter) -> SegmentedScan:
-    """The nodule probability of every slice that shows the lungs."""
-    region = extract(volume, lungs.voxels_zyx, segmenter.roi)
-    probability = segmenter.predict(region)
-    hu = region.scan.with_voxels(responding_hu(region.scan.voxels_zyx, probability, region.scan.spacing_zyx_mm))
-    segmentation = Segmentation(hu, region.lungs_zyx, probability)
-    return SegmentedScan(lungs, segmentation, lung_measures(volume, lungs.voxels_zyx))
+            raise ValueError(
+                f"{folder}: {name} is {found[name]}, but {value} in {first}; it must be the same in an ensemble"
+            )

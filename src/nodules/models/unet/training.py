@@ -1,4 +1,4 @@
-"""Training of the U-Net: averaged weights, hard negatives, choice of the best epoch, and resuming after a kill."""
+"""Training of the U-Net: averaged weights, hard-negative mining, choice of the best epoch, and resuming."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 
 from nodules.models.runtime import devices
-from nodules.models.runtime.epochs import DrawnEpoch, learning_rate, show_shapes
+from nodules.models.runtime.epochs import DrawnEpoch, build_for_batch, learning_rate
 from nodules.models.unet.hard_negatives import find_false_positives
 from nodules.models.unet.inference import InferenceNetwork
 from nodules.models.unet.loss import DiceLoss, PooledDice
@@ -24,48 +24,7 @@ from nodules.models.unet.sampling import PatchSampler, SamplingParams
 
 STATISTICS_BATCHES = 10  # of 16 patches of 80 x 80 pixels: a million pixels behind each channel's mean and variance
 
-
 EpochLog = Callable[[int, dict[str, float]], None]
-
-
-class LastStep(keras.callbacks.Callback):
-    """Keeps the weights that the last step left, since `fit` ends by writing the optimiser's averages over them.
-
-    Copied, not swapped: Keras' own `SwapEMAWeights` swaps on TensorFlow by adding and subtracting, which rounds.
-    """
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Copy all weights, normalisation statistics included."""
-        self._weights = _copies(self.model)
-
-    def restore(self) -> None:
-        """Put the copy back."""
-        self.model.set_weights(self._weights)
-
-
-def settle_averages(model: keras.Model, batches: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
-    """Make the averages that `fit` has written over the weights fit for use.
-
-    The normalisation statistics at hand belong to the weights before averaging, whose layers answer otherwise (Izmailov
-    et al., "Averaging weights leads to wider optima and better generalization", UAI 2018, section 3.2). They are taken
-    anew, each as the plain mean over the first `STATISTICS_BATCHES` batches.
-    """
-    # JAX lets weights and averages share their memory here, and deletes both with the first of them.
-    model.set_weights(_copies(model))
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    for index in range(min(STATISTICS_BATCHES, len(batches))):
-        for layer in layers:
-            layer.momentum = index / (index + 1)
-        model(batches[index][0], training=True)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-
-
-def _copies(model: keras.Model) -> list[NDArray[np.float32]]:
-    return [np.array(weight) for weight in model.get_weights()]
 
 
 @dataclass(frozen=True)
@@ -75,27 +34,28 @@ class TrainingParams:
     Attributes
     ----------
     epochs, steps_per_epoch, batch_size : int
-        An epoch is a fixed number of steps, since patches are drawn, not enumerated.
+        An epoch is a fixed number of steps, since patches are drawn at random.
     patience : int
-        Epochs without a better one (`best_epoch`) before training stops.
+        Training stops after this many epochs without a new `best_epoch`.
     learning_rate : float
-        Adam's largest; from there it falls to 0 along a cosine.
+        Largest learning rate of Adam, which then falls to 0 along a cosine.
     warmup_share : float
-        Share of all steps in which the learning rate rises from 0 to its largest, before the cosine.
+        Share of all steps in which the learning rate first rises from 0 to its largest value.
     ema_momentum : float
-        Weight of the past in a running mean of the weights that is taken at every step; this mean is then what is
-        validated and kept. 0 for none.
+        Momentum of the exponential moving average of the weights. The averaged weights are validated and kept. 0
+        disables averaging.
     cross_entropy_weight, focal_gamma : float
         See `DiceLoss`.
     validation_patches : int
-        Patches of the validation scans, the same in every epoch.
+        Number of patches of the validation scans; they are the same in every epoch.
     mining_epochs : list of int
-        Epochs after which the false positives in the training slices are looked up, to be shown more often.
+        Epochs after which hard negatives are mined: false positives on the training slices, which are then drawn more
+        often.
     precision : {"float32", "mixed_float16", "mixed_bfloat16"}
         Precision of training. It is the same on every machine, so that networks differ by rounding only.
     start_from : str or None
-        Folder of an earlier segmenter of the same network and context, whose weights training starts from instead of
-        random ones.
+        Folder of an earlier segmenter with the same network and context. Training starts from its weights, or from
+        random weights if this is None.
     """
 
     epochs: Annotated[int, Gt(0)]
@@ -126,30 +86,30 @@ def train(
     start_from: list[NDArray[np.float32]] | None = None,
     log_epoch: EpochLog | None = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
-    """Train until the last epoch or until none has been the best for `patience` epochs.
+    """Train until the last epoch, or until `patience` epochs have passed without a new best one.
 
-    The loss chooses the epoch (`best_epoch`), not the Dice: in the loss each patch counts the same, in the pooled Dice
-    one large nodule counts as much as a hundred small ones.
+    The best epoch is chosen by the loss (`best_epoch`), in which all patches have the same weight. In the pooled Dice
+    one large nodule would count as much as a hundred small ones.
 
     Parameters
     ----------
     training, validation : PatchSampler
-        From different patients. Without a validation set every epoch counts as better than the one before.
+        Samplers of different patients. Without a validation set, the last epoch is the best.
     channels : int
-        Context slices of an input.
+        Number of context slices of an input.
     work : Path
-        Where the state after each epoch is kept, for resuming.
+        Folder for the state after each epoch, from which an interrupted training resumes.
     start_from : list of ndarray, optional
-        Weights of an earlier network of the same shape (`segmenter.weights_to_start_from`).
+        Weights of an earlier network of the same shape (`segmenter.initial_weights`).
     log_epoch : callable
-        Called with the epoch (from 1) and its numbers after each epoch.
+        Called after each epoch with its number (from 1) and its metrics.
 
     Returns
     -------
     network : keras.Model
         Uncompiled, with the weights of the best epoch.
     history : DataFrame
-        One row an epoch: epoch, loss, dice, val_loss and val_dice where there is a validation set, learning_rate.
+        One row per epoch: epoch, loss, dice, val_loss and val_dice (with a validation set), learning_rate.
     """
     devices.prepare(seed, params.precision)
     with devices.training_scope():
@@ -157,10 +117,10 @@ def train(
     history = _resume(model, work)
     if start_from is not None and not history:
         model.set_weights(start_from)
-    show_shapes(model, drawn_epoch(training, params.batch_size, 1, (seed, 0), augment=False)[0])
+    build_for_batch(model, drawn_epoch(training, params.batch_size, 1, (seed, 0), augment=False)[0])
     held_out = _validation_set(validation, params, seed) if validation else None
     while len(history) < params.epochs and not _has_stalled(history, params):
-        _mine(model, training, len(history), params, work)
+        _mine_hard_negatives(model, training, len(history), params, work)
         epoch = len(history) + 1
         patches = drawn_epoch(training, params.batch_size, params.steps_per_epoch, (seed, epoch), augment=True)
         numbers = _one_epoch(model, patches, held_out, history, params, work)
@@ -179,12 +139,12 @@ def _one_epoch(
     params: TrainingParams,
     work: Path,
 ) -> dict[str, float]:
-    """Train, validate and keep one epoch; its numbers are returned and added to `history`."""
+    """Train, validate and save one epoch; its metrics are returned and added to `history`."""
     epoch = len(history) + 1
-    last_step = LastStep()
+    last_step = LastStepWeights()
     fitted = model.fit(patches, initial_epoch=epoch - 1, epochs=epoch, callbacks=[last_step], verbose=0, shuffle=False)
     if params.ema_momentum:
-        settle_averages(model, patches)
+        recompute_statistics(model, patches)
     numbers = {name: float(values[0]) for name, values in fitted.history.items()}
     if held_out is not None:
         validated = model.evaluate(held_out, return_dict=True, verbose=0)
@@ -192,17 +152,17 @@ def _one_epoch(
     numbers["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
     history.append({"epoch": epoch, **numbers})
     if held_out is None or _best_so_far(history, params) == epoch:
-        _keep_best(model, work)
+        _save_best(model, work)
     last_step.restore()
-    _keep(model, history, work)
+    _save_epoch(model, history, work)
     return numbers
 
 
 def compiled(channels: int, params: TrainingParams) -> keras.Model:
-    """Network with the optimiser, loss and metric that `params` ask for."""
+    """Build and compile the network with its optimiser, loss and metric."""
     model = build(params.network, channels)
     model.compile(
-        # clipped: a batch of empty masks met early can throw the Dice loss far off
+        # Gradients are clipped, because an early batch of empty masks can make those of the Dice loss very large.
         optimizer=keras.optimizers.Adam(
             learning_rate(params.learning_rate, params.epochs * params.steps_per_epoch, params.warmup_share),
             clipnorm=1.0,
@@ -215,25 +175,69 @@ def compiled(channels: int, params: TrainingParams) -> keras.Model:
     return model
 
 
-def _mine(model: keras.Model, training: PatchSampler, epoch: int, params: TrainingParams, work: Path) -> None:
+class LastStepWeights(keras.callbacks.Callback):
+    """Keeps the weights of the last step, because `fit` ends by replacing them with the optimiser's averages.
+
+    They are copied. Keras' own `SwapEMAWeights` swaps by addition and subtraction on TensorFlow, which rounds.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras' signature
+        """Copy all weights, including the normalisation statistics."""
+        self._weights = _copies(self.model)
+
+    def restore(self) -> None:
+        """Write the copy back to the model."""
+        self.model.set_weights(self._weights)
+
+
+def recompute_statistics(
+    model: keras.Model, batches: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
+) -> None:
+    """Recompute the statistics of batch normalisation for the averaged weights that `fit` has written to the model.
+
+    The present statistics belong to the weights before averaging (Izmailov et al., "Averaging weights leads to wider
+    optima and better generalization", UAI 2018, section 3.2). The new ones are the mean over the first
+    `STATISTICS_BATCHES` batches.
+    """
+    # On JAX, weights and averages share memory here, and deleting one deletes the other.
+    model.set_weights(_copies(model))
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for index in range(min(STATISTICS_BATCHES, len(batches))):
+        for layer in layers:
+            layer.momentum = index / (index + 1)
+        model(batches[index][0], training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _copies(model: keras.Model) -> list[NDArray[np.float32]]:
+    return [np.array(weight) for weight in model.get_weights()]
+
+
+def _mine_hard_negatives(
+    model: keras.Model, training: PatchSampler, epoch: int, params: TrainingParams, work: Path
+) -> None:
     """Give the sampler the false positives of all mining epochs so far; on resume they come from the work folder.
 
-    Of all, not of the latest alone: what a network has just unlearnt it no longer finds, and would soon see again.
+    Earlier false positives are kept, because the network would find them again if it were no longer trained on them.
     """
     records = {mining: work / f"false_positives{mining}.npy" for mining in params.mining_epochs if mining <= epoch}
     if epoch in records and not records[epoch].exists():
-        waiting = work / "false_positives.tmp.npy"
+        temporary = work / "false_positives.tmp.npy"
         network = InferenceNetwork(model, params.network)
-        np.save(waiting, find_false_positives(network, training.sets, training.window_hu))
-        waiting.replace(records[epoch])
+        np.save(temporary, find_false_positives(network, training.sets, training.window_hu))
+        temporary.replace(records[epoch])
     if records:
-        training.learn_from(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))
+        training.set_hard_negatives(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))
 
 
 def drawn_epoch(
     sampler: PatchSampler, batch_size: int, steps: int, seed: tuple[int, ...], *, augment: bool
 ) -> DrawnEpoch:
-    """Batches of images (N, P, P, C) and masks (N, P, P, 1)."""
+    """One epoch of batches of images (N, P, P, C) and masks (N, P, P, 1)."""
     return DrawnEpoch(lambda random: sampler.batch(random, batch_size, augment), steps, seed)
 
 
@@ -243,11 +247,11 @@ def _validation_set(validation: PatchSampler, params: TrainingParams, seed: int)
 
 
 def best_epoch(val_losses: Sequence[float], mining_epochs: Sequence[int]) -> int:
-    """Epoch (from 1) with the lowest validation loss since false positives were last looked up.
+    """Epoch (from 1) with the lowest validation loss since hard negatives were last mined.
 
-    Not of all: a network that has been shown its false positives takes less for nodules, which costs it on patches that
-    were drawn around nodules and gains it all the places that no patch shows. So the loss rises a little with each
-    mining, and an epoch before it would be taken for better.
+    Earlier epochs do not count. After mining, the network finds fewer nodules and far fewer false positives. The
+    validation patches are drawn around nodules, so they show the loss but not the gain, and the validation loss rises
+    slightly with each mining. An epoch before it would wrongly appear better.
     """
     mined = max((epoch for epoch in mining_epochs if epoch < len(val_losses)), default=0)
     return mined + int(np.argmin(val_losses[mined:])) + 1
@@ -264,7 +268,7 @@ def _has_stalled(history: list[dict[str, Any]], params: TrainingParams) -> bool:
 
 
 def _resume(model: keras.Model, work: Path) -> list[dict[str, Any]]:
-    """Restore weights, optimiser and history of the last whole epoch, if there is one."""
+    """Restore weights, optimiser and history of the last complete epoch, if there is one."""
     work.mkdir(parents=True, exist_ok=True)
     record = work / "history.json"
     if not record.exists():
@@ -276,19 +280,19 @@ def _resume(model: keras.Model, work: Path) -> list[dict[str, Any]]:
     return history
 
 
-def _keep_best(model: keras.Model, work: Path) -> None:
-    waiting = work / "new_best.npz"
-    _write(waiting, model.weights)
-    waiting.replace(work / "best.npz")
+def _save_best(model: keras.Model, work: Path) -> None:
+    temporary = work / "new_best.npz"
+    _write(temporary, model.weights)
+    temporary.replace(work / "best.npz")
 
 
-def _keep(model: keras.Model, history: list[dict[str, Any]], work: Path) -> None:
-    """Write the state first and the history, which names it, last: a kill in between loses one epoch at most."""
+def _save_epoch(model: keras.Model, history: list[dict[str, Any]], work: Path) -> None:
+    """Write the state before the history that refers to it, so that an interruption loses at most one epoch."""
     epoch = len(history)
     _write(work / f"epoch{epoch}.npz", _state(model))
-    waiting = work / "history.json.tmp"
-    waiting.write_text(json.dumps(history))
-    waiting.replace(work / "history.json")
+    temporary = work / "history.json.tmp"
+    temporary.write_text(json.dumps(history))
+    temporary.replace(work / "history.json")
     (work / f"epoch{epoch - 1}.npz").unlink(missing_ok=True)
 
 
@@ -297,7 +301,7 @@ def _state(model: keras.Model) -> list[keras.Variable]:
 
 
 def _write(file: Path, variables: Sequence[keras.Variable]) -> None:
-    """Write bare arrays: Keras' own files take a third of a second each, twice an epoch of a few seconds."""
+    """Write plain arrays; Keras' own format takes a third of a second per file, with two files per epoch."""
     np.savez(file, *(variable.numpy() for variable in variables))
 
 

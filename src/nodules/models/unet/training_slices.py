@@ -1,4 +1,4 @@
-"""The slices of one scan that the U-Net is trained on, on the network's grid."""
+"""Training slices of one scan for the U-Net, resampled to the network's grid, with their masks."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class SliceSet:
     Attributes
     ----------
     hu : (N, Y, X, C) ndarray of int16
-        HU of the inputs, air where nothing is visible. May be a memory map.
+        HU of the inputs; air outside the visible region. May be a memory map.
     visible : (N, Y, X) ndarray of bool
-        What the network may see.
+        The visible region: the pixels that are passed to the network.
     nodules : (N, Y, X) ndarray of uint8
         `INSIDE` a nodule, `NODULE_RIM` one, otherwise 0 (`scans.stores.slices`).
     lungs : (N, Y, X) ndarray of bool
-        Where patches of healthy lung may be centred.
+        Pixels on which patches of healthy lung may be centred.
     centres : (K, 4) ndarray of int64
-        Row, y, x and number of each nodule cross-section.
+        Row, y and x of each nodule cross-section, and the number of its nodule.
     diameters_mm : (K,) ndarray of float64
         Diameter of the nodule of each cross-section.
     """
@@ -50,13 +50,13 @@ class SliceSet:
             )
 
     def save(self, folder: Path) -> None:
-        """Write one .npy file an array, so that training can map them instead of holding every scan in memory."""
+        """Write one .npy file per array, so that training can memory-map them and need not hold all scans."""
         for name, array in vars(self).items():
             np.save(folder / f"{name}.npy", array)
 
     @classmethod
     def load(cls, folder: Path) -> SliceSet:
-        """Map the arrays of `save`."""
+        """Memory-map the arrays that `save` wrote."""
         names = ("hu", "visible", "nodules", "lungs")
         maps = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
         small = {name: np.load(folder / f"{name}.npy") for name in ("centres", "diameters_mm")}
@@ -64,12 +64,12 @@ class SliceSet:
 
 
 def slice_set(slices: ScanSlices, lungs: Volume, params: LungRoiParams, context: ContextParams) -> SliceSet:
-    """Bring stored slices to the region's grid, as `lung_roi.extract` and `network_input` do with the whole scan.
+    """Resample stored slices to the region's grid, as `lung_roi.extract` and `network_input` do with a whole scan.
 
     Parameters
     ----------
     slices : ScanSlices
-        The stored slices; target slices above or below the lungs' region are left out.
+        The stored slices; target slices above or below the lung region are left out.
     lungs : Volume
         uint8 lung labels of the whole scan.
     """
@@ -96,7 +96,7 @@ def slice_set(slices: ScanSlices, lungs: Volume, params: LungRoiParams, context:
 
 
 def _section_centres(slices: ScanSlices, shown: NDArray[np.int64], grid: Volume) -> NDArray[np.int64]:
-    """`SliceSet.centres` for the target slices that are shown, given by their index in the scan."""
+    """`SliceSet.centres` of the given target slices; `shown` holds their indices in the scan."""
     rows = {int(index): row for row, index in enumerate(shown)}
     places = []
     for target, nodule in slices.nodule_numbers:

@@ -1,1 +1,1 @@
-"""What several stages use: the command line, settings, and steps that stages have in common."""
+"""Code shared by several stages: command line, settings, reports, and steps that more than one stage runs."""

@@ -1,4 +1,4 @@
-"""The trained reducer, loaded from its folder once in each process that scores proposals."""
+"""False-positive reduction for stages: each worker process loads the trained network once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def reducer_scorer(folder: Path) -> Scorer:
-    """Return a picklable scorer that loads the reducer in the process in which it is called."""
+    """Return a picklable scorer that loads the trained network in the process in which it is called."""
     return functools.partial(_score, folder)
 
 
 def load_reducer(folder: Path) -> FalsePositiveReducer:
-    """Load the reducer. Call this in a worker: in the process that hands out work it would load TensorFlow as well."""
+    """Load the trained network, once per process. Call this only in a worker, because it loads TensorFlow."""
     return _load(folder, identity(folder))
 
 

@@ -1,4 +1,4 @@
-"""Report of the cancer classifiers' validation: tables for DVC, charts, and one page to read."""
+"""Report on the validation of the cancer classifiers: tables for DVC, charts, and one HTML page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nodules.pictures.cancer_page import MODEL_TITLES, ResultSection, page
 from nodules.stages.shared.cancer_validation import CHOSEN, Validated, counts, limits
 from nodules.stages.shared.patients import Patients
 
-CURVES = (CHOSEN, "random_forest", "xgboost")  # beside the model that counts, the two of the tutorial
+CURVES = (CHOSEN, "random_forest", "xgboost")  # the chosen model and the two of the tutorial
 
 
 def write_tables(validated: Validated, importance: pd.DataFrame, folder: Path) -> None:
@@ -31,7 +31,7 @@ def write_tables(validated: Validated, importance: pd.DataFrame, folder: Path) -
 
 
 def pictures(validated: Validated, importance: pd.DataFrame) -> dict[str, tuple[str, Figure]]:
-    """Caption and chart by file name."""
+    """Return the charts with their captions, by file name."""
     curves = _curves(validated)
     share = float(validated.labels.mean())
     by_metric = validated.metrics.pivot(index="model", columns="metric", values="value")
@@ -76,8 +76,8 @@ def write_page(
         The model fitted to all patients.
     pictures : mapping
         As `pictures` returns them.
-    more_parts : sequence of Part
-        Shown after the nested validation.
+    more_parts : sequence of ResultSection
+        Sections after the nested validation.
     """
     title = "On patients outside the fold"
     return page(
@@ -89,7 +89,7 @@ def write_page(
 
 
 def _curves(validated: Validated) -> dict[str, dict[str, pd.DataFrame]]:
-    """All repeats together: a patient counts in a curve as often as it was predicted."""
+    """Tables of the curves, over all repeats: each patient counts once per repeat."""
     table = validated.predictions
     truth, repeats = table["label"].to_numpy(), table["repeat"].nunique()
     probabilities = {name: table[name].to_numpy() for name in CURVES}

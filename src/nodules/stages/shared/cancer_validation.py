@@ -27,7 +27,7 @@ class Validated:
     predictions : DataFrame
         `NestedPredictions.table`.
     metrics : DataFrame
-        `evaluation.bootstrap.judge` of the model chosen in each fold and of all others.
+        `evaluation.bootstrap.evaluate_repeated` of the model chosen in each fold and of all others.
     """
 
     predictions: pd.DataFrame
@@ -79,7 +79,7 @@ def limits(patients: Patients) -> dict[str, float]:
 
 
 def counts(patients: Patients) -> dict[str, int]:
-    """Count the patients, those with cancer, the features, and the patients without a label or without features."""
+    """Number of patients, of those with cancer, of features, and of patients without a label or without features."""
     return {
         "patients": len(patients.labels),
         "positives": int(patients.labels.sum()),
@@ -90,7 +90,7 @@ def counts(patients: Patients) -> dict[str, int]:
 
 
 def importance(patients: Patients, validated: Validated, fitted: FittedModels, seed: int) -> pd.DataFrame:
-    """Permutation importance of the features for the model chosen by all patients, as `held_out_importance` has it."""
+    """Permutation importance of the features for the model chosen on all patients (`held_out_importance`)."""
     return explanation.held_out_importance(
         fitted.chosen,
         patients.features,
@@ -115,5 +115,5 @@ def tutorial_tables(validated: Validated) -> dict[str, str]:
 
 
 def own_settings(name: str, params: ClassifierParams) -> dict[str, Any]:
-    """The settings of one model, without those that all share."""
+    """Settings that belong to one model alone."""
     return vars(getattr(params, name)) if hasattr(params, name) else {}

@@ -17,8 +17,8 @@ def run(main: Callable[..., None], arguments: Sequence[str] | None = None) -> No
     Parameters
     ----------
     main : callable
-        Takes keyword-only parameters. ``luna_root: Path`` becomes the option ``--luna-root PATH``, which must be given
-        unless the parameter has a default. A type is `Path`, `int`, `str`, or a `Literal` of the values allowed.
+        Takes keyword-only parameters. ``luna_root: Path`` becomes the option ``--luna-root PATH``, which is required
+        unless the parameter has a default. The type is `Path`, `int`, `str`, or a `Literal` of the allowed values.
     arguments : sequence of str, optional
         Default: the arguments of this process.
 
@@ -58,7 +58,7 @@ def _type(main: Callable[..., None], name: str, hint: Any) -> dict[str, Any]:
 
 
 def _program(main: Callable[..., None]) -> str | None:
-    """The command as it was typed: a module that `python -m` runs has its own name in its spec only."""
+    """The command as it was typed; if `python -m` runs a module, only the module's spec has its full name."""
     spec = main.__globals__.get("__spec__")
     return f"python -m {spec.name}" if spec else None
 

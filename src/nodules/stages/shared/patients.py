@@ -14,7 +14,7 @@ from nodules.scans.tables.features import read_features
 
 @dataclass(frozen=True)
 class Patients:
-    """One row per patient, the same patients in the same order everywhere.
+    """Features and labels of the same patients, in the same order.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Patients:
     labels : Series
         1 for cancer.
     true_probability : Series or None
-        Probability of cancer with which the label of a phantom was drawn.
+        For phantoms, the probability with which the label was drawn.
     unlabelled : DataFrame
         Features of the patients without a label.
     unmeasured : int
@@ -43,7 +43,7 @@ class Patients:
         Raises
         ------
         ScanError
-            If no patient is in both, or a table is not as `read_features` or `read_labels` expect it.
+            If no patient is in both files, or `read_features` or `read_labels` cannot read them.
         """
         return cls.join(read_features(features), labels, features)
 
@@ -53,7 +53,7 @@ class Patients:
         known = read_labels(labels)
         both = measured.index.intersection(known.index).sort_values()
         if both.empty:
-            raise ScanError(f"no patient of {source} has a label in {labels}: the ids must be the same")
+            raise ScanError(f"no patient of {source} has a label in {labels}; use the same patient ids in both files")
         truth = read_truth(labels).loc[both] if "true_probability" in pd.read_csv(labels, nrows=0).columns else None
         return cls(
             features=measured.loc[both],

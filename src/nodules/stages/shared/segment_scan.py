@@ -1,4 +1,4 @@
-"""Segment one scan file with the trained U-Net, for the stages segment_luna and segment_dsb."""
+"""Segmentation of one scan file with the trained U-Net, for the stages segment_luna and segment_dsb."""
 
 from __future__ import annotations
 

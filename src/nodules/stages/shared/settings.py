@@ -17,9 +17,9 @@ class RunParams:
     Attributes
     ----------
     seed : int
-        Of all random numbers.
+        Seed of all random numbers.
     max_failures : int
-        Scans that may fail before a stage ends with an error; each is named in `failures.csv`.
+        Number of scans that may fail before a stage ends with an error; `failures.csv` lists them.
     """
 
     seed: Annotated[int, Ge(0)]
@@ -39,7 +39,7 @@ class DatasetParams:
     dsb_root : str
         Folder with one DICOM folder per patient and stage1_labels.csv.
     phantoms : list
-        The data sets that the pipeline makes itself, as synthetic chests.
+        The data sets that the pipeline creates from synthetic chests.
     """
 
     luna_root: str

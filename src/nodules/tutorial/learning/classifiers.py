@@ -1,4 +1,4 @@
-"""The tutorial's two classifiers and two constants, judged as its page prints them: a report and a log-loss each."""
+"""The tutorial's two classifiers and two constants, evaluated as on its page: a report and a log-loss for each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nodules.models.runtime.seeds import seed_of
 from nodules.tutorial.learning.settings import TutorialClassifierParams
 
 XGBOOST_OF_2017 = {"max_depth": 3, "learning_rate": 0.1}
-"""What XGBoost took for granted when the page was written; its trees are twice as deep today."""
+"""XGBoost's defaults when the page was written; since then the default depth has doubled."""
 
 Array = NDArray[np.float64]
 MakeClassifier = Callable[[int], Any]
@@ -29,20 +29,20 @@ MakeClassifier = Callable[[int], Any]
 
 @dataclass(frozen=True)
 class ReportTable:
-    """How one model does on all patients.
+    """Metrics of one model on all patients.
 
     Attributes
     ----------
     report : str
-        Precision, recall, F1 and number of patients of both classes, as `sklearn.metrics.classification_report` has it.
+        Precision, recall, F1 and number of patients of both classes, by `sklearn.metrics.classification_report`.
     log_loss : float
-        Of the probabilities, or of the classes with the defect `log_loss_of_hard_labels`.
+        Log-loss of the probabilities, or of the predicted classes with the defect `log_loss_of_hard_labels`.
     f1 : float
-        Of cancer; 0 where nobody is called so.
+        F1 of the class cancer; 0 if no patient is predicted to have it.
     roc_auc : float
-        Of the probabilities; NaN where all patients have the same.
+        Area under the ROC curve; NaN if all patients have the same probability.
     probabilities : Series
-        Of cancer, by patient id, from a model that was fitted without the patient.
+        Out-of-fold probability of cancer, by patient id.
     """
 
     report: str
@@ -55,12 +55,12 @@ class ReportTable:
 def evaluate_classifiers(
     features: pd.DataFrame, labels: pd.Series, params: TutorialClassifierParams, seed: int
 ) -> dict[str, ReportTable]:
-    """Judge Random Forest, XGBoost and both constant answers on patients held out in stratified folds.
+    """Evaluate Random Forest, XGBoost and both constant predictions by stratified cross-validation.
 
     Parameters
     ----------
     features : DataFrame
-        One row a patient, indexed by patient id; the order of rows does not matter.
+        One row per patient, indexed by patient id; the order of rows does not matter.
     labels : Series of 0 and 1
         The same patients; 1 is cancer.
 
@@ -103,7 +103,7 @@ def _refuse_small_classes(table: LabelledTable, folds: int) -> None:
 
 
 def _held_out(make: MakeClassifier, table: LabelledTable, params: TutorialClassifierParams, seed: int) -> Array:
-    """Probability of cancer (patients,), each patient's from the fold that was fitted without it."""
+    """Out-of-fold probability of cancer (patients,)."""
     shuffle = not params.defects.folds_unshuffled
     division = StratifiedKFold(params.folds, shuffle=shuffle, random_state=seed if shuffle else None)
     probabilities = np.empty(len(table.truth))
@@ -114,13 +114,15 @@ def _held_out(make: MakeClassifier, table: LabelledTable, params: TutorialClassi
 
 
 def _evaluated(table: LabelledTable, probabilities: Array, params: TutorialClassifierParams) -> ReportTable:
-    called = (probabilities > 0.5).astype(int)  # as both classifiers call it: at even odds no cancer
-    stated = called if params.defects.log_loss_of_hard_labels else probabilities
+    predicted = (probabilities > 0.5).astype(int)  # as both classifiers do: 0.5 itself is not cancer
+    scored = predicted if params.defects.log_loss_of_hard_labels else probabilities
     constant = probabilities.min() == probabilities.max()
     return ReportTable(
-        report=str(metrics.classification_report(table.truth, called, target_names=list(CLASS_NAMES), zero_division=0)),
-        log_loss=float(log_losses(table.truth, stated, LOG_LOSS_CLIP).mean()),
-        f1=float(metrics.f1_score(table.truth, called, zero_division=0)),
+        report=str(
+            metrics.classification_report(table.truth, predicted, target_names=list(CLASS_NAMES), zero_division=0)
+        ),
+        log_loss=float(log_losses(table.truth, scored, LOG_LOSS_CLIP).mean()),
+        f1=float(metrics.f1_score(table.truth, predicted, zero_division=0)),
         roc_auc=float("nan") if constant else float(metrics.roc_auc_score(table.truth, probabilities)),
         probabilities=pd.Series(probabilities, index=table.patients, name="probability"),
     )

@@ -12,7 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from nodules.models.runtime import devices
-from nodules.models.runtime.epochs import FedByThreads, show_shapes
+from nodules.models.runtime.epochs import PrefetchedBatches, build_for_batch
 from nodules.models.unet.loss import PooledDice
 from nodules.tutorial.learning.network import build
 from nodules.tutorial.learning.settings import TutorialUnetDefects, TutorialUnetParams
@@ -73,7 +73,7 @@ def train(
     mean, deviation = scale.mean, scale.deviation or 1.0
     model = _compiled(images.shape[1], params)
     validation = _Batches(validation_images, validation_masks, (mean, deviation), params.batch_size)
-    show_shapes(model, _Batches(images, masks, (mean, deviation), params.batch_size)[0])
+    build_for_batch(model, _Batches(images, masks, (mean, deviation), params.batch_size)[0])
     history: list[dict[str, float]] = []
     criterion = "loss" if on_training_loss else "val_loss"
     best, weights = np.inf, model.get_weights()
@@ -91,7 +91,7 @@ def train(
     return TutorialUnet(network, mean, deviation, standardised), pd.DataFrame(history)
 
 
-class _Batches(FedByThreads):
+class _Batches(PrefetchedBatches):
     """Standardised batches (N, S, S, 1), made one at a time so that the arrays are not held in memory twice."""
 
     def __init__(

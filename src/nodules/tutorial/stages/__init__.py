@@ -1,1 +1,1 @@
-"""One thin module per DVC stage of the tutorial's recipe, and what they share."""
+"""One thin module per DVC stage of the tutorial's recipe, and the code that they share."""

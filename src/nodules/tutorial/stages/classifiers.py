@@ -25,7 +25,7 @@ TITLES = {
 
 
 def main(*, recipe: str, features: Path, labels: Path, metrics: Path, report: Path) -> None:
-    """Write the metrics of the four models, and their tables as the tutorial prints them."""
+    """Write the metrics of the four models, and their tables in the tutorial's form."""
     run, settings = params.load("run", RunParams), params.load("tutorial", TutorialSection).classifiers
     patients = Patients.load(features, labels)
     with stage_run(f"tutorial_classifiers@{recipe}", settings, [features, labels]) as stage:
@@ -48,7 +48,7 @@ LEARNED, HEADLINE = ("random_forest", "xgboost"), ("log_loss", "skill", "roc_auc
 
 
 def prior_log_loss(patients: Patients) -> float:
-    """Log-loss of giving every patient the share of cancer among them."""
+    """Log-loss of the prior, which gives every patient the share of patients with cancer."""
     labels = patients.labels
     return classification_metrics(labels, labels * 0.0 + labels.mean())["prior_log_loss"]
 
@@ -66,7 +66,7 @@ def page(recipe: str, tables: Mapping[str, ReportTable], prior: float) -> str:
 
 
 def _headline(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """What executions are compared by: the two models that learn something."""
+    """Metrics by which runs are compared: those of the two learned models."""
     return {
         f"tutorial_{name}_{key}": figures[name][key] for name in LEARNED for key in HEADLINE if key in figures[name]
     }
@@ -77,7 +77,7 @@ def _log_loss(table: ReportTable) -> str:
 
 
 def _figures(table: ReportTable, prior: float) -> dict[str, float]:
-    """What is known of one model; the area under the ROC of a constant is not."""
+    """Metrics of one model; a constant model has no area under the ROC curve."""
     figures = {"log_loss": table.log_loss, "f1": table.f1, "roc_auc": table.roc_auc}
     if prior > 0:
         figures["skill"] = 1 - table.log_loss / prior

@@ -1,7 +1,7 @@
 """Segment and measure one Data Science Bowl patient with the tutorial's steps and U-Net.
 
-This is a module of its own because it caches the network: a worker process finds a cached function by the name of its
-module, and a module that runs as a stage has another name.
+The function is not part of the stage's own module because it caches the network. A worker process looks up a cached
+function by the name of its module, and a module has another name while it runs as a stage.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ def predict_patient(
 ) -> dict[str, Any]:
     """Write the probability map of one patient to `<id>.mha` (scan's own grid, uint8, 255 for 1), and measure it.
 
-    Slices that the steps drop are 0 in the map and do not count in the features.
+    Slices that the steps drop are 0 in the map and are not used for the features.
     """
     read = read_scan(folder_in, reading)
     prepared = prepare(read.volume, steps)
-    shown = prepared.kept
-    images = np.asarray([prepared.image(z) for z in shown], dtype=np.float32)
+    kept = prepared.kept
+    images = np.asarray([prepared.image(z) for z in kept], dtype=np.float32)
     images = images.reshape(-1, steps.size_px, steps.size_px)
-    answers = _load(unet, identity(unet)).predict(images) if shown else images
+    probabilities = _load(unet, identity(unet)).predict(images) if kept else images
     map_zyx = np.zeros(read.volume.shape_zyx, dtype=np.uint8)
-    for z, answer in zip(shown, answers, strict=True):
-        map_zyx[z] = np.rint(prepared.restore(z, answer) * PROBABILITY_STEPS)
+    for z, probability in zip(kept, probabilities, strict=True):
+        map_zyx[z] = np.rint(prepared.restore(z, probability) * PROBABILITY_STEPS)
     write_volume(read.volume.with_voxels(map_zyx), folder / f"{folder_in.name}.mha")
-    measured = nine_features(answers, [prepared.pixel_mm(z) for z in shown], steps)
-    counts = {"slices": len(shown), "slices_with_lungs": sum(prepared.found)}
+    measured = nine_features(probabilities, [prepared.pixel_mm(z) for z in kept], steps)
+    counts = {"slices": len(kept), "slices_with_lungs": sum(prepared.found)}
     return {"scan": folder_in.name, **counts, **measured.to_dict(), **verdict_of(read, reading).as_row()}
 
 

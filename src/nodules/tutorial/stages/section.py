@@ -10,18 +10,18 @@ from nodules.tutorial.steps.settings import TutorialParams
 
 @dataclass(frozen=True)
 class TutorialSection:
-    """The tutorial's own recipe, as `method=tutorial` and `method=tutorial_as_published` fill it.
+    """The tutorial's own recipe; `method=tutorial` and `method=tutorial_as_published` set it.
 
     Attributes
     ----------
     recipes : list of str
-        Names under which the four stages run and keep their files; an empty list means that none of them exists.
+        Names under which the four stages run and keep their files; with an empty list the stages do not exist.
     steps : TutorialParams
         Steps from a scan to the network's images, and from its probability maps to the nine features.
     unet : TutorialUnetParams
         The tutorial's network and its training.
     classifiers : TutorialClassifierParams
-        The tutorial's four tables.
+        Settings of the tutorial's two classifiers and of their cross-validation.
     """
 
     recipes: list[str]

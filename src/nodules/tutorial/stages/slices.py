@@ -23,12 +23,12 @@ from nodules.tutorial.stages.section import TutorialSection
 from nodules.tutorial.steps.prepared_scan import prepare
 from nodules.tutorial.steps.settings import TutorialParams
 
-JUDGED_NODULE_FREE = 3
-"""Nodule-free slices of each scan that are judged; the same number for every recipe."""
+NODULE_FREE_PER_SCAN = 3
+"""Number of nodule-free evaluation slices of each scan; the same for every recipe."""
 
 
 def main(*, recipe: str, luna_root: Path, split: Path, output: Path) -> None:
-    """Write one .npz file of training slices per scan, and one of judged slices per scan that may test."""
+    """Write one .npz file of training slices per scan, and one of evaluation slices per possible test scan."""
     run, reading = params.load("run", RunParams), params.load("reading", ReadingParams)
     section = params.load("tutorial", TutorialSection)
     scans = pd.read_csv(split, dtype={"seriesuid": str})
@@ -64,7 +64,7 @@ def cut_scan(
     unet: TutorialUnetParams,
     seed: int,
 ) -> dict[str, Any]:
-    """Cut the slices of one scan: to `<uid>.npz`, and to `judged/<uid>.npz` if it may test."""
+    """Write the slices of one scan to `<uid>.npz`, and its evaluation slices to `judged/<uid>.npz` if it may test."""
     file, nodules, may_test = item
     read = read_scan(file, reading)
     centres = [nodule.centre_world_xyz for nodule in nodules]
@@ -74,7 +74,7 @@ def cut_scan(
     arrays.save(folder / f"{file.stem}.npz")
     if may_test:
         (folder / "judged").mkdir()
-        judged = evaluation_slices(prepared, centres, diameters_mm, JUDGED_NODULE_FREE)
+        judged = evaluation_slices(prepared, centres, diameters_mm, NODULE_FREE_PER_SCAN)
         judged.save(folder / "judged" / f"{file.stem}.npz")
     counts = {"nodules": len(nodules), "slices": len(arrays.z), "slices_with_nodule": int(arrays.positive.sum())}
     return {"scan": file.stem, **counts, **verdict_of(read, reading).as_row()}

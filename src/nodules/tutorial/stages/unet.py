@@ -57,13 +57,13 @@ def main(
                 log_epoch=log_epoch,
             )
         unet.save(output)
-        predicted, asked = unet.predict(images[rows["test"]]), masks[rows["test"]]
-        _save_answers(test_masks, scans, rows["test"], predicted, asked)
+        predicted, test_masks_of_slices = unet.predict(images[rows["test"]]), masks[rows["test"]]
+        _save_predictions(test_masks, scans, rows["test"], predicted, test_masks_of_slices)
         trained_on = slices_by_series(scans, np.concatenate([rows["train"], rows["validation"]]))
         rows_of_slices, shown = score_predictions(predict_slices(slices / "judged", unet.predict, trained_on), point)
         numbers = (
             {f"{part}_slices": float(len(chosen)) for part, chosen in rows.items()}
-            | {"own_dice": mean_soft_dice(asked, predicted)}
+            | {"own_dice": mean_soft_dice(test_masks_of_slices, predicted)}
             | mean_scores(rows_of_slices, section.steps.min_probability)
         )
         stage.log_metrics(numbers)
@@ -79,7 +79,7 @@ def main(
         stage.log_figure(figure, overlay.stem)
 
 
-def _save_answers(
+def _save_predictions(
     path: Path,
     scans: Sequence[ScanArrays],
     rows: NDArray[np.intp],
