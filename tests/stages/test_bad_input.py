@@ -115,7 +115,9 @@ def test_annotated_series_without_a_file_is_named_and_the_rest_goes_on(scans, ca
     annotations = scans.path("data/phantoms/luna16/annotations.csv")
     annotations.write_text(f"{annotations.read_text().strip()}\n1.2.3.999,1.0,2.0,3.0,8.0\n")
     scans.run("extract_luna@0")
-    (warning,) = [record.getMessage() for record in caplog.records if "in none of the chosen subsets" in record.getMessage()]
+    (warning,) = [
+        record.getMessage() for record in caplog.records if "in none of the chosen subsets" in record.getMessage()
+    ]
     assert "annotations.csv" in warning
     assert "1.2.3.999" in warning
     assert len(rows(scans, "data/luna16/slices/subset0/manifest.csv")) == 4
