@@ -1,1 +1,1 @@
-"""Hyperparameter search by Optuna."""
+"""Hyperparameter search by Optuna: study, storage, charts and fingerprint."""

@@ -1,4 +1,4 @@
-"""A study as a table and as Optuna's own charts."""
+"""Table and charts of an Optuna study."""
 
 from __future__ import annotations
 

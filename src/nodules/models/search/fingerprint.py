@@ -1,4 +1,4 @@
-"""A short hash of data and settings, equal on every machine."""
+"""Short hash of data and settings, equal on every machine."""
 
 from __future__ import annotations
 

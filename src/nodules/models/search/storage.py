@@ -1,4 +1,4 @@
-"""Where the trials of a study are kept: in memory, in a journal file, or in a database."""
+"""Storage of Optuna trials: in memory, in a journal file, or in a database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study: trials proposed by a seeded sampler, run by one process or by many, killed and taken up again."""
+"""Optuna study with a seeded sampler, run by one or several processes; it resumes after a kill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The search space of the settings that turn a probability map into nodules."""
+"""Search space of the segmentation settings: outline threshold, lung dilation and lowest nodule probability."""
 
 from __future__ import annotations
 
