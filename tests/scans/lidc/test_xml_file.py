@@ -152,6 +152,7 @@ def test_files_of_a_folder_are_found_by_series(tmp_path):
     other = write(tmp_path / "186" / "3.xml", message("", uid="1.2.9"))
     write(tmp_path / "187" / "4.xml", RADIOGRAPH)
     write(tmp_path / "readme.txt", "not looked at")
+    (tmp_path / "folder.xml").mkdir()
     assert find_readings(tmp_path) == {UID: (first, second), "1.2.9": (other,)}
 
 

@@ -135,7 +135,7 @@ def find_readings(folder: Path) -> dict[str, tuple[Path, ...]]:
     if not folder.is_dir():
         raise ScanError(f"{folder}: no such folder; expected LIDC-IDRI's XML files (dataset.lidc_xml)")
     found: dict[str, tuple[Path, ...]] = {}
-    for xml in sorted(folder.rglob("*.xml")):
+    for xml in sorted(path for path in folder.rglob("*.xml") if path.is_file()):
         with xml.open(encoding="utf-8", errors="replace") as file:
             head = file.read(_HEAD_CHARACTERS)
         if uid := _UID.search(head):
