@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +143,23 @@ def test_along_the_axes_no_voxel_changes(tmp_path_factory, phantom):
         np.testing.assert_array_equal(found.voxels_zyx, phantom.truth.voxels_zyx[z, y, x], err_msg=case)
 
 
+@given(phantom=phantoms(), in_order=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_flips_lead_back_to_the_stored_pixels(tmp_path_factory, phantom, in_order):
+    signs = np.sign(np.reshape(phantom.truth.direction_xyz, (3, 3)).sum(axis=0))
+    if in_order:  # most phantoms have swapped axes, which leave no pixel of a slice where it was stored
+        truth = replace(phantom.truth, direction_xyz=tuple(np.diag(signs).ravel()))
+        phantom = replace(phantom, truth=truth)
+    direction = np.reshape(phantom.truth.direction_xyz, (3, 3))
+    for case, reading in read_all(phantom, tmp_path_factory.mktemp("scan")).items():
+        if not np.abs(direction.diagonal()).all():
+            assert reading.flipped_xy is None, case
+            continue
+        assert reading.flipped_xy == (signs[0] < 0, signs[1] < 0), case
+        axes = [axis for axis, sign in zip((2, 1, 0), signs, strict=True) if sign < 0]
+        np.testing.assert_array_equal(np.flip(reading.volume.voxels_zyx, axes), phantom.truth.voxels_zyx, err_msg=case)
+
+
 def assert_all_formats_agree(readings: dict[str, Reading], tolerance_hu: float) -> None:
     first = readings["DICOM"].volume
     for case, reading in readings.items():
@@ -198,6 +215,7 @@ def test_turned_about_one_axis_the_faces_are_not_lost(tmp_path, axis):
     truth = Volume(hu, (2.3, 0.7, 0.9), (-87.3, 113.7, -301.1), tuple(turn.ravel()))
     readings = read_all(Phantom(truth, hu + 1024, 1.0, -1024.0, is_signed=False), tmp_path)
     assert_all_formats_agree(readings, 0)
+    assert all(reading.flipped_xy is None for reading in readings.values())
     planes = np.moveaxis(readings["DICOM"].volume.voxels_zyx, 2 - axis, 0)
     assert (planes[0] == 500).any()
     assert (planes[-1] == 500).any()

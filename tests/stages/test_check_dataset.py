@@ -30,7 +30,7 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 def _set_params(phantoms: list[str], subsets: list[int]) -> None:
-    dataset = {"luna_root": "luna", "subsets": subsets, "dsb_root": "dsb", "phantoms": phantoms}
+    dataset = {"luna_root": "luna", "lidc_xml": None, "subsets": subsets, "dsb_root": "dsb", "phantoms": phantoms}
     Path("params.yaml").write_text(json.dumps({"dataset": dataset}))
 
 

@@ -64,6 +64,9 @@ class Reading:
         What was changed to obtain a regular grid in HU.
     warnings : tuple of str
         What was left unchanged but may mislead.
+    flipped_xy : tuple of bool, or None
+        Whether the columns and the rows of the stored slices were reversed; None if the volume does not keep their
+        pixels, because it was resampled in their plane or its axes were swapped.
     """
 
     volume: Volume
@@ -74,6 +77,7 @@ class Reading:
     left_out: Mapping[str, int] = field(default_factory=dict)
     repairs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    flipped_xy: tuple[bool, bool] | None = (False, False)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from nodules.imaging.geometry.reorient import (
     MAX_OBLIQUE_DEGREES,
     canonical_axes,
+    flipped_xy,
     onto_world_axes,
     resample_to_world_axes,
 )
@@ -157,3 +158,23 @@ def test_canonical_axes_agrees_with_itk():
     np.testing.assert_allclose(found.origin_xyz_mm, wanted.GetOrigin())
     np.testing.assert_allclose(found.spacing_zyx_mm, wanted.GetSpacing()[::-1])
     np.testing.assert_allclose(found.direction_xyz, wanted.GetDirection())
+
+
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, 1), (1, -1, -1), (-1, -1, 1)])
+def test_flips_are_those_of_canonical_axes(signs):
+    volume = _turned(np.diag(np.array(signs, dtype=float)))
+    found = canonical_axes(volume).voxels_zyx
+    flips = flipped_xy(volume.direction_xyz)
+    assert flips == (signs[0] < 0, signs[1] < 0)
+    axes = [axis for axis, flip in zip((2, 1, 0), (*flips, signs[2] < 0), strict=True) if flip]
+    np.testing.assert_array_equal(found, np.flip(volume.voxels_zyx, axes))
+
+
+@pytest.mark.parametrize("direction", [_about("x", 3), _about("z", -3), _about("z", 90), _about("xyz", [90, 0, 90])])
+def test_swapped_or_oblique_axes_have_no_flips(direction):
+    assert flipped_xy(direction) is None
+
+
+def test_slightly_oblique_axes_have_flips():
+    assert flipped_xy(_about("z", 179)) == (True, True)
+    assert flipped_xy(_about("x", 1)) == (False, False)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.slice_context import ContextParams, neighbours
+from nodules.scans.lidc.outlines import OutlinedNodule
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
 from nodules.scans.stores.slices import INSIDE, NODULE_RIM, ScanSlices
 from nodules.scans.tables.luna import NoduleAnnotation
@@ -222,3 +223,86 @@ def test_slices_thicker_than_the_context_distance():
     slices = extract([nodule((20, 10, 12), 4.0, volume)], volume, ExtractParams(5, 0))
     assert slices.target_indices.tolist() == [20]
     assert slices.slice_indices.tolist() == [19, 20, 21]
+
+
+def box(*bounds) -> np.ndarray:
+    """Indices of all voxels from the first to the last slice, row and column."""
+    axes = np.meshgrid(*(np.arange(low, high + 1) for low, high in bounds), indexing="ij")
+    return np.stack([axis.ravel() for axis in axes], axis=1)
+
+
+def outlined(voxels: np.ndarray, readers: int = 4, drawn: np.ndarray | None = None) -> OutlinedNodule:
+    x, y, z = scan().voxel_to_world(voxels.mean(axis=0)).tolist()
+    return OutlinedNodule(readers, voxels, voxels if drawn is None else drawn, (x, y, z), 8.0, {})
+
+
+def extract_outlined(nodules, *outlines, params=PARAMS) -> ScanSlices:
+    return extract_slices(UID, scan(), nodules, params, CONTEXT, 17, outlines)
+
+
+def test_outline_takes_the_place_of_the_sphere():
+    """The sphere of 7 mm crosses slices 19 to 21; the readers drew 19 to 23."""
+    drawn = box((19, 23), (9, 11), (11, 14))
+    slices = extract_outlined([nodule((20, 10, 12), 7.0)], outlined(drawn), params=ExtractParams(7, 0))
+    assert slices.target_indices.tolist() == [19, 20, 21, 22, 23]
+    assert slices.nodule_numbers.tolist() == [[row, 0] for row in range(5)]
+    inside = np.argwhere(slices.nodule_masks_zyx == INSIDE)
+    assert (inside + np.array([19, 0, 0])).tolist() == drawn.tolist()
+    assert slices.diameter_mm.tolist() == [7.0], "the annotation stays as it is"
+
+
+def test_rim_of_an_outline_is_what_lies_within_a_slice_distance():
+    """One voxel: at 1.1 mm and 0.9 mm a step, 10 others of its slice lie within the slice distance of 2 mm."""
+    one = outlined(box((20, 20), (10, 10), (12, 12)))
+    slices = extract_outlined([nodule((20, 10, 12), 7.0)], one, params=ExtractParams(1, 0))
+    assert slices.target_indices.tolist() == [20]
+    rim = np.argwhere(slices.nodule_masks_zyx[0] == NODULE_RIM) - (10, 12)
+    near = [(y, x) for y in range(-2, 3) for x in range(-3, 4) if 0 < (1.1 * y) ** 2 + (0.9 * x) ** 2 <= 4]
+    assert len(near) == 10
+    assert list(map(tuple, rim.tolist())) == near
+
+
+def test_what_a_single_reader_drew_is_rim():
+    majority, drawn = box((20, 20), (10, 10), (12, 12)), box((20, 20), (2, 18), (12, 12))
+    lone = box((20, 20), (4, 6), (20, 22))
+    found = [outlined(majority, 3, drawn), outlined(lone, 1)]
+    mask = extract_outlined([nodule((20, 10, 12), 7.0)], *found, params=ExtractParams(1, 0)).nodule_masks_zyx[0]
+    assert np.argwhere(mask == INSIDE).tolist() == [[10, 12]]
+    assert (mask[2:19, 12] > 0).all()
+    assert (mask[4:7, 20:23] == NODULE_RIM).all()
+    assert (mask[:, 20:] > 0).sum() == 9, "a single reader's outline has no rim of its own"
+
+
+def test_nodule_of_two_readers_counts_without_an_annotation_but_gives_no_slices():
+    two = box((20, 21), (16, 18), (20, 22))
+    slices = extract_outlined([nodule((20, 10, 12), 7.0)], outlined(two, 2), params=ExtractParams(1, 0))
+    assert slices.target_indices.tolist() == [20]
+    assert (slices.nodule_masks_zyx[0, 16:19, 20:23] == INSIDE).all()
+
+
+@pytest.mark.parametrize("readers", [1, 4])
+def test_annotated_nodule_that_no_majority_drew_remains_a_sphere(readers):
+    """Four readers drew another place; or one reader drew this one."""
+    elsewhere = box((30, 31), (4, 5), (4, 5)) if readers > 1 else box((20, 20), (10, 10), (12, 12))
+    one = nodule((20, 10, 12), 7.0)
+    found, plain = extract_outlined([one], outlined(elsewhere, readers)), extract([one])
+    rows = np.isin(found.target_indices, (19, 20, 21))
+    assert rows.sum() == 3
+    known = np.isin(plain.target_indices, (19, 20, 21))
+    np.testing.assert_array_equal(found.nodule_masks_zyx[rows], plain.nodule_masks_zyx[known])
+
+
+def test_each_annotation_takes_the_nearest_outline():
+    near, far = outlined(box((20, 20), (10, 10), (12, 12))), outlined(box((22, 22), (10, 10), (12, 12)))
+    for order in ((near, far), (far, near)):
+        slices = extract_outlined([nodule((20, 10, 12), 12.0)], *order, params=ExtractParams(9, 0))
+        assert slices.target_indices.tolist() == [20]
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_nodule_free_slices_show_nothing_that_any_reader_drew(readers):
+    """The readers drew slices 8 to 30; with one slice beside them, 6 and 32 and 33 remain of 6 to 33."""
+    tall = box((8, 30), (10, 12), (10, 12))
+    slices = extract_outlined([], outlined(tall, readers), params=ExtractParams(1, 100))
+    assert slices.target_indices.tolist() == [6, 32, 33]
+    assert not slices.nodule_masks_zyx.any()

@@ -59,6 +59,25 @@ def canonical_axes(volume: Volume) -> Volume:
     )
 
 
+def flipped_xy(direction_xyz: ArrayLike) -> tuple[bool, bool] | None:
+    """Tell what bringing a grid onto the axes of the world does to the columns and rows of its slices.
+
+    Parameters
+    ----------
+    direction_xyz : (3, 3) or (9,) array_like
+        Columns: the directions of the x, y and z index axes, of length 1.
+
+    Returns
+    -------
+    tuple of bool, or None
+        Whether `canonical_axes` reverses x, and y; None if axes are swapped, or `resample_to_world_axes` resamples.
+    """
+    along = np.reshape(np.asarray(direction_xyz, dtype=float), (3, 3)).diagonal()
+    if np.abs(along).min() < np.cos(np.radians(MAX_OBLIQUE_DEGREES)):
+        return None
+    return bool(along[0] < 0), bool(along[1] < 0)
+
+
 def resample_to_world_axes(volume: Volume) -> tuple[Volume, float]:
     """Resample an oblique grid to the world axes; leave other grids unchanged.
 

@@ -138,6 +138,7 @@ def _read_source(
         left_out=dict(left_out),
         repairs=(*dropped, *grid.repairs, *stack.repairs),
         warnings=(*_warnings(series, math.hypot(*grid.steps_xyz_mm[:, 2])), *stack.warnings),
+        flipped_xy=stack.flipped_xy,
     )
 
 

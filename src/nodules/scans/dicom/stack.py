@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nodules.imaging.geometry.reorient import canonical_axes, onto_world_axes, resample_to_world_axes
+from nodules.imaging.geometry.reorient import canonical_axes, flipped_xy, onto_world_axes, resample_to_world_axes
 from nodules.imaging.geometry.volume import AIR_HU, Volume
 from nodules.scans.dicom.geometry import SliceGrid
 from nodules.scans.dicom.headers import Slice
@@ -31,11 +31,14 @@ class DecodedStack:
         Messages about what was changed or resampled, without the repairs of the slice grid.
     warnings : tuple of str
         Messages about doubtful values.
+    flipped_xy : tuple of bool, or None
+        As in `Reading`.
     """
 
     volume: Volume
     repairs: tuple[str, ...]
     warnings: tuple[str, ...]
+    flipped_xy: tuple[bool, bool] | None
 
 
 def decode_stack(series: list[Slice], grid: SliceGrid, source: FileSource) -> DecodedStack:
@@ -70,7 +73,13 @@ def decode_stack(series: list[Slice], grid: SliceGrid, source: FileSource) -> De
     except ValueError as error:
         raise ScanError(f"{source.label}: unusable geometry: {error}") from error
     repairs = [finding.repair, turned]
-    return DecodedStack(volume, tuple(filter(None, repairs)), (finding.warning,) if finding.warning else ())
+    directions = grid.steps_xyz_mm / np.linalg.norm(grid.steps_xyz_mm, axis=0)
+    return DecodedStack(
+        volume,
+        tuple(filter(None, repairs)),
+        (finding.warning,) if finding.warning else (),
+        None if grid.tilt_degrees else flipped_xy(directions),
+    )
 
 
 def _upright(voxels_zyx: NDArray[np.int16], grid: SliceGrid) -> tuple[Volume, str | None]:

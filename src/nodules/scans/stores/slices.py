@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from nodules.scans.stores import array_file
 
 INSIDE, NODULE_RIM = 1, 2
-"""Values of the nodule masks: inside a nodule, and less than one slice distance outside it."""
+"""Values of the nodule masks: inside a nodule; and its rim, which counts as neither nodule nor healthy: less than one
+slice distance outside a nodule, or drawn by a single one of LIDC's readers."""
 
 
 @dataclass(frozen=True)

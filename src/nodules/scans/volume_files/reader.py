@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from nodules.imaging.geometry.reorient import canonical_axes, onto_world_axes, resample_to_world_axes
+from nodules.imaging.geometry.reorient import canonical_axes, flipped_xy, onto_world_axes, resample_to_world_axes
 from nodules.imaging.geometry.volume import AIR_HU, MAX_HU, Volume
 from nodules.scans.hu_range import examine_range
 from nodules.scans.result import Reading, ReadingParams, ScanError
@@ -69,6 +69,7 @@ def read_volume(path: Path, params: ReadingParams) -> Reading:
         kind=KINDS[volume_suffix(path) or ""],
         repairs=tuple(text for text in [*kept, finding.repair, turned] if text),
         warnings=tuple(text for text in [*warnings, finding.warning] if text),
+        flipped_xy=None if grid.skew_degrees else flipped_xy(grid.direction),
     )
 
 

@@ -34,6 +34,9 @@ class DatasetParams:
     ----------
     luna_root : str
         Folder with LUNA16's annotations.csv and subset0 .. subset9.
+    lidc_xml : str or None
+        Folder with LIDC-IDRI's XML files. The nodules of scans that it covers are masked by the readers' outlines,
+        those of the others by spheres of the annotated diameter.
     subsets : list of int
         The subsets to use.
     dsb_root : str
@@ -43,6 +46,7 @@ class DatasetParams:
     """
 
     luna_root: str
+    lidc_xml: str | None
     subsets: Annotated[list[int], MinLen(1)]
     dsb_root: str
     phantoms: list[Layout]
