@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from nodules.imaging.candidates.probability_map import Segmentation, responding_hu
+from nodules.imaging.geometry.resample import resample_slices
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import lung_measures
-from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, extract, network_input
+from nodules.imaging.network_input.lung_roi import (
+    LungRoi,
+    LungRoiParams,
+    extract,
+    extract_everything,
+    network_input,
+)
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.runtime import devices
 from nodules.models.unet.inference import InferenceNetwork
@@ -236,3 +243,15 @@ def segment_region(volume: Volume, lungs: Volume, segmenter: Segmenter) -> Segme
     hu = region.scan.with_voxels(responding_hu(region.scan.voxels_zyx, probability, region.scan.spacing_zyx_mm))
     segmentation = Segmentation(hu, region.lungs_zyx, probability)
     return SegmentedScan(lungs, segmentation, lung_measures(volume, lungs.voxels_zyx))
+
+
+def probability_of_excerpt(excerpt: Volume, segmenter: Segmenter) -> NDArray[np.float32]:
+    """Nodule probability (Z, Y, X) of a cube or another excerpt of a scan, on its own grid, with all of it visible.
+
+    Parameters
+    ----------
+    excerpt : Volume
+        int16 HU.
+    """
+    region = extract_everything(excerpt, segmenter.roi)
+    return resample_slices(segmenter.predict(region), region.scan, excerpt)
