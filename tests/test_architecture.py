@@ -27,6 +27,7 @@ BESIDE = {"checkpoint", "parallel", "params", "progress", "tracking"}
 CONFINED = {
     "SimpleITK": ("nodules.scans",),
     "pydicom": ("nodules.scans",),
+    "PIL": ("nodules.scans",),
     "keras": ("nodules.models", "nodules.tutorial.learning"),
     "tensorflow": ("nodules.models", "nodules.tutorial.learning"),
     "optuna": ("nodules.models",),
