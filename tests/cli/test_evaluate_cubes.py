@@ -174,11 +174,16 @@ def test_damaged_cube_is_named(cubes, segmenter, monkeypatch, jobs):
 
 @pytest.mark.parametrize(
     ("patients", "message"),
-    [(None, "no such file"), ("\n", "no patient found"), ("a\nz\n", "1 patients are not in cubes.csv, such as z")],
+    [
+        (None, "no such file"),
+        (b"\n", "no patient found"),
+        (b"\xef\xbb\xbfa\nz\n", "1 patients are not in cubes.csv, such as z"),
+        (b"\x89PNG\x00", "1 patients are not in cubes.csv"),
+    ],
 )
 def test_unusable_list_of_patients_is_refused(cubes, segmenter, tmp_path, patients, message):
     if patients is not None:
-        (tmp_path / "some.txt").write_text(patients)
+        (tmp_path / "some.txt").write_bytes(patients)
     result = nodules("evaluate-cubes", cubes, "--model", segmenter, "--patients", tmp_path / "some.txt")
     assert result.exit_code == 1
     assert f"some.txt: {message}" in result.stderr

@@ -84,7 +84,8 @@ def _of_patients(cubes: list[NoduleCube], file: Path) -> list[NoduleCube]:
 
     if not file.is_file():
         raise ScanError(f"{file}: no such file; expected one patient per line")
-    wanted = {line.strip() for line in file.read_text().splitlines() if line.strip()} - {"patient"}
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    wanted = {line.strip() for line in lines if line.strip()} - {"patient"}
     if unknown := sorted(wanted - {cube.patient for cube in cubes}):
         raise ScanError(f"{file}: {len(unknown)} patients are not in {TABLE}, such as {unknown[0]}")
     if not wanted:
