@@ -13,13 +13,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from nodules.imaging.geometry.spheres import draw_nodules
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
 from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams
+from nodules.scans.result import ReadingParams, ScanError
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
+from nodules.scans.volume_files.reader import read_mask
+
+MAJORITY = 2
+"""Of LIDC-IDRI's four readers: so many must have outlined a voxel of a nodule."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Excerpt:
         Index of the nodule's middle slice.
     nodules : list of NoduleAnnotation
         All nodules whose centre lies in these slices, the excerpt's own first.
+    readers_zyx : (Z, Y, X) ndarray, optional
+        How many readers outlined each voxel as part of a nodule.
     """
 
     seriesuid: str
@@ -46,6 +53,7 @@ class Excerpt:
     lungs: Volume
     middle: int
     nodules: list[NoduleAnnotation]
+    readers_zyx: NDArray[np.uint8] | None = None
 
     @property
     def name(self) -> str:
@@ -58,17 +66,67 @@ class Excerpt:
         diameters = [nodule.diameter_mm for nodule in self.nodules]
         return draw_nodules(self.scan, centres, diameters)[self.middle]
 
+    def marked_yx(self) -> NDArray[np.bool_]:
+        """Pixels of the middle slice that any reader outlined; all False where the outlines are not known."""
+        if self.readers_zyx is None:
+            return np.zeros(self.scan.shape_zyx[1:], dtype=bool)
+        return self.readers_zyx[self.middle] > 0
+
+    def outlined_yx(self) -> NDArray[np.uint16]:
+        """What most readers outlined on the middle slice; label 1 is what touches the disc of the excerpt's own nodule.
+
+        Raises
+        ------
+        ValueError
+            If the outlines are not known.
+        """
+        if self.readers_zyx is None:
+            raise ValueError(f"{self.name}: read without the readers' outlines")
+        parts = ndimage.label(self.readers_zyx[self.middle] >= MAJORITY, np.ones((3, 3)))[0]
+        own = np.setdiff1d(parts[self.truth_yx() == 1], [0])
+        return np.where(np.isin(parts, own), 1, np.where(parts > 0, parts + 1, 0)).astype(np.uint16)
+
 
 def series(root: Path) -> dict[str, Path]:
-    """Files of the annotated series, by series UID."""
-    return {file.stem: file for file in sorted((root / "subset0").glob("*.mhd"))}
+    """Files of the annotated series in all subsets, by series UID.
+
+    Raises
+    ------
+    ScanError
+        If there is none.
+    """
+    annotated = read_annotations(root / "annotations.csv")
+    files = {file.stem: file for file in sorted(root.glob("subset*/*.mhd")) if file.stem in annotated}
+    if not files:
+        raise ScanError(f"{root}: no subset*/*.mhd is among the series of annotations.csv")
+    return files
 
 
-def read_excerpts(root: Path, seriesuid: str, reading: ReadingParams, lung_mask: LungMaskParams) -> list[Excerpt]:
-    """Cut the excerpts of one series; the lungs are found on all its slices together."""
-    volume = read_scan(series(root)[seriesuid], reading).volume
+def readers_file(readers: Path, file: Path) -> Path:
+    """File of the readers' outlines that belongs to the file of a series."""
+    return readers / file.parent.name / f"{file.stem}.nii.gz"
+
+
+def read_excerpts(
+    root: Path, seriesuid: str, reading: ReadingParams, lung_mask: LungMaskParams, readers: Path | None = None
+) -> list[Excerpt]:
+    """Cut the excerpts of one series; the lungs are found on all its slices together.
+
+    Parameters
+    ----------
+    readers : Path, optional
+        Folder like `root` with a .nii.gz for each series: how many readers outlined each voxel.
+
+    Raises
+    ------
+    ScanError
+        If a file is missing or damaged, or the readers' file is on another grid.
+    """
+    file = series(root)[seriesuid]
+    volume = read_scan(file, reading).volume
+    counts = _reader_counts(readers_file(readers, file), volume) if readers else None
     lungs = find_lungs(volume, lung_mask).labels_zyx
-    return list(_cut(seriesuid, volume, lungs, read_annotations(root / "annotations.csv")[seriesuid]))
+    return list(_cut(seriesuid, volume, lungs, read_annotations(root / "annotations.csv")[seriesuid], counts))
 
 
 def folds(seriesuids: list[str], count: int, seed: int) -> dict[str, int]:
@@ -77,8 +135,23 @@ def folds(seriesuids: list[str], count: int, seed: int) -> dict[str, int]:
     return dict(zip(sorted(seriesuids), numbers.tolist(), strict=True))
 
 
+def _reader_counts(file: Path, scan: Volume) -> NDArray[np.uint8]:
+    counts = read_mask(file)
+    places = ([0, 0, 0], scan.shape_zyx)
+    same = counts.shape_zyx == scan.shape_zyx and np.allclose(
+        counts.voxel_to_world(places), scan.voxel_to_world(places), atol=0.1
+    )
+    if not same:
+        raise ScanError(f"{file}: expected the grid of the series, {scan.shape_zyx}, got another, {counts.shape_zyx}")
+    return counts.voxels_zyx
+
+
 def _cut(
-    seriesuid: str, volume: Volume, lungs: NDArray[np.uint8], nodules: list[NoduleAnnotation]
+    seriesuid: str,
+    volume: Volume,
+    lungs: NDArray[np.uint8],
+    nodules: list[NoduleAnnotation],
+    counts: NDArray[np.uint8] | None,
 ) -> Iterator[Excerpt]:
     heights = [float(volume.world_to_voxel(nodule.centre_world_xyz)[0]) for nodule in nodules]
     whole = (slice(None), slice(None))
@@ -98,4 +171,5 @@ def _cut(
             lungs=volume.crop(box).with_voxels(lungs[(box[0], *whole)]),
             middle=round(height) - first,
             nodules=[nodule, *beside],
+            readers_zyx=None if counts is None else counts[box[0]],
         )

@@ -1,6 +1,8 @@
 """Five-fold cross-validation by patient on real LUNA16 slices: this project's recipe against the tutorial's.
 
-Whole slices are scored against discs of the annotated diameter.
+Whole slices are scored against discs of the annotated diameter. With `--readers FOLDER` they are also scored against
+what at least two of LIDC-IDRI's readers outlined, and a component that touches anything a reader outlined is no false
+positive. The operating point is chosen against the discs in either case.
 
 Run it after `make repro` as `python benchmarks/real_luna.py --data DATA/luna16_slices --out OUT`, where DATA is the
 folder that NODULES_REAL_DATA names. One network is pretrained on the pipeline's synthetic chests. Each fold trains
@@ -19,7 +21,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,16 +30,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from excerpts import Excerpt, folds, read_excerpts, series
+from excerpts import Excerpt, folds, read_excerpts, readers_file, series
 from nodules import params
 from nodules.checkpoint import work_folder
 from nodules.imaging.geometry.resample import resample_slices
 from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.imaging.network_input.lung_roi import extract
 from nodules.pictures.overlay import save_figure
-from nodules.scans.result import ReadingParams
+from nodules.scans.result import ReadingParams, ScanError
 from nodules.tutorial.evaluation.slice_detection import OperatingPoint, PredictedSlice
-from slice_pictures import sheet
+from slice_pictures import point_of, sheet
 from slice_scores import choose_operating_point, dice_interval, score_operating_points, score_slices, scores_by_diameter
 
 if TYPE_CHECKING:
@@ -110,13 +112,13 @@ class Job:
         """Folder of finished epochs; it differs for another recipe, other data or other code."""
         return work_folder("real_luna", (self.name, self.data, SYNTHETIC / "slices", RECIPE))
 
-    def excerpts(self, *, in_fold: bool) -> Iterator[Excerpt]:
-        """Excerpts of the series in the fold, or of all others."""
+    def excerpts(self, *, in_fold: bool, readers: Path | None = None) -> Iterator[Excerpt]:
+        """Excerpts of the series in the fold, or of all others; with the readers' outlines if there is a folder."""
         numbers = folds(list(series(self.data)), FOLDS, SEED)
         reading, lung_mask = params.load("reading", ReadingParams), params.load("lung_mask", LungMaskParams)
         for uid, number in numbers.items():
             if (number == self.fold) == in_fold:
-                yield from read_excerpts(self.data, uid, reading, lung_mask)
+                yield from read_excerpts(self.data, uid, reading, lung_mask, readers)
 
     def write(self, maps: dict[str, NDArray[np.float32]]) -> None:
         """Write the predictions; the file appears only once it is complete."""
@@ -129,6 +131,7 @@ def main() -> None:
     """Train the networks that are missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--readers", type=Path, help="outlines of the readers, laid out as --data (luna16_readers)")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--segmenter", type=Path, help="show the slices to this network instead of training")
     parser.add_argument("--allowed", type=float, default=0.45, help="false positives a slice, on the folds that choose")
@@ -147,6 +150,7 @@ def main() -> None:
         recipe, fold, network = arguments.job
         run(Job(recipe, int(fold), int(network), arguments.data, arguments.out), arguments.segmenter)
         return
+    _check_files(parser, arguments.data, arguments.readers)
     if not arguments.segmenter and not any(SYNTHETIC.glob("slices/subset*/*.npz")):
         parser.error(f"{SYNTHETIC / 'slices'} holds no synthetic chests to begin with: run `make repro` here first")
     networks = {GIVEN: [GIVEN]} if arguments.segmenter else {TUTORIAL: [TUTORIAL], "millimetre": arguments.networks}
@@ -163,9 +167,25 @@ def main() -> None:
     else:
         _run_missing([Job(START, 0, 0, arguments.data, arguments.out)], arguments.processes)
         _run_missing([*jobs["millimetre"], *jobs[TUTORIAL]], arguments.processes)
-    excerpts = [list(job.excerpts(in_fold=True)) for job in next(iter(jobs.values()))[:FOLDS]]
+    excerpts = [
+        list(job.excerpts(in_fold=True, readers=arguments.readers)) for job in next(iter(jobs.values()))[:FOLDS]
+    ]
     for recipe in jobs:
         report(recipe, jobs[recipe], excerpts, arguments.allowed, arguments.out, hits_first=arguments.hits_first)
+
+
+def _check_files(parser: argparse.ArgumentParser, data: Path, readers: Path | None) -> None:
+    """End with a message before anything is trained, if series or outlines are missing."""
+    try:
+        files = series(data)
+    except ScanError as error:
+        parser.error(str(error))
+    if len(files) < FOLDS:
+        parser.error(f"{data}: {FOLDS} folds need at least as many annotated series, found {len(files)}")
+    if readers:
+        missing = [name for name in (readers_file(readers, file) for file in files.values()) if not name.is_file()]
+        if missing:
+            parser.error(f"{missing[0]}: no such file; {len(missing)} of {len(files)} series have no readers' outlines")
 
 
 def run(job: Job, segmenter: Path | None) -> None:
@@ -248,6 +268,32 @@ def report(
     low, high = dice_interval(rows, rows["seriesuid"].tolist())
     print(f"\n{recipe} (mean Dice, 95 % by patient: {low:.2f}-{high:.2f})\n\n{_markdown(scores_by_diameter(rows))}\n")
     save_figure(sheet([images[index] for index in rows["image"]], rows), out / f"{recipe}.png")
+    shown = [excerpt for in_fold in excerpts for excerpt in in_fold]
+    if shown[0].readers_zyx is not None:
+        outlined = _against_outlines(rows, images, shown)
+        outlined.to_csv(out / f"{recipe}_readers.csv", index=False)
+        print(_readers_table(recipe, outlined))
+
+
+def _against_outlines(rows: pd.DataFrame, images: list[PredictedSlice], excerpts: list[Excerpt]) -> pd.DataFrame:
+    """Score the slices again, at the same operating points, against what most readers outlined."""
+    references = [
+        replace(image, truth_yx=excerpt.outlined_yx()) for image, excerpt in zip(images, excerpts, strict=True)
+    ]
+    scored = [score_slices([references[row["image"]]], point_of(row)) for _, row in rows.iterrows()]
+    kept = rows[["seriesuid", "fold", "image"]]
+    return pd.concat([pd.concat(scored, ignore_index=True), kept], axis=1)
+
+
+def _readers_table(recipe: str, rows: pd.DataFrame) -> str:
+    patients, of_nodules = rows["seriesuid"].tolist(), rows["nodule_dice"]
+    low, high = dice_interval(rows, patients)
+    nodule_low, nodule_high = dice_interval(rows.assign(dice=of_nodules), patients)
+    return (
+        f"{recipe}, readers' outlines (mean Dice, 95 % by patient: {low:.2f}-{high:.2f}; mean Dice of a nodule, 0 if "
+        f"missed: {of_nodules.mean():.3f}, {nodule_low:.2f}-{nodule_high:.2f})\n\n"
+        f"{_markdown(scores_by_diameter(rows))}\n"
+    )
 
 
 def _slice(excerpt: Excerpt, probability_yx: NDArray[np.float32]) -> PredictedSlice:
@@ -258,6 +304,7 @@ def _slice(excerpt: Excerpt, probability_yx: NDArray[np.float32]) -> PredictedSl
         lungs_yx=excerpt.lungs.voxels_zyx[excerpt.middle] > 0,
         pixel_mm2=float(np.prod(excerpt.scan.spacing_zyx_mm[1:])),
         diameter_mm=excerpt.nodules[0].diameter_mm,
+        spared_yx=excerpt.marked_yx(),
     )
 
 

@@ -15,6 +15,11 @@ COLUMNS, CLOSE_UP_PX = 14, 40
 WINDOW_HU = (-1000, 400)
 
 
+def point_of(row: pd.Series) -> OperatingPoint:
+    """Read the operating point from the columns of a scored slice."""
+    return OperatingPoint(**row[[field.name for field in fields(OperatingPoint)]])
+
+
 def sheet(images: Sequence[PredictedSlice], rows: pd.DataFrame) -> Figure:
     """Draw one close-up per nodule, ordered by Dice; the reference is green, the prediction red."""
     order = np.argsort(rows["dice"].to_numpy(), kind="stable")
@@ -22,7 +27,7 @@ def sheet(images: Sequence[PredictedSlice], rows: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(COLUMNS * 1.1, height * 1.25), layout="constrained")
     for axes, index in zip(figure.subplots(height, COLUMNS, squeeze=False).ravel(), order, strict=False):
         row, image = rows.iloc[index], images[index]
-        point = OperatingPoint(**row[[field.name for field in fields(OperatingPoint)]])
+        point = point_of(row)
         centre = np.argwhere(image.truth_yx == 1).mean(axis=0).round().astype(int)
         window = tuple(slice(max(0, middle - CLOSE_UP_PX), middle + CLOSE_UP_PX) for middle in centre)
         found = component_labels(image.probability_yx, image.pixel_mm2, point)[window] > 0

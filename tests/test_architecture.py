@@ -27,6 +27,7 @@ BESIDE = {"checkpoint", "parallel", "params", "progress", "tracking"}
 CONFINED = {
     "SimpleITK": ("nodules.scans",),
     "pydicom": ("nodules.scans",),
+    "PIL": ("nodules.scans",),
     "keras": ("nodules.models", "nodules.tutorial.learning"),
     "tensorflow": ("nodules.models", "nodules.tutorial.learning"),
     "optuna": ("nodules.models",),
@@ -50,7 +51,6 @@ SHORT_MODULES = {
     "nodules.cli.classify": "one module per command",
     "nodules.cli.ensemble": "one module per command",
     "nodules.cli.froc": "one module per command",
-    "nodules.cli.lungs": "one module per command",
     "nodules.cli.predict": "one module per command",
     "nodules.models.runtime.normalisation": "a Keras layer of its own",
     "nodules.models.unet.hard_negatives": "a method with a name in the field, apart from the training loop",

@@ -58,7 +58,7 @@ def test_refused_scan_as_json_is_a_verdict(model, tiny_pipeline, tmp_path):
 def test_help_names_the_commands():
     result = nodules("--help")
     assert result.exit_code == 0
-    for command in ("check", "classify", "ensemble", "froc", "lungs", "predict", "summary"):
+    for command in ("check", "classify", "ensemble", "evaluate-cubes", "froc", "lungs", "predict", "summary"):
         assert command in result.stdout
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from nodules.evaluation.bootstrap import Predicted, by_model, evaluate_repeated, from_table
+from nodules.evaluation.bootstrap import Predicted, by_model, evaluate_repeated, from_table, mean_interval
 from nodules.evaluation.cancer import classification_metrics, expected_calibration_error
 
 RANDOM = np.random.default_rng(7)
@@ -140,3 +140,17 @@ def test_a_hundred_thousand_patients_fit_into_memory():
     found = figures(labels, {"m": Predicted(RANDOM.random((100_000, 1)))}, draws=60)["m"]
     assert found["auc_low"] < 0.5 < found["auc_high"]
     assert found["auc_high"] - found["auc_low"] < 0.02
+
+
+def test_interval_of_a_mean_draws_patients():
+    """With two patients there are three means, and the extreme ones have a chance of a quarter each."""
+    values, patients = np.array([0.0, 0.0, 0.0, 1.0]), ["a", "a", "a", "b"]
+    assert mean_interval(values, patients) == (0.0, 1.0)
+    assert mean_interval(values[::-1], patients[::-1]) == (0.0, 1.0)
+    assert mean_interval(values, ["a"] * 4) == (0.25, 0.25)
+
+
+def test_interval_of_a_mean_of_many_patients_is_that_of_the_normal_distribution():
+    values = RANDOM.normal(5.0, 2.0, 1000)
+    low, high = mean_interval(values, np.arange(1000))
+    assert [low, high] == pytest.approx(values.mean() + np.array([-1.96, 1.96]) * 2 / np.sqrt(1000), abs=0.02)

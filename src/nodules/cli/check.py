@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nodules.cli.lungs import read_with_lungs
 from nodules.cli.messages import errors_as_messages
 from nodules.cli.options import PARAMS, SCAN, SERIES
 
@@ -27,7 +28,6 @@ def check(scan: Path, series_uid: str | None, params_file: Path | None, as_json:
 
     The exit status is 0 for the verdicts ok and usable, 1 for unusable.
     """
-    from nodules.cli.scan_with_lungs import read_with_lungs
     from nodules.scans.result import ScanError, verdict_of_error
 
     with errors_as_messages():

@@ -14,6 +14,7 @@ from nodules import params
 PACKAGED_PARAMS = Path(__file__).parents[1] / "default_params.yaml"  # `make params` writes it
 CHECKOUT = Path(__file__).resolve().parents[3]  # if installed with `pip install -e`; otherwise some unrelated folder
 MODEL = Path("models/diagnosis")
+DIAGNOSIS = "diagnosis"  # names the default model, where a command takes other models too
 
 
 def parameter_file(named: Path | None) -> Path:
@@ -65,3 +66,26 @@ def diagnosis_folder(named: Path | None) -> Path:
     if named is None:
         click.echo(f"model: {model}", err=True)
     return chain_folder(model)
+
+
+def segmenter_folder(model: str) -> Path:
+    """Return the folder of the segmenter in a model.
+
+    Parameters
+    ----------
+    model : str
+        `DIAGNOSIS`, or the folder of a packaged model or of a segmenter. A folder called like `DIAGNOSIS` must be
+        given with its path: ./diagnosis.
+
+    Raises
+    ------
+    ClickException
+        If there is neither.
+    """
+    if model == DIAGNOSIS:
+        return diagnosis_folder(None) / "segmenter"
+
+    from nodules.models.unet.segmenter import SETTINGS_FILE
+
+    folder = Path(model).absolute()
+    return folder if (folder / SETTINGS_FILE).is_file() else diagnosis_folder(folder) / "segmenter"

@@ -10,6 +10,7 @@ import click
 from nodules.cli.check import check
 from nodules.cli.classify import classify
 from nodules.cli.ensemble import ensemble
+from nodules.cli.evaluate_cubes import evaluate_cubes
 from nodules.cli.froc import froc
 from nodules.cli.lungs import lungs
 from nodules.cli.predict import predict
@@ -24,5 +25,5 @@ def main() -> None:
     """
 
 
-for command in (check, classify, ensemble, froc, lungs, predict, summary):
+for command in (check, classify, ensemble, evaluate_cubes, froc, lungs, predict, summary):
     main.add_command(command)

@@ -1,9 +1,10 @@
-"""Classification metrics of repeated validation with bootstrap confidence intervals over the patients."""
+"""Bootstrap confidence intervals over the patients: metrics of repeated validation, and the mean of any score."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -118,6 +119,25 @@ def by_model(metrics: pd.DataFrame) -> dict[str, dict[str, float]]:
             {name: float(figure) for name, figure in figures.items() if not np.isnan(figure)}
         )
     return found
+
+
+def mean_interval(
+    values: NDArray[Any], patients: Sequence[str] | NDArray[Any], draws: int = DRAWS, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of a mean; the bootstrap draws patients, each with all their values.
+
+    Parameters
+    ----------
+    values : (n,) array
+        At least one.
+    patients : (n,) sequence
+        To whom each value belongs.
+    """
+    owner = np.unique(patients, return_inverse=True)[1]
+    sums, sizes = np.bincount(owner, values), np.bincount(owner)
+    means = [counts @ sums / (counts @ sizes) for counts in _bootstrap_counts(sums.size, draws, seed)]
+    low, high = np.quantile(np.concatenate(means), INTERVAL)
+    return float(low), float(high)
 
 
 def _check(name: str, predicted: Predicted, truth: NDArray[np.int64]) -> None:

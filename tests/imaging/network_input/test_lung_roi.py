@@ -14,6 +14,7 @@ from nodules.imaging.network_input.lung_roi import (
     LungRoi,
     LungRoiParams,
     extract,
+    extract_everything,
     network_input,
     roi_grid,
 )
@@ -301,3 +302,14 @@ def test_identical_grid_comes_back_whole():
     np.testing.assert_array_equal(back.voxels_zyx, volume.voxels_zyx)
     assert back.voxels_zyx.dtype == np.int16
     assert back.origin_xyz_mm == volume.origin_xyz_mm
+
+
+@pytest.mark.parametrize("direction", [IDENTITY, FLIPPED, TILTED])
+def test_everything_of_an_excerpt_is_visible(direction):
+    volume = noise(direction=direction)
+    region = extract_everything(volume, FINE)
+    assert region.visible_zyx.all()
+    assert region.lungs_zyx.all()
+    assert region.scan.shape_zyx[0] == volume.shape_zyx[0]
+    for extent, whole in zip(region.scan.extent_zyx_mm[1:], volume.extent_zyx_mm[1:], strict=True):
+        assert whole - 2 * 0.75 < extent <= whole

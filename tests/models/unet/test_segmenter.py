@@ -10,7 +10,14 @@ from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, network_input
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.unet.network import UNetParams, build
-from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, combine, initial_weights
+from nodules.models.unet.segmenter import (
+    Segmenter,
+    SegmenterParams,
+    SegmenterSettings,
+    combine,
+    initial_weights,
+    probability_of_excerpt,
+)
 
 SETTINGS = SegmenterSettings(
     network=UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False),
@@ -214,3 +221,21 @@ def test_other_networks_are_no_start(segmenter, other, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             initial_weights(tmp_path / folder, *wanted)
+
+
+def test_all_of_an_excerpt_is_visible_and_answered_on_its_own_grid(segmenter):
+    """On a grid that is the network's own, the answer is that of the network on the slices as they are."""
+    seen = region()
+    everything = replace(seen, lungs_zyx=np.ones_like(seen.lungs_zyx), visible_zyx=np.ones_like(seen.visible_zyx))
+    found = probability_of_excerpt(seen.scan, segmenter)
+    np.testing.assert_array_equal(found, segmenter.predict(everything))
+    assert found[[0, -1]].all()
+
+
+def test_answer_is_interpolated_between_the_networks_pixels(segmenter):
+    fine = replace(region().scan, spacing_zyx_mm=(1.5, 0.5, 0.5))
+    found = probability_of_excerpt(fine, segmenter)
+    assert found.shape == fine.shape_zyx
+    np.testing.assert_allclose(
+        found[:, 2:35:2, 1:43:2], (found[:, 2:35:2, 0:42:2] + found[:, 2:35:2, 2:44:2]) / 2, atol=1e-6
+    )

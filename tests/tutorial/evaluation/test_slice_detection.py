@@ -1,5 +1,7 @@
 """Hits, false positives and Dice of hand-made slices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -92,3 +94,12 @@ def test_a_part_cut_in_two_is_one():
     assert np.bincount(component_labels(bridge.astype(np.float32), 0.5, uncut).ravel())[1:].tolist() == [16]
     assert np.bincount(component_labels(bridge.astype(np.float32), 0.5, cut).ravel())[1:].tolist() == [8]
     assert score_slice(image(bridge), cut)["false_positives"] == 1.0
+
+
+def test_a_part_on_a_spared_finding_is_no_false_positive_and_no_hit():
+    probability = squares((1, 1, 3, 0.9), (7, 7, 2, 0.6), (1, 10, 2, 0.6))
+    truth, spared = squares((1, 1, 3, 1)), squares((8, 8, 4, 1)) > 0
+    plain = score_slice(image(probability, truth), ANY)
+    sparing = score_slice(replace(image(probability, truth), spared_yx=spared), ANY)
+    assert (plain.pop("false_positives"), sparing.pop("false_positives")) == (2, 1)
+    assert sparing == plain

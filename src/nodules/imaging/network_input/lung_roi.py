@@ -73,6 +73,11 @@ def extract(volume: Volume, lungs_zyx: NDArray[np.uint8], params: LungRoiParams)
     return LungRoi(scan_on_grid(volume, lungs), lungs.voxels_zyx, visible_zyx)
 
 
+def extract_everything(volume: Volume, params: LungRoiParams) -> LungRoi:
+    """Resample a scan as `extract` does, with all of it visible: for excerpts in which no lungs can be found."""
+    return extract(volume, np.ones(volume.shape_zyx, dtype=np.uint8), params)
+
+
 def lung_region(lungs: Volume, params: LungRoiParams) -> tuple[Volume, NDArray[np.bool_]]:
     """Compute the region that the network sees, from the lung labels of the whole scan.
 

@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from nodules.imaging.candidates.probability_map import Segmentation, responding_hu
+from nodules.imaging.geometry.resample import resample_slices
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import lung_measures
-from nodules.imaging.network_input.lung_roi import LungRoi, LungRoiParams, extract, network_input
+from nodules.imaging.network_input.lung_roi import (
+    LungRoi,
+    LungRoiParams,
+    extract,
+    extract_everything,
+    network_input,
+)
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.runtime import devices
 from nodules.models.unet.inference import InferenceNetwork
@@ -245,3 +252,20 @@ def _check_settings(first: Path, expected: dict[str, Any], folder: Path, found: 
             raise ValueError(
                 f"{folder}: {name} is {found[name]}, but {value} in {first}; it must be the same in an ensemble"
             )
+
+
+def probability_of_excerpt(excerpt: Volume, segmenter: Segmenter) -> NDArray[np.float32]:
+    """Segment a cube or another excerpt of a scan, all of which is visible to the network.
+
+    Parameters
+    ----------
+    excerpt : Volume
+        int16 HU.
+
+    Returns
+    -------
+    (Z, Y, X) ndarray of float32
+        Nodule probability on the excerpt's own grid.
+    """
+    region = extract_everything(excerpt, segmenter.roi)
+    return resample_slices(segmenter.predict(region), region.scan, excerpt)

@@ -64,6 +64,8 @@ class PredictedSlice:
         Area of a pixel.
     diameter_mm : float
         Diameter of nodule 1; NaN if the slice does not cut it.
+    spared_yx : (Y, X) ndarray of bool, optional
+        Findings that are neither nodules nor mistakes; a component that touches one is no false positive.
     """
 
     hu_yx: NDArray[np.int16]
@@ -72,6 +74,7 @@ class PredictedSlice:
     lungs_yx: NDArray[np.bool_]
     pixel_mm2: float
     diameter_mm: float
+    spared_yx: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,8 @@ class Overlaps:
         Of the slice.
     on_nodules, on_own : (N,) ndarray of int64
         Pixels of each component on any nodule, and on nodule 1.
-    in_lungs : (N,) ndarray of bool
-        Whether the component reaches into the lungs.
+    may_be_false : (N,) ndarray of bool
+        Whether the component reaches into the lungs and touches no spared finding.
     truth_pixels, own_pixels : int
         Pixels of all nodules, and of nodule 1.
     """
@@ -130,7 +133,7 @@ class Overlaps:
     components: Components
     on_nodules: NDArray[np.int64]
     on_own: NDArray[np.int64]
-    in_lungs: NDArray[np.bool_]
+    may_be_false: NDArray[np.bool_]
     truth_pixels: int
     own_pixels: int
 
@@ -139,11 +142,14 @@ class Overlaps:
         """Label the components of a slice by the three values of `OperatingPoint.cut`, and measure their overlap."""
         components = Components.of(image.probability_yx, threshold, share, power)
         own, any_nodule = image.truth_yx == 1, image.truth_yx > 0
+        may_be_false = components.pixels_on(image.lungs_yx) > 0
+        if image.spared_yx is not None:
+            may_be_false &= components.pixels_on(image.spared_yx) == 0
         return cls(
             components=components,
             on_nodules=components.pixels_on(any_nodule),
             on_own=components.pixels_on(own),
-            in_lungs=components.pixels_on(image.lungs_yx) > 0,
+            may_be_false=may_be_false,
             truth_pixels=int(np.count_nonzero(any_nodule)),
             own_pixels=int(np.count_nonzero(own)),
         )
@@ -158,7 +164,7 @@ class Overlaps:
             "dice": 2.0 * self.on_nodules[kept].sum() / (found + truth) if truth else np.nan,
             "hit": float(own.any()) if own_truth else np.nan,
             "nodule_dice": 2.0 * self.on_own[own].sum() / (own_found + own_truth) if own_truth else np.nan,
-            "false_positives": float(np.count_nonzero(kept & (self.on_nodules == 0) & self.in_lungs)),
+            "false_positives": float(np.count_nonzero(kept & (self.on_nodules == 0) & self.may_be_false)),
             "diameter_mm": image.diameter_mm,
         }
 

@@ -1,0 +1,151 @@
+"""The command `nodules evaluate-cubes`: how well a U-Net segments nodules that readers outlined."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nodules.cli import defaults
+from nodules.cli.messages import errors_as_messages
+from nodules.cli.options import PATH
+
+if TYPE_CHECKING:
+    from nodules.models.unet.segmenter import Segmenter
+    from nodules.scans.tables.nodule_cubes import NoduleCube
+
+_ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+
+@click.command()
+@click.argument("folder", type=PATH)
+@click.option(
+    "--model",
+    default=defaults.DIAGNOSIS,
+    show_default=True,
+    help="Folder of a packaged model or of a segmenter; diagnosis is the default model of `nodules predict`.",
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.3,
+    show_default=True,
+    help="Lowest probability of a voxel of a nodule.",
+)
+@click.option(
+    "--min-mm3",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Volume below which connected voxels are dropped.",
+)
+@click.option("--patients", type=PATH, help="The patients to evaluate, one per line; default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and nothing else.")
+def evaluate_cubes(
+    folder: Path, model: str, threshold: float, min_mm3: float, patients: Path | None, as_json: bool
+) -> None:
+    """Segment the nodules in FOLDER (cubes.csv and one PNG per nodule), and compare them with the readers' masks.
+
+    Figures are means over nodules with 95 % intervals over patients: nodules that are hit, Dice in 3-D and in the
+    middle slice (0 for a missed nodule), and predicted parts per cube that do not touch the mask.
+    """
+    segmenter = defaults.segmenter_folder(model)
+
+    import pandas as pd
+
+    from nodules.evaluation.cubes import summary
+    from nodules.scans.tables.nodule_cubes import read_cube_table
+
+    with errors_as_messages():
+        cubes = read_cube_table(folder)
+        chosen = _of_patients(cubes, patients) if patients else cubes
+        rows = [row for row in _scores(chosen, segmenter, threshold, min_mm3) if row]
+    if not rows:
+        raise click.ClickException(f"{folder}: the masks of all {len(chosen)} cubes are empty")
+    figures = summary(pd.DataFrame(rows))
+    empty = len(chosen) - len(rows)
+    if as_json:
+        settings = {"segmenter": str(segmenter), "threshold": threshold, "min_mm3": min_mm3, "empty_masks": empty}
+        click.echo(json.dumps(settings | figures))
+        return
+    if empty:
+        click.echo(f"warning: {empty} of {len(chosen)} cubes have an empty mask and are left out", err=True)
+    click.echo("\n".join(_lines(figures)))
+
+
+def _of_patients(cubes: list[NoduleCube], file: Path) -> list[NoduleCube]:
+    from nodules.scans.result import ScanError
+    from nodules.scans.tables.nodule_cubes import TABLE
+
+    if not file.is_file():
+        raise ScanError(f"{file}: no such file; expected one patient per line")
+    lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    wanted = {line.strip() for line in lines if line.strip()} - {"patient"}
+    if unknown := sorted(wanted - {cube.patient for cube in cubes}):
+        raise ScanError(f"{file}: {len(unknown)} patients are not in {TABLE}, such as {unknown[0]}")
+    if not wanted:
+        raise ScanError(f"{file}: no patient found; expected one per line")
+    return [cube for cube in cubes if cube.patient in wanted]
+
+
+def _scores(
+    cubes: list[NoduleCube], segmenter: Path, threshold: float, min_mm3: float
+) -> Iterator[dict[str, Any] | None]:
+    """The score of each cube, in order; rounding depends on the number of threads, so every process has one."""
+    import joblib
+
+    from nodules.parallel import job_count
+    from nodules.progress import bar
+
+    calls = (joblib.delayed(_score)(cube, segmenter, threshold, min_mm3) for cube in cubes)
+    jobs = min(job_count(), len(cubes))
+    with bar("evaluate-cubes", len(cubes), "cube") as shown:
+        for row in joblib.Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None)(calls):
+            shown.update()
+            yield row
+
+
+def _score(cube: NoduleCube, segmenter: Path, threshold: float, min_mm3: float) -> dict[str, Any] | None:
+    """One row for `evaluation.cubes.summary`; None if the mask is empty."""
+    os.environ.update(_ONE_THREAD)  # before TensorFlow computes anything in this process
+
+    from threadpoolctl import threadpool_limits
+
+    from nodules.evaluation.cubes import score_cube
+    from nodules.models.unet.segmenter import probability_of_excerpt
+    from nodules.scans.tables.nodule_cubes import read_cube
+
+    scan, mask = read_cube(cube)
+    if not mask.any():
+        return None
+    with threadpool_limits(limits=1):
+        probability = probability_of_excerpt(scan, _load(segmenter))
+    score = score_cube(mask, probability, threshold, min_mm3 / scan.voxel_mm3)
+    return {"patient": cube.patient, "diameter_mm": cube.diameter_mm, "is_luna16": bool(cube.annotation), **vars(score)}
+
+
+@functools.lru_cache(maxsize=1)
+def _load(segmenter: Path) -> Segmenter:
+    from nodules.models.unet.segmenter import Segmenter
+
+    return Segmenter.load(segmenter)
+
+
+def _lines(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:
+    """The figures as a table with a line for each group of nodules."""
+    from nodules.evaluation.cubes import FIGURES
+
+    titles = [name.replace("_", " ") for name in FIGURES]
+    yield f"{'':<28}{'nodules':>8}{'patients':>9}" + "".join(f"{title:>20}" for title in titles)
+    for group, strata in figures.items():
+        for stratum, found in strata.items():
+            values = (f"{found[name]:.3f} ({found[f'{name}_low']:.2f}-{found[f'{name}_high']:.2f})" for name in FIGURES)
+            yield (
+                f"{f'{group}, {stratum}'.replace('_', ' '):<28}{found['nodules']:>8}{found['patients']:>9}"
+                + "".join(f"{value:>20}" for value in values)
+            )
