@@ -118,9 +118,9 @@ def test_missing_numbers_are_said(project):
     (project / "models/metrics/unet.json").write_text('{"dice_mean": NaN, "cpm": null, "scans": "many"}')
     (project / "models/metrics/classifier.json").write_text('{"validated": null, "chosen": "new_kind"}')
     told = summary()
-    assert "Dice per nodule, mean (median) nan (not there)" in told
-    assert "CPM not there" in told
-    assert "log-loss of the model chosen not there" in told
+    assert "Dice per nodule, mean (median) nan (missing)" in told
+    assert "CPM missing" in told
+    assert "log-loss of the model chosen missing" in told
     assert "fitted to all patients new_kind" in told
 
 

@@ -89,7 +89,7 @@ def _of_classifier(numbers: Mapping[str, Any]) -> Iterator[str]:
     if "bayes_log_loss" in numbers:
         yield from _row("  limit: true probabilities", _of(numbers, "bayes_log_loss"))
     yield from _row("AUC", _with_interval(validated, "auc"))
-    chosen = str(numbers.get("chosen", "not there"))
+    chosen = str(numbers.get("chosen", "missing"))
     yield from _row("fitted to all patients", MODEL_TITLES.get(chosen, chosen))
 
 
@@ -140,7 +140,7 @@ def _count(numbers: Mapping[str, Any], name: str) -> str:
 
 def _of(numbers: Mapping[str, Any], name: str, digits: int = 3) -> str:
     value = numbers.get(name)
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else "not there"
+    return f"{value:.{digits}f}" if isinstance(value, int | float) else "missing"
 
 
 def _with_interval(numbers: Mapping[str, Any], name: str) -> str:

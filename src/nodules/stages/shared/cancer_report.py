@@ -117,7 +117,7 @@ def _question(patients: Patients, chosen: str) -> list[str]:
     share = number["positives"] / number["patients"]
     return [
         f"Given {number['features']} features measured in the CT scan of a patient: how probable is lung cancer? "
-        f"Asked of {number['patients']} patients, of whom {number['positives']} ({share:.1%}) have it.",
+        f"The data: {number['patients']} patients, of whom {number['positives']} ({share:.1%}) have it.",
         f"The model fitted to all of them is: {MODEL_TITLES.get(chosen, chosen)}.",
     ]
 
