@@ -108,7 +108,7 @@ class TestSharedStudy:
     def test_trial_of_a_machine_that_died_before_its_first_heartbeat_is_tried_again(self, database, monkeypatch):
         study_of(trials=3, storage=database)
         study_in(RDBStorage(database)).ask()
-        monkeypatch.setattr(study, "STALE_S", 0)
+        monkeypatch.setattr(study, "is_stale", lambda started: True)
         assert values_of(study_of(trials=8, storage=database)) == values_of(study_of(trials=8))
         assert kept(RDBStorage(database)) == list(range(8))
 

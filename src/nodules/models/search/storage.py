@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -43,6 +44,11 @@ class TryAgain(RetryHeartbeatStaleTrialCallback):
         """Queue a copy of `trial` that names it as its first attempt."""
         trial.params, trial.distributions, trial.user_attrs = {}, {}, {}
         super().__call__(study, trial)
+
+
+def is_stale(started: datetime) -> bool:
+    """Tell whether a trial without a heartbeat started so long ago that its process must have died."""
+    return datetime.now() - started > timedelta(seconds=STALE_S)
 
 
 @contextmanager

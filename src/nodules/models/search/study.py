@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 import joblib
@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from nodules.models.runtime.seeds import seed_of
 from nodules.models.search.fingerprint import fingerprint_of
-from nodules.models.search.storage import STALE_S, Place, TryAgain, opened
+from nodules.models.search.storage import Place, TryAgain, is_stale, opened
 
 Objective = Callable[[optuna.Trial], float]
 Direction = Literal["minimize", "maximize"]
@@ -258,7 +258,7 @@ class _Search:
             return True  # no other process holds this study
         # Optuna overlooks a process that died before the first heartbeat of its trial.
         started = attempt.datetime_start or datetime.now()
-        return HAS_HEARTBEAT not in attempt.user_attrs and datetime.now() - started > timedelta(seconds=STALE_S)
+        return HAS_HEARTBEAT not in attempt.user_attrs and is_stale(started)
 
 
 def _no_experimental_warnings() -> warnings.catch_warnings[None]:
