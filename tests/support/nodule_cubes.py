@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from nodules.scans.tables.nodule_cubes import SCORES
+from nodules.scans.lidc.xml_file import CHARACTERISTICS
 
 ROW = {
     "patient": "LIDC-1",
@@ -28,7 +28,7 @@ ROW = {
     "luna_diameter_mm": np.nan,
     "volume_mm3": 65.45,
     "readers": 3,
-    **dict.fromkeys(SCORES, 2.5),
+    **dict.fromkeys(CHARACTERISTICS, 2.5),
 }
 """Columns of a nodule of 5.0 mm that is no LUNA16 nodule."""
 

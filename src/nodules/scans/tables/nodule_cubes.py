@@ -21,24 +21,13 @@ from PIL import Image
 from nodules.imaging.geometry.reorient import canonical_axes
 from nodules.imaging.geometry.spheres import ball_diameter_mm
 from nodules.imaging.geometry.volume import AIR_HU, Volume
+from nodules.scans.lidc.xml_file import CHARACTERISTICS
 from nodules.scans.result import ScanError
 from nodules.scans.tables.luna import NoduleAnnotation
 from nodules.scans.tables.table import read_table
 
 TABLE = "cubes.csv"
 HU_PER_GREY = 1400 / 255
-SCORES = (
-    "subtlety",
-    "internalStructure",
-    "calcification",
-    "sphericity",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "texture",
-    "malignancy",
-)
-"""LIDC-IDRI's ratings of a nodule."""
 
 _SIZES = ["size_z", "size_y", "size_x"]
 _SPACINGS = ["spacing_z", "spacing_y", "spacing_x"]
@@ -46,7 +35,7 @@ _ORIGIN = ["x", "y", "z"]
 _ANNOTATION = ["luna_x", "luna_y", "luna_z", "luna_diameter_mm"]
 _GIVEN = [*_SIZES, *_SPACINGS, *_ORIGIN, "volume_mm3", "readers"]
 _POSITIVE = [*_SIZES, *_SPACINGS, "volume_mm3", "readers"]
-_MAY_BE_EMPTY = ["subset", *_ANNOTATION, *SCORES]
+_MAY_BE_EMPTY = ["subset", *_ANNOTATION, *CHARACTERISTICS]
 _FORWARD = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 _REVERSED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for a damaged PNG
@@ -75,7 +64,7 @@ class NoduleCube:
     readers : int
         Number of readers who outlined it.
     scores : mapping of str to float
-        Mean rating for each of `SCORES`; NaN where the table has none.
+        Mean rating for each of `CHARACTERISTICS`; NaN where the table has none.
     """
 
     file: Path
@@ -219,5 +208,5 @@ def _cube(
         annotation=None if np.isnan(luna_mm) else annotation,
         volume_mm3=numbers["volume_mm3"],
         readers=int(numbers["readers"]),
-        scores={name: numbers[name] for name in SCORES},
+        scores={name: numbers[name] for name in CHARACTERISTICS},
     )
