@@ -55,7 +55,6 @@ SHORT_MODULES = {
     "nodules.models.runtime.normalisation": "a Keras layer of its own",
     "nodules.models.unet.hard_negatives": "a method with a name in the field, apart from the training loop",
     "nodules.models.unet.outline_search": "an Optuna search space, and Optuna stays out of the stages",
-    "nodules.tutorial.stages.predict_patient": "holds a cached network, which a module that is run may not",
     "nodules.tutorial.steps.node_mask": "one module per step of the tutorial",
 }
 """Modules that are short although only one other imports them, each with its reason."""

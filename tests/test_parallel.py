@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodules.parallel import TooManyFailures, WorkerLost, map_scans
+from nodules.parallel import TooManyFailures, WorkerLost, load_once, map_scans
 
 
 @dataclass(frozen=True)
@@ -406,3 +406,18 @@ def test_missing_distributed_is_told(scans, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"`make env`.*pip install -e '\.\[cluster\]'"):
         run(scans)
+
+
+def test_a_network_is_loaded_once_and_again_when_its_files_change(tmp_path):
+    calls = []
+
+    def load(folder: Path) -> str:
+        calls.append(folder)
+        return (folder / "weights").read_text()
+
+    (tmp_path / "weights").write_text("first")
+    assert [load_once(load, tmp_path) for _ in range(3)] == ["first"] * 3
+    assert len(calls) == 1
+    (tmp_path / "weights").write_text("the second")
+    assert load_once(load, tmp_path) == "the second"
+    assert len(calls) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import logging
 import os
@@ -13,14 +14,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from threadpoolctl import threadpool_limits
 
 from nodules import progress
-from nodules.checkpoint import FinishedScans
+from nodules.checkpoint import FinishedScans, identity
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,10 @@ ProcessScan = Callable[[Any, Path], dict[str, Any]]
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,150}")
 NAMED_FAILURES = 5
+ONE_TENSORFLOW_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+"""Environment of a process that shares the cores with others; TensorFlow reads it when it first computes."""
+
+T = TypeVar("T")
 
 
 class TooManyFailures(RuntimeError):  # noqa: N818 - the name says what happened
@@ -126,6 +131,28 @@ def map_scans(
     for failure in failures:
         logger.warning("%s: %s", stage, failure)
     return rows
+
+
+def load_once(load: Callable[[Path], T], folder: Path) -> T:
+    """Load a network in the first call of a process, and again only if another folder or other files are asked for.
+
+    For functions that `map_scans` calls. They import `load` themselves, because the process that hands out the work
+    would otherwise load TensorFlow as well.
+
+    Parameters
+    ----------
+    load : callable
+        Reads the folder, for example `Segmenter.load`.
+    folder : Path
+        What to read. Its files may change while the process lives, as for the worker of a Dask cluster.
+    """
+    loaded: T = _loaded(load, folder, identity(folder))
+    return loaded
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(load: Callable[[Path], Any], folder: Path, identity: str) -> Any:  # noqa: ARG001 - part of the key
+    return load(folder)
 
 
 def job_count() -> int:
@@ -242,7 +269,7 @@ def _prepare_worker(caller: _Caller) -> None:
     """Set one thread and the caller's working folder: a worker may predate this call or run on another machine."""
     os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
     if os.getpid() != caller.process:  # in the caller's own process TensorFlow may use all cores
-        os.environ.update({"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"})
+        os.environ.update(ONE_TENSORFLOW_THREAD)
     if Path.cwd() != caller.folder:
         os.chdir(caller.folder)
 

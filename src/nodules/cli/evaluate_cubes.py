@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -16,10 +15,7 @@ from nodules.cli.messages import errors_as_messages
 from nodules.cli.options import PATH
 
 if TYPE_CHECKING:
-    from nodules.models.unet.segmenter import Segmenter
     from nodules.scans.tables.nodule_cubes import NoduleCube
-
-_ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 @click.command()
@@ -112,28 +108,23 @@ def _scores(
 
 def _score(cube: NoduleCube, segmenter: Path, threshold: float, min_mm3: float) -> dict[str, Any] | None:
     """One row for `evaluation.cubes.summary`; None if the mask is empty."""
-    os.environ.update(_ONE_THREAD)  # before TensorFlow computes anything in this process
+    from nodules.parallel import ONE_TENSORFLOW_THREAD, load_once
+
+    os.environ.update(ONE_TENSORFLOW_THREAD)
 
     from threadpoolctl import threadpool_limits
 
     from nodules.evaluation.cubes import score_cube
-    from nodules.models.unet.segmenter import probability_of_excerpt
+    from nodules.models.unet.segmenter import Segmenter, probability_of_excerpt
     from nodules.scans.tables.nodule_cubes import read_cube
 
     scan, mask = read_cube(cube)
     if not mask.any():
         return None
     with threadpool_limits(limits=1):
-        probability = probability_of_excerpt(scan, _load(segmenter))
+        probability = probability_of_excerpt(scan, load_once(Segmenter.load, segmenter))
     score = score_cube(mask, probability, threshold, min_mm3 / scan.voxel_mm3)
     return {"patient": cube.patient, "diameter_mm": cube.diameter_mm, "is_luna16": bool(cube.annotation), **vars(score)}
-
-
-@functools.lru_cache(maxsize=1)
-def _load(segmenter: Path) -> Segmenter:
-    from nodules.models.unet.segmenter import Segmenter
-
-    return Segmenter.load(segmenter)
 
 
 def _lines(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:

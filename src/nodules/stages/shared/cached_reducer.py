@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.checkpoint import identity
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import Scorer
+from nodules.parallel import load_once
 
 if TYPE_CHECKING:
     from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
@@ -25,15 +25,10 @@ def reducer_scorer(folder: Path) -> Scorer:
 
 def load_reducer(folder: Path) -> FalsePositiveReducer:
     """Load the trained network, once per process. Call this only in a worker, because it loads TensorFlow."""
-    return _load(folder, identity(folder))
+    from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
+
+    return load_once(FalsePositiveReducer.load, folder)
 
 
 def _score(folder: Path, segmentation: Segmentation, table: pd.DataFrame) -> NDArray[np.float64]:
     return load_reducer(folder)(segmentation, table)
-
-
-@functools.lru_cache(maxsize=1)
-def _load(folder: Path, identity: str) -> FalsePositiveReducer:  # noqa: ARG001 - a Dask worker may outlive a reducer of that name
-    from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
-
-    return FalsePositiveReducer.load(folder)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nodules.checkpoint import identity
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
+from nodules.parallel import load_once
 from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams, verdict_of
 from nodules.scans.stores import segmentations
 from nodules.scans.volume_files.reader import read_mask
-
-if TYPE_CHECKING:
-    from nodules.models.unet.segmenter import Segmenter
 
 
 def segment_scan_file(
@@ -26,9 +22,8 @@ def segment_scan_file(
     lung_mask: LungMaskParams,
 ) -> dict[str, Any]:
     """Read a scan, segment its lungs unless a file holds them, and write the segmentation to `folder/<id>/`."""
-    from nodules.models.unet.segmenter import (
-        segment_region,  # TensorFlow loads in the workers, not in the process that hands out work
-    )
+    # TensorFlow loads in the workers, not in the process that hands out work.
+    from nodules.models.unet.segmenter import Segmenter, segment_region
 
     scan_id, path, lungs_file = item
     read = read_scan(path, reading)
@@ -38,14 +33,7 @@ def segment_scan_file(
         lungs, findings = read.volume.with_voxels(found.labels_zyx), found.quality.findings
     else:
         lungs = read_mask(lungs_file)
-    scan = segment_region(read.volume, lungs, _load(segmenter, identity(segmenter)))
+    scan = segment_region(read.volume, lungs, load_once(Segmenter.load, segmenter))
     segmentations.save(scan.segmentation, folder / scan_id)
     verdict = verdict_of(read, reading, findings)
     return {"scan": scan_id, "slices": read.volume.shape_zyx[0], **verdict.as_row(), **scan.lung_measures}
-
-
-@functools.lru_cache(maxsize=1)
-def _load(folder: Path, identity: str) -> Segmenter:  # noqa: ARG001 - a Dask worker may outlive a network of that name
-    from nodules.models.unet.segmenter import Segmenter
-
-    return Segmenter.load(folder)
