@@ -47,6 +47,15 @@ BANDS_MM = ((2, 5), (5, 10), (10, 20), (20, 30), (30, 60))
 WINDOWS_HU = ((-1350, 150), (-160, 240))
 SLICE_STEP_MM = 5.0
 
+_INTRODUCTION = """# Phantoms beside real chest CT
+
+    PYTHONPATH=src NODULES_REAL_DATA=... python benchmarks/phantom_realism.py
+
+All columns are measured by the same code, on slices 5 mm apart. The lungs are those of `segment_lungs`; depth below the
+pleura is measured in-plane. Ranges are median (10th to 90th percentile). The LUNA16 stacks are clipped at 400 HU and
+therefore have no values for bone.
+"""
+
 
 def main(arguments: list[str]) -> None:
     """Measure all scans, and write the table and the sheets."""
@@ -158,13 +167,7 @@ def report(table: dict[str, dict[str, float]], stacks: list[dict[str, float]], r
     names = list(max(table.values(), key=len))
     head = ["figure", *real, f"LUNA16, {len(luna)} stacks", f"{len(made)} phantoms"]
     lines = [
-        "# Phantoms beside real chest CT",
-        "",
-        "    PYTHONPATH=src NODULES_REAL_DATA=... python benchmarks/phantom_realism.py",
-        "",
-        "Same code for all, on slices 5 mm apart; lungs by `segment_lungs`, depth under the pleura measured in-plane.",
-        "Spreads are median (10th to 90th percentile). The LUNA16 stacks are clipped at 400 HU: no word on bone.",
-        "",
+        _INTRODUCTION,
         "| " + " | ".join(head) + " |",
         "| --- " + "| ---: " * (len(head) - 1) + "|",
     ]
