@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lidc_outlines import reader_counts
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.lidc.outlines import outlined_nodules, reader_counts
+from nodules.scans.lidc.outlines import outlined_nodules
 from nodules.scans.lidc.xml_file import Contour, NoduleReading, SeriesReadings
 from nodules.scans.result import Reading, ScanError
 from support.lidc_files import SCORES, UID, square

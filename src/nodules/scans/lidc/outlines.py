@@ -48,38 +48,6 @@ class OutlinedNodule:
     scores: dict[str, float]
 
 
-def reader_counts(readings: SeriesReadings, scan: Reading) -> NDArray[np.uint8]:
-    """Count for each voxel the readers who drew it as part of a nodule of 3 mm or more.
-
-    An outline runs outside what it surrounds (as in LIDC's instructions and in pylidc): a voxel counts if it lies
-    inside an outline and not on it. What the outlines of holes surround is taken away. A contour belongs to the
-    nearest slice.
-
-    Parameters
-    ----------
-    readings : SeriesReadings
-        The readings of this scan.
-    scan : Reading
-        The scan as it was read.
-
-    Returns
-    -------
-    (Z, Y, X) ndarray of uint8
-        0 to the number of readers, on the grid of the scan.
-
-    Raises
-    ------
-    ScanError
-        If an outline leaves the grid, or the scan was resampled in its plane, so that the outlines' pixels are lost.
-    """
-    counts = np.zeros(scan.volume.voxels_zyx.size, dtype=np.uint8)
-    drawn = [_drawn(nodule, readings.series_uid, scan) for nodule in readings.nodules]
-    for reader in {nodule.reader for nodule in readings.nodules}:
-        own = [voxels for voxels, nodule in zip(drawn, readings.nodules, strict=True) if nodule.reader == reader]
-        counts[np.unique(np.concatenate(own))] += 1
-    return counts.reshape(scan.volume.shape_zyx)
-
-
 def outlined_nodules(readings: SeriesReadings, scan: Reading) -> list[OutlinedNodule]:
     """Join the readings that are of the same nodule.
 
@@ -101,13 +69,53 @@ def outlined_nodules(readings: SeriesReadings, scan: Reading) -> list[OutlinedNo
     Raises
     ------
     ScanError
-        As `reader_counts`.
+        As `drawn_voxels`.
     """
-    drawn = [_drawn(nodule, readings.series_uid, scan) for nodule in readings.nodules]
+    drawn = [drawn_voxels(nodule, readings.series_uid, scan) for nodule in readings.nodules]
     groups = _groups(drawn, [nodule.reader for nodule in readings.nodules])
     return [
         _nodule([drawn[k] for k in group], [readings.nodules[k].scores for k in group], scan.volume) for group in groups
     ]
+
+
+def drawn_voxels(nodule: NoduleReading, series_uid: str, scan: Reading) -> NDArray[np.int64]:
+    """Find the voxels that one reader drew as one nodule.
+
+    An outline runs outside what it surrounds (as in LIDC's instructions and in pylidc): a voxel counts if it lies
+    inside an outline and not on it. What the outlines of holes surround is taken away. A contour belongs to the
+    nearest slice.
+
+    Returns
+    -------
+    (N,) ndarray of int64
+        Ascending flat indices into the scan's voxels.
+
+    Raises
+    ------
+    ScanError
+        If an outline leaves the grid, or the scan was resampled in its plane, so that the outlines' pixels are lost.
+    """
+    if scan.flipped_xy is None:
+        raise ScanError(f"series {series_uid}: the scan was resampled, so LIDC's outlines, given in pixels, do not fit")
+    shape = scan.volume.shape_zyx
+    included: list[NDArray[np.int64]] = []
+    holes = [np.empty(0, dtype=np.int64)]
+    for contour in nodule.contours:
+        z = int(np.rint(scan.volume.world_to_voxel((*scan.volume.origin_xyz_mm[:2], contour.z_mm))[0]))
+        x, y = np.asarray(contour.points_xy).T
+        if not (0 <= z < shape[0] and y.max() < shape[1] and x.max() < shape[2]):
+            raise ScanError(
+                f"series {series_uid}: an outline at z = {contour.z_mm:g} mm, columns {x.min()} to {x.max()}, rows "
+                f"{y.min()} to {y.max()} leaves the scan of shape {shape}; the XML file may be of another scan"
+            )
+        x, y = (
+            size - 1 - index if flipped else index
+            for index, size, flipped in zip((x, y), shape[:0:-1], scan.flipped_xy, strict=True)
+        )
+        pixels = _surrounded(np.stack((y, x), axis=1))
+        flat = np.ravel_multi_index((np.full(len(pixels), z), *pixels.T), shape)
+        (included if contour.included else holes).append(flat)
+    return np.setdiff1d(np.concatenate(included), np.concatenate(holes))
 
 
 def _groups(drawn: Sequence[NDArray[np.int64]], readers: Sequence[int]) -> list[list[int]]:
@@ -138,31 +146,6 @@ def _nodule(drawn: Sequence[NDArray[np.int64]], scores: Sequence[dict[str, int]]
         diameter_mm=ball_diameter_mm(len(majority_zyx) * volume.voxel_mm3),
         scores={name: float(np.mean([one[name] for one in scores])) for name in CHARACTERISTICS},
     )
-
-
-def _drawn(nodule: NoduleReading, series_uid: str, scan: Reading) -> NDArray[np.int64]:
-    """Sorted flat indices of the voxels that one reader drew as one nodule."""
-    if scan.flipped_xy is None:
-        raise ScanError(f"series {series_uid}: the scan was resampled, so LIDC's outlines, given in pixels, do not fit")
-    shape = scan.volume.shape_zyx
-    included: list[NDArray[np.int64]] = []
-    holes = [np.empty(0, dtype=np.int64)]
-    for contour in nodule.contours:
-        z = int(np.rint(scan.volume.world_to_voxel((*scan.volume.origin_xyz_mm[:2], contour.z_mm))[0]))
-        x, y = np.asarray(contour.points_xy).T
-        if not (0 <= z < shape[0] and y.max() < shape[1] and x.max() < shape[2]):
-            raise ScanError(
-                f"series {series_uid}: an outline at z = {contour.z_mm:g} mm, columns {x.min()} to {x.max()}, rows "
-                f"{y.min()} to {y.max()} leaves the scan of shape {shape}; the XML file may be of another scan"
-            )
-        x, y = (
-            size - 1 - index if flipped else index
-            for index, size, flipped in zip((x, y), shape[:0:-1], scan.flipped_xy, strict=True)
-        )
-        pixels = _surrounded(np.stack((y, x), axis=1))
-        flat = np.ravel_multi_index((np.full(len(pixels), z), *pixels.T), shape)
-        (included if contour.included else holes).append(flat)
-    return np.setdiff1d(np.concatenate(included), np.concatenate(holes))
 
 
 def _surrounded(outline_yx: NDArray[np.int64]) -> NDArray[np.int64]:
