@@ -66,7 +66,6 @@ OF_SEVERAL_MODULES = {
     "models/test_keras_settings.py",
     "serving/test_formats_diagnosed_alike.py",
     "serving/test_served_model.py",
-    "stages/shared/test_trial_place.py",
     "stages/test_bad_input.py",
     "stages/test_pipeline.py",
     "tutorial/stages/test_stages.py",
