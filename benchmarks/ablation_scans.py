@@ -18,10 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ablation_recipes import IMAGES, LUNGS, SLICES, Defects, Settings, key
-from excerpts import folds, read_excerpts, series
 from nodules import params
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungMaskParams
+from nodules.pretraining.excerpts import folds, read_excerpts, series
 from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams
 from nodules.scans.stores.split import SplitParams, split_patients

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from excerpts import readers_file, series
 from nodules.imaging.geometry.reorient import canonical_axes, flipped_xy
 from nodules.imaging.geometry.volume import Volume
+from nodules.pretraining.excerpts import readers_file, series
 from nodules.scans.lidc.outlines import drawn_voxels, outlined_nodules
 from nodules.scans.lidc.xml_file import CHARACTERISTICS, SeriesReadings, find_readings, read_series
 from nodules.scans.result import Reading

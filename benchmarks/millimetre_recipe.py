@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from excerpts import Excerpt
 from nodules import params
 from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
@@ -14,6 +13,7 @@ from nodules.models.unet import training
 from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings, initial_weights
 from nodules.models.unet.training_slices import SliceSet, slice_set
+from nodules.pretraining.excerpts import Excerpt
 from nodules.scans.stores.extraction import ExtractParams, extract_slices
 from nodules.scans.stores.slices import load
 from nodules.scans.volume_files.reader import read_mask
@@ -82,7 +82,7 @@ class Recipe:
         roi, context = self.roi, self.context
         settings = params.load(section, training.TrainingParams, self.file)
         weights = initial_weights(start_from, settings.network, context) if start_from else None
-        sampler = PatchSampler(slices, settings.sampling, roi.window_hu)
+        sampler = PatchSampler(slices, settings.sampling, roi)
         network, _ = training.train(
             sampler, None, context.slices, settings, seed=seed, work=work, start_from=weights, log_epoch=_say
         )

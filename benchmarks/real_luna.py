@@ -30,13 +30,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from excerpts import Excerpt, folds, read_excerpts, readers_file, series
 from nodules import params
 from nodules.checkpoint import work_folder
 from nodules.imaging.geometry.resample import resample_slices
 from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.imaging.network_input.lung_roi import extract
 from nodules.pictures.overlay import save_figure
+from nodules.pretraining.excerpts import Excerpt, folds, read_excerpts, readers_file, series
 from nodules.scans.result import ReadingParams, ScanError
 from nodules.tutorial.evaluation.slice_detection import OperatingPoint, PredictedSlice
 from slice_pictures import point_of, sheet

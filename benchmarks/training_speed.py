@@ -29,6 +29,7 @@ import numpy as np
 import psutil
 
 from nodules import params
+from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch
@@ -39,7 +40,6 @@ from nodules.models.unet.training import TrainingParams, compiled, drawn_epoch
 from nodules.models.unet.training_slices import SliceSet
 
 SLICES, HEIGHT, WIDTH = 16, 260, 340  # a lung region at 1 mm a pixel
-WINDOW_HU = (-1000.0, 400.0)
 ANSWERED = (8, 224, 288)  # a call of a trained network: slices of a lung region at 0.8 mm a pixel
 REPEATS = 3
 
@@ -67,7 +67,11 @@ def main() -> None:
 
 def report(settings: TrainingParams, channels: int, folder: Path, arguments: argparse.Namespace) -> None:
     """Print the settings, the speeds and the shares."""
-    sampler = PatchSampler(made_up_scans(folder, arguments.scans, channels), settings.sampling, WINDOW_HU)
+    sampler = PatchSampler(
+        made_up_scans(folder, arguments.scans, channels),
+        settings.sampling,
+        params.load("lung_roi", LungRoiParams, arguments.params),
+    )
     model = compiled(channels, settings)
     steps, batch_size, side = arguments.steps, settings.batch_size, settings.sampling.patch_px
     drawn = drawn_epoch(sampler, batch_size, steps, (1, 1), augment=True)

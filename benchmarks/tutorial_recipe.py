@@ -16,8 +16,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from excerpts import Excerpt
 from kmeans_lungs import kmeans_lungs
+from nodules.pretraining.excerpts import Excerpt
 from nodules.tutorial.learning.network import build
 from nodules.tutorial.learning.training import negative_dice_of_batch
 from nodules.tutorial.steps.defects import TutorialDefects

@@ -20,6 +20,7 @@ FLOORS = {
     "serving": 4,
     "stages": 5,
     "tutorial": 6,
+    "pretraining": 6,
     "cli": 6,
 }
 # What the floors that run the pipeline may use, and which itself uses none of them.

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import real_luna
-from excerpts import Excerpt
 from nodules.imaging.geometry.volume import Volume
+from nodules.pretraining.excerpts import Excerpt
 from nodules.scans.tables.luna import NoduleAnnotation
 from nodules.scans.volume_files.writer import write_volume
 

@@ -21,7 +21,7 @@ def folds(tmp_path) -> list[Path]:
     for name, slices in (("a", 3), ("b", 3), ("c", 1)):
         settings = SegmenterSettings(
             network=unet.UNetParams(filters=1, depth=1, stem_stride=1, normalisation="none", residual=False),
-            lung_roi=LungRoiParams(spacing_mm=1.0, margin_mm=4.0, window_hu=(-1000.0, 400.0)),
+            lung_roi=LungRoiParams(spacing_mm=1.0, margin_mm=4.0, masked_input=True, window_hu=(-1000.0, 400.0)),
             context=ContextParams(slices=slices, distance_mm=2.0),
             segmenter=SegmenterParams(flips=1, precision="float32"),
         )

@@ -152,7 +152,7 @@ def test_another_order_of_the_axes_changes_nothing_in_the_world(seed, order):
 
 # From HU to Dice: a network that answers by a nodule's brightness alone.
 
-ROI, CONTEXT = LungRoiParams(1.0, 6.0, (-1000.0, 400.0)), ContextParams(3, 2.0)
+ROI, CONTEXT = LungRoiParams(1.0, 6.0, True, (-1000.0, 400.0)), ContextParams(3, 2.0)
 SCAN_SHAPE, SCAN_SPACING = (34, 110, 126), (1.7, 0.72, 0.72)
 BALLS = [((16.3, 45.0, 40.2), 9.0), ((18.8, 61.7, 80.9), 6.0), ((20.4, 61.0, 91.0), 8.0)]  # the last two touch
 

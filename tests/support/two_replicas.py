@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.models.runtime import devices
 from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.training import train
 from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING, TRAINING
+
+ROI = LungRoiParams(1.0, 4.0, True, (-1000.0, 400.0))
 
 PARAMS = replace(TRAINING, sampling=replace(SAMPLING, patch_px=16, nodule_share=0.5, jitter_px=2))
 
@@ -24,7 +27,7 @@ def sampler() -> PatchSampler:
     everywhere = np.ones((2, 32, 32), bool)
     centres = np.array([[0, 12, 22, 0], [1, 12, 22, 0]])
     slices = SliceSet(hu, everywhere, nodules, everywhere, centres, np.array([5.0, 5.0]))
-    return PatchSampler([slices], PARAMS.sampling, (-1000.0, 400.0))
+    return PatchSampler([slices], PARAMS.sampling, ROI)
 
 
 def trained() -> tuple[np.ndarray, np.ndarray]:

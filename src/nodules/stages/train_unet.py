@@ -49,7 +49,7 @@ def main(*, slices: Path, lungs: Path, split: Path, output: Path, metrics: Path,
             PatchSampler(
                 [sets[uid] for uid in scans["seriesuid"][scans["part"] == part] if uid in sets],
                 settings.sampling,
-                roi.window_hu,
+                roi,
             )
             for part in ("train", "validation")
         ]

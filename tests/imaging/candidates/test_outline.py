@@ -233,7 +233,7 @@ def test_ball_at_a_known_place_is_found_there_and_comes_back(centre_zyx):
     scan.voxels_zyx[inside] = 50
     lungs = np.zeros(scan.shape_zyx, np.uint8)
     lungs[2:26, 8:52, 8:62] = 1
-    region = extract(scan, lungs, LungRoiParams(1.0, 3.0, (-1000.0, 400.0)))
+    region = extract(scan, lungs, LungRoiParams(1.0, 3.0, True, (-1000.0, 400.0)))
     answer = (region.scan.voxels_zyx > -400).astype(np.float32)  # half way: a network that is right everywhere
     segmented = Segmentation(region.scan, region.lungs_zyx, answer)
     candidates = find_candidates(segmented, SegmentationSettings(0.5, 0.0), limits(3.0))

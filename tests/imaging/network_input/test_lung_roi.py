@@ -20,7 +20,7 @@ from nodules.imaging.network_input.lung_roi import (
 )
 from nodules.imaging.network_input.slice_context import ContextParams
 
-PARAMS = LungRoiParams(spacing_mm=1.0, margin_mm=4.0, window_hu=(-1000.0, 400.0))
+PARAMS = LungRoiParams(spacing_mm=1.0, margin_mm=4.0, masked_input=True, window_hu=(-1000.0, 400.0))
 FINE = replace(PARAMS, spacing_mm=0.5)  # finer than every scan below: no smoothing
 TILTED = tuple(Rotation.from_euler("xyz", (4.0, -7.0, 12.0), degrees=True).as_matrix().ravel().tolist())
 FLIPPED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
@@ -112,7 +112,7 @@ def test_grid_points_are_all_multiples_of_the_spacing_inside_the_box(angles, spa
     volume = Volume(np.zeros((4, 20, 25), np.int16), spacing, origin, tuple(matrix.ravel().tolist()))
     lungs = np.zeros(volume.shape_zyx, np.uint8)
     lungs[1:3, 9:13, 8:17] = 1
-    grid = roi_grid(volume, lungs, LungRoiParams(pixel_mm, 2.0, (-1000.0, 400.0)))
+    grid = roi_grid(volume, lungs, LungRoiParams(pixel_mm, 2.0, True, (-1000.0, 400.0)))
     first, last = grid.voxel_to_world([0, 0, 0]), grid.voxel_to_world(np.array(grid.shape_zyx) - 1)
     for axis, part, source_mm, size in ((0, (8, 16), spacing[2], 25), (1, (9, 12), spacing[1], 20)):
         margin = int(np.ceil(2.0 / source_mm))
@@ -132,7 +132,7 @@ def test_region_by_hand():
     volume = Volume(np.zeros((5, 10, 12), np.int16), (3.0, 1.2, 0.8), (0.4, -6.6, 100.0))
     lungs = np.zeros((5, 10, 12), np.uint8)
     lungs[2, 3:7, 2:8] = 1  # x 2.0 .. 6.0, y -3.0 .. 0.6, z 106
-    grid = roi_grid(volume, lungs, LungRoiParams(1.0, 1.0, (-1000.0, 400.0)))
+    grid = roi_grid(volume, lungs, LungRoiParams(1.0, 1.0, True, (-1000.0, 400.0)))
     # x 0.4 .. 7.6, y -4.2 .. 1.8, z 103 .. 109
     assert grid.origin_xyz_mm == pytest.approx((1.0, -4.0, 103.0))
     assert grid.shape_zyx == (3, 6, 7)

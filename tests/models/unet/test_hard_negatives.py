@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.models.unet.hard_negatives import find_false_positives
 from nodules.models.unet.sampling import PatchSampler
 from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING
+
+ROI = LungRoiParams(1.0, 4.0, True, (-1000.0, 400.0))
 
 
 def bright_is_nodule(images: np.ndarray) -> np.ndarray:
@@ -30,25 +33,25 @@ def two_slices() -> SliceSet:
 
 
 def test_only_what_touches_no_nodule_and_is_large_enough() -> None:
-    found = find_false_positives(bright_is_nodule, [two_slices(), two_slices()], (-1000.0, 400.0))
+    found = find_false_positives(bright_is_nodule, [two_slices(), two_slices()], ROI)
     assert found.tolist() == [[0, 0, 20, 33], [1, 0, 20, 33]]
 
 
 def test_nothing_found_is_an_empty_table() -> None:
     dark = two_slices()
     dark.hu[:] = -900
-    assert find_false_positives(bright_is_nodule, [dark], (-1000.0, 400.0)).shape == (0, 4)
+    assert find_false_positives(bright_is_nodule, [dark], ROI).shape == (0, 4)
 
 
 def test_invisible_pixels_are_not_searched() -> None:
     hidden = two_slices()
     hidden.visible[:] = False
-    assert len(find_false_positives(bright_is_nodule, [hidden], (-1000.0, 400.0))) == 0
+    assert len(find_false_positives(bright_is_nodule, [hidden], ROI)) == 0
 
 
 def test_the_sampler_shows_them_once_it_knows_them() -> None:
     params = replace(SAMPLING, nodule_share=0.0, hard_share=1.0)
-    sampler = PatchSampler([two_slices()], params, (-1000.0, 400.0))
+    sampler = PatchSampler([two_slices()], params, ROI)
     sampler.set_hard_negatives(np.array([[0, 0, 20, 33]]))
     image, mask = sampler.draw(np.random.default_rng(0), augment=False)
     vessel = np.zeros((8, 8), dtype=bool)
@@ -61,4 +64,4 @@ def test_what_lies_beside_a_nodule_is_no_hard_negative() -> None:
     above = two_slices()
     above.nodules[0] = 0
     above.nodules[0, 8:13, 10:14] = 2  # the slice above shows the nodule without cutting it
-    assert find_false_positives(bright_is_nodule, [above], (-1000.0, 400.0)).tolist() == [[0, 0, 20, 33]]
+    assert find_false_positives(bright_is_nodule, [above], ROI).tolist() == [[0, 0, 20, 33]]

@@ -7,6 +7,7 @@ import pytest
 from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 from scipy import ndimage
 
+from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch
 from nodules.models.unet.sampling import PatchSampler, _warped_squares
@@ -14,7 +15,7 @@ from nodules.models.unet.training import drawn_epoch
 from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING
 
-WINDOW_HU = (-1000.0, 400.0)
+ROI = LungRoiParams(1.0, 4.0, True, (-1000.0, 400.0))
 DRAWS = 2000
 
 
@@ -38,7 +39,7 @@ def coordinates(height=30, width=40) -> np.ndarray:
 
 
 def sampler(*sets, params=SAMPLING) -> PatchSampler:
-    return PatchSampler(sets, params, WINDOW_HU)
+    return PatchSampler(sets, params, ROI)
 
 
 def drawn(from_sampler, seed=0, augment=False, number=DRAWS):

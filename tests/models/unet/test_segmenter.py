@@ -21,7 +21,7 @@ from nodules.models.unet.segmenter import (
 
 SETTINGS = SegmenterSettings(
     network=UNetParams(filters=3, depth=2, stem_stride=1, normalisation="batch", residual=False),
-    lung_roi=LungRoiParams(spacing_mm=1.0, margin_mm=4.0, window_hu=(-1000.0, 400.0)),
+    lung_roi=LungRoiParams(spacing_mm=1.0, margin_mm=4.0, masked_input=True, window_hu=(-1000.0, 400.0)),
     context=ContextParams(slices=3, distance_mm=2.0),
     segmenter=SegmenterParams(flips=1, precision="float32"),
 )

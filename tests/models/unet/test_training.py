@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.models.runtime.epochs import learning_rate
 from nodules.models.unet import training
 from nodules.models.unet.loss import PooledDice
@@ -37,6 +38,8 @@ PARAMS = replace(
         hu_noise=10.0,
     ),
 )
+
+ROI = LungRoiParams(1.0, 4.0, True, (-1000.0, 400.0))
 AVERAGED = replace(PARAMS, ema_momentum=0.9)
 SEED = 5
 
@@ -55,7 +58,7 @@ def sampler(has_nodules: bool = True) -> PatchSampler:
     centres = np.array([[0, 13, 21, 0], [1, 13, 21, 0]]) if has_nodules else np.empty((0, 4), np.int64)
     params = replace(PARAMS.sampling, nodule_share=0.5 if has_nodules else 0.0)
     slices = SliceSet(hu, everywhere, nodules * has_nodules, everywhere, centres, np.full(len(centres), 6.0))
-    return PatchSampler([slices], params, (-1000.0, 400.0))
+    return PatchSampler([slices], params, ROI)
 
 
 def run(work, params=PARAMS, validation=None, log_epoch=None) -> tuple[list[np.ndarray], pd.DataFrame]:

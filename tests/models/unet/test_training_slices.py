@@ -15,7 +15,7 @@ from nodules.scans.stores.slices import INSIDE
 from nodules.scans.tables.luna import NoduleAnnotation
 from support.small_training import SAMPLING
 
-ROI = LungRoiParams(spacing_mm=1.5, margin_mm=4.0, window_hu=(-1000.0, 400.0))
+ROI = LungRoiParams(spacing_mm=1.5, margin_mm=4.0, masked_input=True, window_hu=(-1000.0, 400.0))
 ROUNDING = 0.5 / 1400 + 1e-6  # training keeps whole HU
 SHAPE, SPACING, ORIGIN = (22, 50, 64), (2.5, 1.3, 1.1), (-31.7, 12.3, -205.0)
 TURNED = (0.9986295, -0.0523360, 0.0, 0.0523360, 0.9986295, 0.0, 0.0, 0.0, 1.0)  # 3 degrees about z
@@ -66,7 +66,7 @@ def test_patches_show_what_segmentation_sees(context, direction):
         one = SliceSet(
             *(getattr(training, n)[[row]] for n in ("hu", "visible", "nodules", "lungs")), middle, np.ones(1)
         )
-        seen, _ = PatchSampler([one], look, ROI.window_hu).draw(np.random.default_rng(0), augment=False)
+        seen, _ = PatchSampler([one], look, ROI).draw(np.random.default_rng(0), augment=False)
         np.testing.assert_allclose(seen[: image.shape[0], : image.shape[1]], image, atol=ROUNDING)
         assert (image == 0).any()
     assert (wanted.max(axis=(1, 2, 3)) > 0.9).sum() > 5

@@ -27,13 +27,16 @@ class LungRoiParams:
     spacing_mm : float
         In-plane pixel size of the region. The slice distance stays that of the scan.
     margin_mm : float
-        The network sees the lungs and this margin around them. Everything else is replaced by air.
+        Nodules are looked for in the lungs and this margin around them.
+    masked_input : bool
+        Whether the network sees air in place of everything outside. Its answer ends there in either case.
     window_hu : tuple of 2 float
         HU mapped to 0 and 1.
     """
 
     spacing_mm: Annotated[float, Gt(0)]
     margin_mm: Annotated[float, Ge(0)]
+    masked_input: bool
     window_hu: tuple[float, float]
 
 
@@ -48,7 +51,7 @@ class LungRoi:
     lungs_zyx : (Z, Y, X) ndarray of uint8
         Lung labels on the same grid: 0 background, 1 right lung, 2 left lung.
     visible_zyx : (Z, Y, X) ndarray of bool
-        Mask of the lungs and the margin around them.
+        Mask of the lungs and the margin around them, in which nodules are looked for.
     """
 
     scan: Volume
@@ -79,7 +82,7 @@ def extract_everything(volume: Volume, params: LungRoiParams) -> LungRoi:
 
 
 def lung_region(lungs: Volume, params: LungRoiParams) -> tuple[Volume, NDArray[np.bool_]]:
-    """Compute the region that the network sees, from the lung labels of the whole scan.
+    """Compute the region in which nodules are looked for, from the lung labels of the whole scan.
 
     Parameters
     ----------
@@ -137,23 +140,24 @@ def roi_grid(volume: Volume, lungs_zyx: NDArray[np.uint8], params: LungRoiParams
 def network_input(
     roi: LungRoi, indices: Sequence[int], params: LungRoiParams, context: ContextParams
 ) -> NDArray[np.float32]:
-    """Network inputs (len(indices), Y, X, C) in [0, 1] for slices of the region; 0 outside the visible mask."""
+    """Network inputs (len(indices), Y, X, C) in [0, 1] for slices of the region."""
     slice_mm, count = roi.scan.spacing_zyx_mm[0], roi.scan.shape_zyx[0]
     reaches = [slice_context.neighbours(int(index), context, slice_mm, count) for index in indices]
     needed = np.unique(np.concatenate(reaches))
-    stacks = visible_stacks(roi.scan.voxels_zyx[needed], needed, roi.visible_zyx, indices, context, slice_mm)
-    return normalise(np.stack(list(stacks)), roi.visible_zyx[list(indices)], params.window_hu)
+    stacks = input_stacks(roi.scan.voxels_zyx[needed], needed, roi.visible_zyx, indices, params, context, slice_mm)
+    return normalise(np.stack(list(stacks)), roi.visible_zyx[list(indices)], params)
 
 
-def visible_stacks(
+def input_stacks(
     slices_zyx: NDArray[np.int16],
     slice_indices: NDArray[np.int64],
     visible_zyx: NDArray[np.bool_],
     indices: Sequence[int],
+    params: LungRoiParams,
     context: ContextParams,
     slice_mm: float,
 ) -> Iterator[NDArray[np.float32]]:
-    """Yield each slice with its neighbours as HU (Y, X, C), with air outside the visible mask.
+    """Yield each slice with its neighbours as HU (Y, X, C), with air outside the visible mask if the input is masked.
 
     Parameters
     ----------
@@ -173,15 +177,16 @@ def visible_stacks(
     KeyError
         If a needed neighbour is not among the available slices.
     """
-    hidden = np.where(visible_zyx[slice_indices], slices_zyx, np.int16(AIR_HU))
+    shown = np.where(visible_zyx[slice_indices], slices_zyx, np.int16(AIR_HU)) if params.masked_input else slices_zyx
     rows = {int(index): row for row, index in enumerate(slice_indices)}
     for index in indices:
-        yield slice_context.stack(hidden, rows, int(index), context, slice_mm, len(visible_zyx))
+        yield slice_context.stack(shown, rows, int(index), context, slice_mm, len(visible_zyx))
 
 
-def normalise(hu: NDArray[Any], visible: NDArray[np.bool_], window_hu: tuple[float, float]) -> NDArray[np.float32]:
-    """Map HU (..., Y, X, C) to network inputs in [0, 1]; 0 where `visible` (..., Y, X) is False."""
-    return window(hu, *window_hu) * visible[..., np.newaxis]
+def normalise(hu: NDArray[Any], visible: NDArray[np.bool_], params: LungRoiParams) -> NDArray[np.float32]:
+    """Map HU (..., Y, X, C) to network inputs in [0, 1]; a masked input is 0 where `visible` (..., Y, X) is False."""
+    mapped = window(hu, *params.window_hu)
+    return mapped * visible[..., np.newaxis] if params.masked_input else mapped
 
 
 def _lung_box(

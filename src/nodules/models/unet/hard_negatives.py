@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from nodules.imaging.network_input.lung_roi import normalise
+from nodules.imaging.network_input.lung_roi import LungRoiParams, normalise
 from nodules.models.runtime.devices import PARALLEL_OPERATIONS
 from nodules.models.unet.training_slices import SliceSet
 
@@ -21,7 +21,7 @@ BATCH = 8
 def find_false_positives(
     predict: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     sets: Sequence[SliceSet],
-    window_hu: tuple[float, float],
+    roi: LungRoiParams,
 ) -> NDArray[np.int64]:
     """Run the network on all training slices and return its false positives.
 
@@ -32,21 +32,24 @@ def find_false_positives(
         `InferenceNetwork` allows.
     sets : sequence of SliceSet
         One per scan.
+    roi : LungRoiParams
+        Settings of the inputs.
 
     Returns
     -------
     (K, 4) ndarray of int64
         Number of the set, row, y and x of the centre of each false positive: a connected component of at least
-        `MIN_PIXELS` pixels that touches neither a nodule nor a `NODULE_RIM`. The slice above a nodule still shows part
-        of it; as a hard negative, that part would train the network against small nodules.
+        `MIN_PIXELS` visible pixels that touches neither a nodule nor a `NODULE_RIM`. The slice above a nodule still
+        shows part of it; as a hard negative, that part would train the network against small nodules.
     """
 
     def in_one(number: int) -> list[tuple[int, int, int, int]]:
         slices, places = sets[number], []
         for start in range(0, len(slices.hu), BATCH):
             rows = slice(start, start + BATCH)
-            found = predict(normalise(np.asarray(slices.hu[rows]), np.asarray(slices.visible[rows]), window_hu))
-            for offset, (seen, marked) in enumerate(zip(found >= THRESHOLD, slices.nodules[rows], strict=True)):
+            visible = np.asarray(slices.visible[rows])
+            found = (predict(normalise(np.asarray(slices.hu[rows]), visible, roi)) >= THRESHOLD) & visible
+            for offset, (seen, marked) in enumerate(zip(found, slices.nodules[rows], strict=True)):
                 places += [(number, start + offset, y, x) for y, x in _far_from(marked, seen)]
         return places
 

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from nodules.imaging.geometry.spheres import DIAMETER_STRATA_MM
-from nodules.imaging.network_input.lung_roi import normalise
+from nodules.imaging.network_input.lung_roi import LungRoiParams, normalise
 from nodules.models.unet.training_slices import SliceSet
 from nodules.scans.stores.slices import INSIDE
 
@@ -79,7 +79,7 @@ class PatchSampler:
         If there are no slices, or `nodule_share` is above 0 and there is no nodule.
     """
 
-    def __init__(self, sets: Sequence[SliceSet], params: SamplingParams, window_hu: tuple[float, float]) -> None:
+    def __init__(self, sets: Sequence[SliceSet], params: SamplingParams, roi: LungRoiParams) -> None:
         self.sets = [slices for slices in sets if len(slices.hu)]
         if not self.sets:
             raise ValueError(
@@ -88,7 +88,7 @@ class PatchSampler:
             )
         self._params = params
         self._hard_negatives = np.empty((0, 4), dtype=np.int64)
-        self.window_hu = window_hu
+        self.roi = roi
         self._strata = self._nodules_by_diameter() if params.balance_diameters else [self._all_nodules()]
         if params.nodule_share > 0 and not any(self._strata):
             raise ValueError(
@@ -107,12 +107,17 @@ class PatchSampler:
             hu, visible, mask = _warped_squares(warp, layers, y, x, self._params.patch_px)
         if augment:
             hu, visible, mask = self._vary(hu, visible, mask, random)
-        return normalise(hu, visible >= 0.5, self.window_hu), (mask[..., None] >= 0.5).astype(np.float32)
+        return normalise(hu, visible >= 0.5, self.roi), (mask[..., None] >= 0.5).astype(np.float32)
 
     def batch(self, random: np.random.Generator, size: int, augment: bool) -> Patch:
         """Draw `size` patches and stack them along the first axis."""
         images, masks = zip(*(self.draw(random, augment) for _ in range(size)), strict=True)
         return np.stack(images), np.stack(masks)
+
+    @property
+    def patch_px(self) -> int:
+        """Side of a patch."""
+        return self._params.patch_px
 
     def set_hard_negatives(self, places: NDArray[np.int64]) -> None:
         """Replace the hard negatives by these places, as `hard_negatives.find_false_positives` returns them."""
@@ -194,6 +199,51 @@ class PatchSampler:
             noise *= np.float32(abs(random.normal(0, self._params.hu_noise)))
             hu += noise
         return hu, visible, mask
+
+
+class MixedSampler:
+    """Draws patches from several samplers, each with its share; a `PatchSampler` for what draws and mines.
+
+    Parameters
+    ----------
+    samplers : sequence of PatchSampler
+        With the same size of patch and the same `roi`.
+    shares : sequence of float
+        Share of the patches of each sampler, with a sum of 1.
+
+    Raises
+    ------
+    ValueError
+        If there is no sampler, the settings of two samplers differ, or the shares do not fit.
+    """
+
+    def __init__(self, samplers: Sequence[PatchSampler], shares: Sequence[float]) -> None:
+        if len(samplers) != len(shares) or not np.isclose(sum(shares), 1.0) or min(shares) < 0:
+            raise ValueError(f"expected a share for each of {len(samplers)} samplers, with a sum of 1, got {shares}")
+        if any((one.roi, one.patch_px) != (samplers[0].roi, samplers[0].patch_px) for one in samplers):
+            raise ValueError("expected samplers with the same lung_roi and patch_px")
+        self._samplers = list(samplers)
+        self._limits = np.cumsum(shares)[:-1]
+        self.roi = samplers[0].roi
+
+    @property
+    def sets(self) -> list[SliceSet]:
+        """The sets of all samplers."""
+        return [slices for sampler in self._samplers for slices in sampler.sets]
+
+    def batch(self, random: np.random.Generator, size: int, augment: bool) -> Patch:
+        """Draw `size` patches and stack them along the first axis."""
+        chosen = np.searchsorted(self._limits, random.random(size), side="right")
+        images, masks = zip(*(self._samplers[number].draw(random, augment) for number in chosen), strict=True)
+        return np.stack(images), np.stack(masks)
+
+    def set_hard_negatives(self, places: NDArray[np.int64]) -> None:
+        """Replace the hard negatives by these places; the number of a set counts through `sets`."""
+        first = 0
+        for sampler in self._samplers:
+            mine = places[(places[:, 0] >= first) & (places[:, 0] < first + len(sampler.sets))]
+            sampler.set_hard_negatives(mine - np.array([first, 0, 0, 0]))
+            first += len(sampler.sets)
 
 
 def _turn(array: NDArray, turns: int, mirror: bool) -> NDArray:

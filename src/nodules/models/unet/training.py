@@ -20,7 +20,7 @@ from nodules.models.unet.hard_negatives import find_false_positives
 from nodules.models.unet.inference import InferenceNetwork
 from nodules.models.unet.loss import DiceLoss, PooledDice
 from nodules.models.unet.network import UNetParams, build
-from nodules.models.unet.sampling import PatchSampler, SamplingParams
+from nodules.models.unet.sampling import MixedSampler, PatchSampler, SamplingParams
 
 STATISTICS_BATCHES = 10  # of 16 patches of 80 x 80 pixels: a million pixels behind each channel's mean and variance
 
@@ -76,7 +76,7 @@ class TrainingParams:
 
 
 def train(
-    training: PatchSampler,
+    training: PatchSampler | MixedSampler,
     validation: PatchSampler | None,
     channels: int,
     params: TrainingParams,
@@ -93,7 +93,8 @@ def train(
 
     Parameters
     ----------
-    training, validation : PatchSampler
+    training : PatchSampler or MixedSampler
+    validation : PatchSampler, optional
         Samplers of different patients. Without a validation set, the last epoch is the best.
     channels : int
         Number of context slices of an input.
@@ -218,7 +219,7 @@ def _copies(model: keras.Model) -> list[NDArray[np.float32]]:
 
 
 def _mine_hard_negatives(
-    model: keras.Model, training: PatchSampler, epoch: int, params: TrainingParams, work: Path
+    model: keras.Model, training: PatchSampler | MixedSampler, epoch: int, params: TrainingParams, work: Path
 ) -> None:
     """Give the sampler the false positives of all mining epochs so far; on resume they come from the work folder.
 
@@ -228,14 +229,14 @@ def _mine_hard_negatives(
     if epoch in records and not records[epoch].exists():
         temporary = work / "false_positives.tmp.npy"
         network = InferenceNetwork(model, params.network)
-        np.save(temporary, find_false_positives(network, training.sets, training.window_hu))
+        np.save(temporary, find_false_positives(network, training.sets, training.roi))
         temporary.replace(records[epoch])
     if records:
         training.set_hard_negatives(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))
 
 
 def drawn_epoch(
-    sampler: PatchSampler, batch_size: int, steps: int, seed: tuple[int, ...], *, augment: bool
+    sampler: PatchSampler | MixedSampler, batch_size: int, steps: int, seed: tuple[int, ...], *, augment: bool
 ) -> DrawnEpoch:
     """One epoch of batches of images (N, P, P, C) and masks (N, P, P, 1)."""
     return DrawnEpoch(lambda random: sampler.batch(random, batch_size, augment), steps, seed)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nodules.imaging.geometry.resample import covered_slices
 from nodules.imaging.geometry.volume import Volume
-from nodules.imaging.network_input.lung_roi import LungRoiParams, lung_region, slices_on_grid, visible_stacks
+from nodules.imaging.network_input.lung_roi import LungRoiParams, input_stacks, lung_region, slices_on_grid
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.scans.stores.slices import INSIDE, NODULE_RIM, ScanSlices
 
@@ -22,9 +22,9 @@ class SliceSet:
     Attributes
     ----------
     hu : (N, Y, X, C) ndarray of int16
-        HU of the inputs; air outside the visible region. May be a memory map.
+        HU of the inputs. May be a memory map.
     visible : (N, Y, X) ndarray of bool
-        The visible region: the pixels that are passed to the network.
+        Pixels in which nodules are looked for.
     nodules : (N, Y, X) ndarray of uint8
         `INSIDE` a nodule, `NODULE_RIM` one, otherwise 0 (`scans.stores.slices`).
     lungs : (N, Y, X) ndarray of bool
@@ -81,7 +81,7 @@ def slice_set(slices: ScanSlices, lungs: Volume, params: LungRoiParams, context:
     )
     shape = (len(targets), *grid.shape_zyx[1:])
     inputs = np.empty((*shape, context.slices), dtype=np.int16)
-    stacks = visible_stacks(hu, stored, visible, targets.tolist(), context, grid.spacing_zyx_mm[0])
+    stacks = input_stacks(hu, stored, visible, targets.tolist(), params, context, grid.spacing_zyx_mm[0])
     for out, stack in zip(inputs, stacks, strict=True):
         out[...] = np.rint(stack)
     centres = _section_centres(slices, targets + covered_slices(lungs, grid).start, grid)

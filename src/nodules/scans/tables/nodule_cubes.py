@@ -8,7 +8,7 @@ counts as such if the annotation of one of its cubes lies inside that cube only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,39 @@ def read_cube(cube: NoduleCube) -> tuple[Volume, NDArray[np.bool_]]:
         for voxels in (hu, grey[1] > 0)
     )
     return scan, mask.voxels_zyx
+
+
+def other_nodules(cube: NoduleCube, cubes: Sequence[NoduleCube], scan: Volume) -> NDArray[np.bool_]:
+    """Mark what belongs to other listed nodules of the same series.
+
+    Parameters
+    ----------
+    cube : NoduleCube
+        The cube to mark.
+    cubes : sequence of NoduleCube
+        All cubes of the folder.
+    scan : Volume
+        The cube's own grid, as `read_cube` returns it; its voxels are not used.
+
+    Returns
+    -------
+    (Z, Y, X) ndarray of bool
+
+    Raises
+    ------
+    ScanError
+        As `read_cube`.
+    """
+    marked = np.zeros(scan.shape_zyx, dtype=bool)
+    places_xyz = scan.voxel_to_world(np.moveaxis(np.indices(scan.shape_zyx), 0, -1))
+    for other in cubes:
+        if other.seriesuid != cube.seriesuid or other.file == cube.file:
+            continue
+        grid, mask = read_cube(other)
+        nearest = np.rint(grid.world_to_voxel(places_xyz)).astype(np.int64)
+        inside = ((nearest >= 0) & (nearest < mask.shape)).all(axis=-1)
+        marked[inside] |= mask[tuple(nearest[inside].T)]
+    return marked
 
 
 def _refuse_bad_rows(table: pd.DataFrame, numbers: pd.DataFrame, csv: Path) -> None:

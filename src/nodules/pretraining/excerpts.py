@@ -18,13 +18,11 @@ from scipy import ndimage
 from nodules.imaging.geometry.spheres import draw_nodules
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
+from nodules.scans.lidc.outlines import MAJORITY
 from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams, ScanError
 from nodules.scans.tables.luna import NoduleAnnotation, read_annotations
 from nodules.scans.volume_files.reader import read_mask
-
-MAJORITY = 2
-"""Of LIDC-IDRI's four readers: so many must have outlined a voxel of a nodule."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,8 @@ def _cut(
     for number, (nodule, height) in enumerate(zip(nodules, heights, strict=True)):
         first = max(0, round(height) - 1)
         last = min(volume.shape_zyx[0] - 1, round(height) + 1)
-        box = (slice(first, last + 1), *(slice(0, size) for size in volume.shape_zyx[1:]))
+        _, height_px, width_px = volume.shape_zyx
+        box = (slice(first, last + 1), slice(0, height_px), slice(0, width_px))
         beside = [
             other
             for other, z in zip(nodules, heights, strict=True)

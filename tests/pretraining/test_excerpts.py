@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from excerpts import Excerpt, read_excerpts, readers_file, series
 from nodules.imaging.geometry.volume import Volume
+from nodules.pretraining.excerpts import Excerpt, read_excerpts, readers_file, series
 from nodules.scans.result import ScanError
 from nodules.scans.volume_files.writer import write_volume
 from support.default_params import LUNG_MASK, READING

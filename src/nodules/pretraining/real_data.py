@@ -1,0 +1,111 @@
+"""The folder of real data that pretraining reads: cubes, excerpts with readers' outlines, whole scans, LIDC's XML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from nodules.pretraining.excerpts import series
+from nodules.pretraining.settings import Source
+from nodules.scans.result import ScanError
+from nodules.scans.tables.nodule_cubes import NoduleCube, read_cube_table
+from nodules.scans.tables.table import read_table
+
+
+@dataclass(frozen=True)
+class RealSeries:
+    """What the folder holds of one series from one source.
+
+    Attributes
+    ----------
+    source : {"cubes", "excerpts", "scans"}
+        The kind of data.
+    name : str
+        Unique among those of its source: the series UID, or `patient` and file of a whole scan.
+    patient : str
+        LIDC-IDRI's patient ID.
+    subset : int or None
+        LUNA16 subset of the patient's scan, where it is known.
+    cubes : tuple of NoduleCube
+        Of this series; empty for other sources.
+    file : Path or None
+        File or folder of a whole scan.
+    """
+
+    source: Source
+    name: str
+    patient: str
+    subset: int | None
+    cubes: tuple[NoduleCube, ...] = ()
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class RealData:
+    """A folder of real data.
+
+    It holds `nodule_cubes/` (`scans.tables.nodule_cubes`), and may hold `luna16_slices/` with `luna16_readers/` and
+    `headers.csv.gz` (columns seriesuid, patient, subset), and `whole_scans/PATIENT/` with `lidc_xml/`.
+    """
+
+    folder: Path
+
+    @property
+    def cube_folder(self) -> Path:
+        """Folder of the cubes."""
+        return self.folder / "nodule_cubes"
+
+    @property
+    def excerpt_folder(self) -> Path:
+        """Folder of the excerpts."""
+        return self.folder / "luna16_slices"
+
+    @property
+    def readers_folder(self) -> Path:
+        """Folder of the readers' outlines of the excerpts."""
+        return self.folder / "luna16_readers"
+
+    @property
+    def xml_folder(self) -> Path:
+        """Folder of LIDC's XML files."""
+        return self.folder / "lidc_xml"
+
+    @cached_property
+    def cubes(self) -> list[NoduleCube]:
+        """The cubes in file order."""
+        return read_cube_table(self.cube_folder)
+
+    def series(self) -> list[RealSeries]:
+        """All series of all sources.
+
+        Raises
+        ------
+        ScanError
+            If the cubes are missing, or the patient of an excerpt is not known.
+        """
+        of_cubes: dict[str, list[NoduleCube]] = {}
+        for cube in self.cubes:
+            of_cubes.setdefault(cube.seriesuid, []).append(cube)
+        found = [
+            RealSeries("cubes", uid, cubes[0].patient, cubes[0].subset, cubes=tuple(cubes))
+            for uid, cubes in of_cubes.items()
+        ]
+        return [*found, *self._excerpts(), *self._scans()]
+
+    def _excerpts(self) -> Iterator[RealSeries]:
+        if not self.excerpt_folder.is_dir():
+            return
+        table = self.folder / "headers.csv.gz"
+        headers = read_table(table, "seriesuid", ["patient"], "expected the patient of each series of LUNA16")
+        patients = dict(zip(headers["seriesuid"], headers["patient"], strict=True))
+        for uid, file in series(self.excerpt_folder).items():
+            if uid not in patients:
+                raise ScanError(f"{file}: {table} does not name the patient of this series")
+            # The fold is drawn: all excerpts that are published here come from one subset.
+            yield RealSeries("excerpts", uid, patients[uid], None)
+
+    def _scans(self) -> Iterator[RealSeries]:
+        for file in sorted(self.folder.glob("whole_scans/*/*")):
+            yield RealSeries("scans", f"{file.parent.name}-{file.stem}", file.parent.name, None, file=file)

@@ -1,0 +1,1 @@
+"""Stages of `models/pretrained/dvc.yaml`, one module each."""
