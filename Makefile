@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 LOCK := uv pip compile pyproject.toml --universal --python-version $(firstword $(PYTHONS)) --fork-strategy fewest --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help repro test ablation docs env lock params serve serve-check ui clean replaced
+.PHONY: help repro pretrain test ablation docs env lock params serve serve-check ui clean replaced
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,12 @@ repro: .venv/ready ## run the whole pipeline; stages that are up to date are ski
 params: .venv/ready ## compose params.yaml from conf/, for the project and for the package
 	python -c "from dvc.utils.hydra import compose_and_dump as c; c('params.yaml', '$(CURDIR)/conf', None, 'config', '$(CURDIR)', [])"
 	cp params.yaml src/nodules/default_params.yaml
+
+pretrain: REAL := $(abspath $(NODULES_REAL_DATA))
+pretrain: .venv/ready ## train the shipped networks on real nodules: make pretrain NODULES_REAL_DATA=FOLDER (models/pretrained/README.md)
+	@test -d "$(REAL)/nodule_cubes" || { echo "NODULES_REAL_DATA: expected a folder with nodule_cubes/, got '$(NODULES_REAL_DATA)'" >&2; exit 1; }
+	ln -sfn "$(REAL)" models/pretrained/real_data
+	cd models/pretrained && dvc repro
 
 ##@ Runs and serving
 

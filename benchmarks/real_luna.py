@@ -8,8 +8,10 @@ Run it after `make repro` as `python benchmarks/real_luna.py --data DATA/luna16_
 folder that NODULES_REAL_DATA names. One network is pretrained on the pipeline's synthetic chests. Each fold trains
 several networks from it, on real slices mixed with some of these chests. Each network is trained in its own process
 with a fixed number of threads, so the results do not depend on how many run at once. Finished networks stay in OUT, and
-a second call resumes from there. `--segmenter FOLDER` evaluates an existing network on the same slices instead. Prints
-tables and writes pictures to OUT.
+a second call resumes from there. `--segmenter FOLDER` evaluates an existing network on the same slices instead. With
+`--folds MANIFEST`, the table of the slices of pretraining, the folds are those of pretraining, and `{fold}` in FOLDER
+stands for the number of the fold: each network is shown the series that it was not trained on. Prints tables and writes
+pictures to OUT.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice, product
@@ -86,6 +88,7 @@ class Job:
     network: int
     data: Path
     out: Path
+    folds: Path | None = None
 
     @property
     def name(self) -> str:
@@ -114,7 +117,8 @@ class Job:
 
     def excerpts(self, *, in_fold: bool, readers: Path | None = None) -> Iterator[Excerpt]:
         """Excerpts of the series in the fold, or of all others; with the readers' outlines if there is a folder."""
-        numbers = folds(list(series(self.data)), FOLDS, SEED)
+        uids = list(series(self.data))
+        numbers = _pretraining_folds(self.folds, uids) if self.folds else folds(uids, FOLDS, SEED)
         reading, lung_mask = params.load("reading", ReadingParams), params.load("lung_mask", LungMaskParams)
         for uid, number in numbers.items():
             if (number == self.fold) == in_fold:
@@ -134,6 +138,7 @@ def main() -> None:
     parser.add_argument("--readers", type=Path, help="outlines of the readers, laid out as --data (luna16_readers)")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--segmenter", type=Path, help="show the slices to this network instead of training")
+    parser.add_argument("--folds", type=Path, help="manifest.csv of the slices of pretraining: their folds are used")
     parser.add_argument("--allowed", type=float, default=0.45, help="false positives a slice, on the folds that choose")
     parser.add_argument("--hits-first", action="store_true", help="choose the points with most hits, not the best Dice")
     parser.add_argument(
@@ -148,7 +153,8 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.job:
         recipe, fold, network = arguments.job
-        run(Job(recipe, int(fold), int(network), arguments.data, arguments.out), arguments.segmenter)
+        job = Job(recipe, int(fold), int(network), arguments.data, arguments.out, arguments.folds)
+        run(job, _of_fold(arguments.segmenter, job.fold))
         return
     _check_files(parser, arguments.data, arguments.readers)
     if not arguments.segmenter and not any(SYNTHETIC.glob("slices/subset*/*.npz")):
@@ -156,7 +162,7 @@ def main() -> None:
     networks = {GIVEN: [GIVEN]} if arguments.segmenter else {TUTORIAL: [TUTORIAL], "millimetre": arguments.networks}
     jobs = {
         ensemble: [
-            Job(recipe, fold, network, arguments.data, arguments.out)
+            Job(recipe, fold, network, arguments.data, arguments.out, arguments.folds)
             for network, recipe in enumerate(members)
             for fold in range(FOLDS)
         ]
@@ -186,6 +192,16 @@ def _check_files(parser: argparse.ArgumentParser, data: Path, readers: Path | No
         missing = [name for name in (readers_file(readers, file) for file in files.values()) if not name.is_file()]
         if missing:
             parser.error(f"{missing[0]}: no such file; {len(missing)} of {len(files)} series have no readers' outlines")
+
+
+def _pretraining_folds(manifest: Path, uids: Sequence[str]) -> dict[str, int]:
+    table = pd.read_csv(manifest)
+    known = dict(zip(table["scan"].str.removeprefix("excerpts-"), table["fold"].tolist(), strict=True))
+    return {uid: known[uid] for uid in uids}
+
+
+def _of_fold(segmenter: Path | None, fold: int) -> Path | None:
+    return Path(str(segmenter).replace("{fold}", str(fold))) if segmenter else None
 
 
 def run(job: Job, segmenter: Path | None) -> None:

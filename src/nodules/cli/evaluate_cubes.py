@@ -41,14 +41,21 @@ if TYPE_CHECKING:
     help="Volume below which connected voxels are dropped.",
 )
 @click.option("--patients", type=PATH, help="The patients to evaluate, one per line; default: all.")
+@click.option("--table", type=PATH, help="CSV file to write, with one row per nodule.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and nothing else.")
 def evaluate_cubes(
-    folder: Path, model: str, threshold: float, min_mm3: float, patients: Path | None, as_json: bool
+    folder: Path,
+    model: str,
+    threshold: float,
+    min_mm3: float,
+    patients: Path | None,
+    table: Path | None,
+    as_json: bool,
 ) -> None:
     """Segment the nodules in FOLDER (cubes.csv and one PNG per nodule), and compare them with the readers' masks.
 
     Figures are means over nodules with 95 % intervals over patients: nodules that are hit, Dice in 3-D and in the
-    middle slice (0 for a missed nodule), and predicted parts per cube that do not touch the mask.
+    middle slice (0 for a missed nodule), and predicted parts per cube that touch no nodule in FOLDER.
     """
     segmenter = defaults.segmenter_folder(model)
 
@@ -60,10 +67,13 @@ def evaluate_cubes(
     with errors_as_messages():
         cubes = read_cube_table(folder)
         chosen = _of_patients(cubes, patients) if patients else cubes
-        rows = [row for row in _scores(chosen, segmenter, threshold, min_mm3) if row]
+        rows = [row for row in _scores(chosen, cubes, segmenter, threshold, min_mm3) if row]
     if not rows:
         raise click.ClickException(f"{folder}: the masks of all {len(chosen)} cubes are empty")
-    figures = summary(pd.DataFrame(rows))
+    scores = pd.DataFrame(rows)
+    if table:
+        scores.to_csv(table, index=False)
+    figures = summary(scores)
     empty = len(chosen) - len(rows)
     if as_json:
         settings = {"segmenter": str(segmenter), "threshold": threshold, "min_mm3": min_mm3, "empty_masks": empty}
@@ -90,7 +100,7 @@ def _of_patients(cubes: list[NoduleCube], file: Path) -> list[NoduleCube]:
 
 
 def _scores(
-    cubes: list[NoduleCube], segmenter: Path, threshold: float, min_mm3: float
+    chosen: list[NoduleCube], cubes: list[NoduleCube], segmenter: Path, threshold: float, min_mm3: float
 ) -> Iterator[dict[str, Any] | None]:
     """The score of each cube, in order; rounding depends on the number of threads, so every process has one."""
     import joblib
@@ -98,15 +108,20 @@ def _scores(
     from nodules.parallel import job_count
     from nodules.progress import bar
 
-    calls = (joblib.delayed(_score)(cube, segmenter, threshold, min_mm3) for cube in cubes)
-    jobs = min(job_count(), len(cubes))
-    with bar("evaluate-cubes", len(cubes), "cube") as shown:
+    of_series: dict[str, list[NoduleCube]] = {}
+    for cube in cubes:
+        of_series.setdefault(cube.seriesuid, []).append(cube)
+    calls = (joblib.delayed(_score)(cube, of_series[cube.seriesuid], segmenter, threshold, min_mm3) for cube in chosen)
+    jobs = min(job_count(), len(chosen))
+    with bar("evaluate-cubes", len(chosen), "cube") as shown:
         for row in joblib.Parallel(n_jobs=jobs, return_as="generator", max_nbytes=None)(calls):
             shown.update()
             yield row
 
 
-def _score(cube: NoduleCube, segmenter: Path, threshold: float, min_mm3: float) -> dict[str, Any] | None:
+def _score(
+    cube: NoduleCube, of_series: list[NoduleCube], segmenter: Path, threshold: float, min_mm3: float
+) -> dict[str, Any] | None:
     """One row for `evaluation.cubes.summary`; None if the mask is empty."""
     from nodules.parallel import ONE_TENSORFLOW_THREAD, load_once
 
@@ -116,15 +131,16 @@ def _score(cube: NoduleCube, segmenter: Path, threshold: float, min_mm3: float) 
 
     from nodules.evaluation.cubes import score_cube
     from nodules.models.unet.segmenter import Segmenter, probability_of_excerpt
-    from nodules.scans.tables.nodule_cubes import read_cube
+    from nodules.scans.tables.nodule_cubes import other_nodules, read_cube
 
     scan, mask = read_cube(cube)
     if not mask.any():
         return None
     with threadpool_limits(limits=1):
         probability = probability_of_excerpt(scan, load_once(Segmenter.load, segmenter))
-    score = score_cube(mask, probability, threshold, min_mm3 / scan.voxel_mm3)
-    return {"patient": cube.patient, "diameter_mm": cube.diameter_mm, "is_luna16": bool(cube.annotation), **vars(score)}
+    score = score_cube(mask, probability, threshold, min_mm3 / scan.voxel_mm3, other_nodules(cube, of_series, scan))
+    row = {"file": cube.file.name, "patient": cube.patient, "diameter_mm": cube.diameter_mm}
+    return {**row, "is_luna16": bool(cube.annotation), **vars(score)}
 
 
 def _lines(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:

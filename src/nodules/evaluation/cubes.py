@@ -30,7 +30,7 @@ class CubeScore:
     middle_dice : float
         The same in the middle one of the slices that the mask crosses.
     other_parts : int
-        Components that do not touch the mask.
+        Components that touch neither the mask nor what is spared.
     """
 
     hit: bool
@@ -40,7 +40,11 @@ class CubeScore:
 
 
 def score_cube(
-    mask_zyx: NDArray[np.bool_], probability_zyx: NDArray[np.float32], threshold: float, min_voxels: float = 1
+    mask_zyx: NDArray[np.bool_],
+    probability_zyx: NDArray[np.float32],
+    threshold: float,
+    min_voxels: float = 1,
+    spared_zyx: NDArray[np.bool_] | None = None,
 ) -> CubeScore:
     """Score the segmentation of one cube.
 
@@ -54,6 +58,8 @@ def score_cube(
         Lowest probability of a predicted voxel.
     min_voxels : float
         Smaller components are dropped, whether they touch the nodule or not.
+    spared_zyx : (Z, Y, X) ndarray of bool, optional
+        Other nodules in view. Components that touch them are not counted as other parts.
 
     Raises
     ------
@@ -75,7 +81,8 @@ def score_cube(
         score_nodules(reference[part], [np.nan], touching[part].astype(np.uint8))[0]
         for part in (slice(None), slice(middle, middle + 1))
     )
-    return CubeScore(whole.hit, whole.dice, in_middle.dice, false_positive_components(reference, labels))
+    known = mask_zyx if spared_zyx is None else mask_zyx | spared_zyx
+    return CubeScore(whole.hit, whole.dice, in_middle.dice, false_positive_components(known, labels))
 
 
 def summary(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:

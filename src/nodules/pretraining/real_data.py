@@ -47,7 +47,7 @@ class RealData:
     """A folder of real data.
 
     It holds `nodule_cubes/` (`scans.tables.nodule_cubes`), and may hold `luna16_slices/` with `luna16_readers/` and
-    `headers.csv.gz` (columns seriesuid, patient, subset), and `whole_scans/PATIENT/` with `lidc_xml/`.
+    `tables/luna16/headers.csv.gz` (columns seriesuid and patient), and `whole_scans/PATIENT/` with `lidc_xml/`.
     """
 
     folder: Path
@@ -97,7 +97,7 @@ class RealData:
     def _excerpts(self) -> Iterator[RealSeries]:
         if not self.excerpt_folder.is_dir():
             return
-        table = self.folder / "headers.csv.gz"
+        table = self.folder / "tables/luna16/headers.csv.gz"
         headers = read_table(table, "seriesuid", ["patient"], "expected the patient of each series of LUNA16")
         patients = dict(zip(headers["seriesuid"], headers["patient"], strict=True))
         for uid, file in series(self.excerpt_folder).items():

@@ -10,7 +10,7 @@ from scipy import ndimage
 from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch
-from nodules.models.unet.sampling import PatchSampler, _warped_squares
+from nodules.models.unet.sampling import MixedSampler, PatchSampler, _warped_squares
 from nodules.models.unet.training import drawn_epoch
 from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING
@@ -322,3 +322,51 @@ def test_threads_keep_the_order_of_the_batches(monkeypatch):
 def test_batches_epochs_and_seeds_differ():
     images = [epoch(seed)[index][0].tobytes() for seed in ((7, 1), (7, 2), (8, 1)) for index in (0, 1)]
     assert len(set(images)) == len(images)
+
+
+def marked_with(hu: int, share: float) -> PatchSampler:
+    """Patches that all have one HU."""
+    one = replace(slice_set([(0, 12, 20, 0)]), hu=np.full((2, 30, 40, 1), hu, np.int16))
+    return sampler(one, params=replace(SAMPLING, nodule_share=0.5, hard_share=share))
+
+
+def test_mixture_draws_from_each_sampler_by_its_share():
+    mixed = MixedSampler([marked_with(-1000, 0), marked_with(400, 0), marked_with(-300, 0)], [0.7, 0.3, 0.0])
+    images, masks = mixed.batch(np.random.default_rng(1), DRAWS, augment=False)
+    assert images.shape[:3] == masks.shape[:3] == (DRAWS, 8, 8)
+    assert (images[:, 0, 0, 0] == 1).mean() == pytest.approx(0.3, abs=0.03)
+    assert set(np.unique(images)) == {0.0, 1.0}
+    again = mixed.batch(np.random.default_rng(1), DRAWS, augment=False)
+    assert np.array_equal(again[0], images)
+
+
+def test_hard_negatives_return_to_the_sampler_that_they_came_from():
+    dull, bright = marked_with(-1000, 0.5), marked_with(400, 0.5)
+    mixed = MixedSampler([marked_with(-300, 0), dull, bright], [0.0, 0.0, 1.0])
+    assert len(mixed.mined_sets) == 2
+    assert [int(slices.hu[0, 0, 0, 0]) for slices in mixed.mined_sets] == [-1000, 400]
+    mixed.set_hard_negatives(np.array([[0, 0, 3, 4], [1, 1, 5, 6], [1, 0, 7, 8]]))
+    assert dull._hard_negatives.tolist() == [[0, 0, 3, 4]]
+    assert bright._hard_negatives.tolist() == [[0, 1, 5, 6], [0, 0, 7, 8]]
+
+
+@pytest.mark.parametrize("shares", [[1.0], [0.5, 0.4], [1.5, -0.5]])
+def test_mixture_without_a_fitting_share_for_each_sampler_is_refused(shares):
+    with pytest.raises(ValueError, match="a share for each of 2 samplers"):
+        MixedSampler([marked_with(0, 0), marked_with(1, 0)], shares)
+
+
+def test_mixture_of_different_inputs_is_refused():
+    other = PatchSampler([slice_set([(0, 12, 20, 0)])], SAMPLING, replace(ROI, masked_input=False))
+    with pytest.raises(ValueError, match="the same lung_roi"):
+        MixedSampler([marked_with(0, 0), other], [0.5, 0.5])
+
+
+def test_input_that_is_not_masked_shows_what_lies_outside_the_visible_region():
+    hidden = replace(slice_set([(0, 12, 20, 0)]), visible=np.zeros((2, 30, 40), bool))
+    masked, shown = (
+        PatchSampler([hidden], SAMPLING, replace(ROI, masked_input=value)).draw(np.random.default_rng(0), False)[0]
+        for value in (True, False)
+    )
+    assert masked.max() == 0
+    assert shown.max() == 1

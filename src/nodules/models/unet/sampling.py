@@ -80,8 +80,8 @@ class PatchSampler:
     """
 
     def __init__(self, sets: Sequence[SliceSet], params: SamplingParams, roi: LungRoiParams) -> None:
-        self.sets = [slices for slices in sets if len(slices.hu)]
-        if not self.sets:
+        self._sets = [slices for slices in sets if len(slices.hu)]
+        if not self._sets:
             raise ValueError(
                 "no training slices: the scans of the split show neither nodules nor lungs; "
                 "check the outputs of extract_luna and lung_masks"
@@ -119,6 +119,11 @@ class PatchSampler:
         """Side of a patch."""
         return self._params.patch_px
 
+    @property
+    def mined_sets(self) -> list[SliceSet]:
+        """The sets in which hard negatives are to be looked for: all, or none if `hard_share` is 0."""
+        return self._sets if self._params.hard_share > 0 else []
+
     def set_hard_negatives(self, places: NDArray[np.int64]) -> None:
         """Replace the hard negatives by these places, as `hard_negatives.find_false_positives` returns them."""
         self._hard_negatives = places
@@ -129,7 +134,7 @@ class PatchSampler:
             return self._nodule_place(random)
         if draw < self._params.nodule_share + self._params.hard_share and len(self._hard_negatives):
             number, row, y, x = self._hard_negatives[random.integers(len(self._hard_negatives))]
-            return self.sets[number], int(row), *self._jitter(random, y, x)
+            return self._sets[number], int(row), *self._jitter(random, y, x)
         return self._lung_place(random)
 
     def _jitter(self, random: np.random.Generator, y: int, x: int) -> tuple[int, int]:
@@ -140,14 +145,14 @@ class PatchSampler:
         """Number of the set, and the cross-sections, of each nodule."""
         return [
             (number, slices.centres[slices.centres[:, 3] == nodule])
-            for number, slices in enumerate(self.sets)
+            for number, slices in enumerate(self._sets)
             for nodule in np.unique(slices.centres[:, 3])
         ]
 
     def _nodules_by_diameter(self) -> list[list[tuple[int, NDArray[np.int64]]]]:
         nodules = self._all_nodules()
         diameters_mm = [
-            self.sets[number].diameters_mm[self.sets[number].centres[:, 3] == sections[0, 3]][0]
+            self._sets[number].diameters_mm[self._sets[number].centres[:, 3] == sections[0, 3]][0]
             for number, sections in nodules
         ]
         strata = [
@@ -164,10 +169,10 @@ class PatchSampler:
         nodules = self._strata[random.integers(len(self._strata))]
         number, sections = nodules[random.integers(len(nodules))]
         row, y, x, _ = sections[random.integers(len(sections))]
-        return self.sets[number], int(row), *self._jitter(random, y, x)
+        return self._sets[number], int(row), *self._jitter(random, y, x)
 
     def _lung_place(self, random: np.random.Generator) -> tuple[SliceSet, int, int, int]:
-        slices = self.sets[random.integers(len(self.sets))]
+        slices = self._sets[random.integers(len(self._sets))]
         row = int(random.integers(len(slices.hu)))
         places = np.flatnonzero(slices.lungs[row])
         height, width = slices.lungs.shape[1:]
@@ -227,9 +232,9 @@ class MixedSampler:
         self.roi = samplers[0].roi
 
     @property
-    def sets(self) -> list[SliceSet]:
-        """The sets of all samplers."""
-        return [slices for sampler in self._samplers for slices in sampler.sets]
+    def mined_sets(self) -> list[SliceSet]:
+        """The sets of all samplers in which hard negatives are to be looked for."""
+        return [slices for sampler in self._samplers for slices in sampler.mined_sets]
 
     def batch(self, random: np.random.Generator, size: int, augment: bool) -> Patch:
         """Draw `size` patches and stack them along the first axis."""
@@ -238,12 +243,13 @@ class MixedSampler:
         return np.stack(images), np.stack(masks)
 
     def set_hard_negatives(self, places: NDArray[np.int64]) -> None:
-        """Replace the hard negatives by these places; the number of a set counts through `sets`."""
+        """Replace the hard negatives by these places; the number of a set counts through `mined_sets`."""
         first = 0
         for sampler in self._samplers:
-            mine = places[(places[:, 0] >= first) & (places[:, 0] < first + len(sampler.sets))]
+            count = len(sampler.mined_sets)
+            mine = places[(places[:, 0] >= first) & (places[:, 0] < first + count)]
             sampler.set_hard_negatives(mine - np.array([first, 0, 0, 0]))
-            first += len(sampler.sets)
+            first += count
 
 
 def _turn(array: NDArray, turns: int, mirror: bool) -> NDArray:

@@ -229,7 +229,7 @@ def _mine_hard_negatives(
     if epoch in records and not records[epoch].exists():
         temporary = work / "false_positives.tmp.npy"
         network = InferenceNetwork(model, params.network)
-        np.save(temporary, find_false_positives(network, training.sets, training.roi))
+        np.save(temporary, find_false_positives(network, training.mined_sets, training.roi))
         temporary.replace(records[epoch])
     if records:
         training.set_hard_negatives(np.unique(np.concatenate([np.load(record) for record in records.values()]), axis=0))
