@@ -54,6 +54,12 @@ def test_threshold_and_least_size():
     assert score_cube(mask, probability, 0.2, min_voxels=12.5) == CubeScore(False, 0.0, 0.0, 0)
 
 
+def test_parts_on_another_nodule_are_spared():
+    probability = boxes(NODULE, np.s_[0, 7, 7:9], np.s_[0, 0, 0])
+    score = score_cube(boxes(NODULE) > 0, probability, 0.5, spared_zyx=boxes(np.s_[0:2, 7, 8]) > 0)
+    assert score == CubeScore(True, 1.0, 1.0, 1)
+
+
 def test_mask_in_two_pieces_and_on_the_border():
     mask = boxes(np.s_[0, 0, 0], np.s_[4, 7, 8]) > 0
     assert score_cube(mask, boxes(np.s_[0, 0, 0]), 0.5) == CubeScore(True, pytest.approx(2 / 3), 0.0, 0)

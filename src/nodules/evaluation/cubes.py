@@ -82,7 +82,7 @@ def score_cube(
         for part in (slice(None), slice(middle, middle + 1))
     )
     known = mask_zyx if spared_zyx is None else mask_zyx | spared_zyx
-    return CubeScore(whole.hit, whole.dice, in_middle.dice, false_positive_components(known, labels))
+    return CubeScore(whole.hit, whole.dice, in_middle.dice, false_positive_components(known.astype(np.uint8), labels))
 
 
 def summary(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
