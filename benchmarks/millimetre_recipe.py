@@ -81,7 +81,7 @@ class Recipe:
         """
         roi, context = self.roi, self.context
         settings = params.load(section, training.TrainingParams, self.file)
-        weights = initial_weights(start_from, settings.network, context) if start_from else None
+        weights = initial_weights(start_from, settings.network, roi, context) if start_from else None
         sampler = PatchSampler(slices, settings.sampling, roi)
         network, _ = training.train(
             sampler, None, context.slices, settings, seed=seed, work=work, start_from=weights, log_epoch=_say

@@ -28,12 +28,12 @@ from nodules.tracking.stage import stage_run
 
 def main(*, slices: Path, lungs: Path, split: Path, output: Path, metrics: Path, curves: Path) -> None:
     """Write the trained segmenter, the metrics of its best epoch and the training curves."""
-    run, settings = params.load("run", RunParams), params.load("unet", training.TrainingParams)
+    run, settings = params.load("run", RunParams), params.load("unet", training.TrainingParams).from_start()
     roi, context = params.load("lung_roi", LungRoiParams), params.load("context", ContextParams)
     inference = params.load("segmenter", SegmenterParams)
     scans = pd.read_csv(split, dtype={"seriesuid": str})
     earlier = Path(settings.start_from) if settings.start_from else None
-    start_from = initial_weights(earlier, settings.network, context) if earlier else None
+    start_from = initial_weights(earlier, settings.network, roi, context) if earlier else None
     work = work_folder("train_unet", (settings, roi, context, run.seed, slices, lungs, split, earlier))
     used = {"unet": settings, "lung_roi": roi, "context": context, "segmenter": inference}
     with stage_run("train_unet", used, [slices, lungs, split]) as stage:

@@ -200,7 +200,7 @@ def test_different_regions_do_not_combine(segmenter, tmp_path):
 
 def test_initial_weights_are_those_of_the_folder(segmenter, tmp_path):
     segmenter.save(tmp_path)
-    weights = initial_weights(tmp_path, SETTINGS.network, SETTINGS.context)
+    weights = initial_weights(tmp_path, SETTINGS.network, SETTINGS.lung_roi, SETTINGS.context)
     for found, wanted in zip(weights, segmenter.networks[0].get_weights(), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
@@ -208,16 +208,17 @@ def test_initial_weights_are_those_of_the_folder(segmenter, tmp_path):
 def test_other_networks_are_no_start(segmenter, other, tmp_path):
     segmenter.save(tmp_path / "one")
     Segmenter([*segmenter.networks, *other.networks], SETTINGS).save(tmp_path / "two")
-    shape, context = SETTINGS.network, SETTINGS.context
+    shape, roi, context = SETTINGS.network, SETTINGS.lung_roi, SETTINGS.context
     for folder, wanted, message in (
-        ("one", (replace(shape, filters=4), context), r"expected network .*filters=4.*got .*filters=3"),
+        ("one", (replace(shape, filters=4), roi, context), r"expected network .*filters=4.*got .*filters=3"),
         (
             "one",
-            (shape, replace(context, distance_mm=2.5)),
+            (shape, roi, replace(context, distance_mm=2.5)),
             r"expected context .*distance_mm=2\.5.*got .*distance_mm=2\.0",
         ),
-        ("two", (shape, context), "expected one network, got 2"),
-        ("none", (shape, context), "none holds no segmenter"),
+        ("one", (shape, replace(roi, masked_input=False), context), r"expected lung_roi .*=False.*got .*=True"),
+        ("two", (shape, roi, context), "expected one network, got 2"),
+        ("none", (shape, roi, context), "none holds no segmenter"),
     ):
         with pytest.raises(ValueError, match=message):
             initial_weights(tmp_path / folder, *wanted)

@@ -15,7 +15,7 @@ from nodules.models.unet import training
 from nodules.models.unet.loss import PooledDice
 from nodules.models.unet.network import UNetParams, build
 from nodules.models.unet.sampling import PatchSampler
-from nodules.models.unet.training import recompute_statistics, train
+from nodules.models.unet.training import FineTuningParams, recompute_statistics, train
 from nodules.models.unet.training_slices import SliceSet
 from support.small_training import SAMPLING, TRAINING
 
@@ -166,6 +166,17 @@ def test_learning_rate_rises_before_it_falls(tmp_path):
     np.testing.assert_allclose(history["learning_rate"], [0.01, 0.005, 0.0], atol=1e-7)
     schedule = learning_rate(0.01, 6, 1 / 3)
     assert [float(schedule(step)) for step in range(3)] == pytest.approx([0.0, 0.005, 0.01], abs=1e-7)
+
+
+def test_a_start_brings_its_own_length_and_learning_rate():
+    tuned = FineTuningParams(epochs=5, learning_rate=1e-4, mining_epochs=[2])
+    both = replace(PARAMS, epochs=9, learning_rate=0.02, mining_epochs=[4], fine_tuning=tuned)
+    assert both.from_start() == replace(both, fine_tuning=None)
+    started = replace(both, start_from="models/earlier")
+    wanted = replace(started, epochs=5, learning_rate=1e-4, mining_epochs=[2], fine_tuning=None)
+    assert started.from_start() == wanted
+    alone = replace(started, fine_tuning=None)
+    assert alone.from_start() == alone
 
 
 def test_training_starts_from_given_weights(tmp_path):

@@ -217,13 +217,15 @@ def combine(folders: Sequence[Path], flips: Literal[1, 2, 4] | None = None) -> S
     return Segmenter([network for segmenter in segmenters for network in segmenter.networks], segmenters[0].settings)
 
 
-def initial_weights(folder: Path, shape: UNetParams, context: ContextParams) -> list[NDArray[np.float32]]:
+def initial_weights(
+    folder: Path, shape: UNetParams, roi: LungRoiParams, context: ContextParams
+) -> list[NDArray[np.float32]]:
     """Weights of an earlier segmenter, from which a new training starts.
 
     Raises
     ------
     ValueError
-        If the folder does not hold exactly one network, or if its shape or context differs.
+        If the folder does not hold exactly one network, or if its shape, region or context differs.
     """
     if not (folder / SETTINGS_FILE).is_file():
         raise ValueError(
@@ -235,6 +237,7 @@ def initial_weights(folder: Path, shape: UNetParams, context: ContextParams) -> 
         raise ValueError(f"unet.start_from: {folder}: expected one network, got {len(earlier.networks)}")
     for name, expected, found in (
         ("network", shape, earlier.settings.network),
+        ("lung_roi", roi, earlier.settings.lung_roi),
         ("context", context, earlier.settings.context),
     ):
         if expected != found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +25,21 @@ from nodules.models.unet.sampling import MixedSampler, PatchSampler, SamplingPar
 STATISTICS_BATCHES = 10  # of 16 patches of 80 x 80 pixels: a million pixels behind each channel's mean and variance
 
 EpochLog = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class FineTuningParams:
+    """What differs from `TrainingParams` when training starts from an earlier network, which needs few steps.
+
+    Attributes
+    ----------
+    epochs, learning_rate, mining_epochs : int, float, list of int
+        As in `TrainingParams`, in their place.
+    """
+
+    epochs: Annotated[int, Gt(0)]
+    learning_rate: Annotated[float, Gt(0)]
+    mining_epochs: list[int]
 
 
 @dataclass(frozen=True)
@@ -54,8 +69,10 @@ class TrainingParams:
     precision : {"float32", "mixed_float16", "mixed_bfloat16"}
         Precision of training. It is the same on every machine, so that networks differ by rounding only.
     start_from : str or None
-        Folder of an earlier segmenter with the same network and context. Training starts from its weights, or from
-        random weights if this is None.
+        Folder of an earlier segmenter with the same network, region and context. Training starts from its weights, or
+        from random weights if this is None.
+    fine_tuning : FineTuningParams or None
+        Used if `start_from` is given.
     """
 
     epochs: Annotated[int, Gt(0)]
@@ -73,6 +90,13 @@ class TrainingParams:
     start_from: str | None
     network: UNetParams
     sampling: SamplingParams
+    fine_tuning: FineTuningParams | None = None
+
+    def from_start(self) -> TrainingParams:
+        """The settings of this training: those of `fine_tuning` in place of its own if it has a `start_from`."""
+        if self.start_from is None or self.fine_tuning is None:
+            return replace(self, fine_tuning=None)
+        return replace(self, fine_tuning=None, **vars(self.fine_tuning))
 
 
 def train(
