@@ -119,7 +119,7 @@ def candidates_sheet(
         Lung labels: 1 right, 2 left.
     candidates : DataFrame
         Columns `x_mm`, `y_mm`, `z_mm` (centre in world coordinates), `diameter_mm` and `probability`; the most
-        important candidate comes first.
+        important candidate comes first. A second line of the title shows `malignancy`, where it is there and not NaN.
     largest_count : int
         Largest number of candidates drawn.
 
@@ -134,9 +134,7 @@ def candidates_sheet(
     for number, (panel, centre) in enumerate(zip(panels[1:], centres_zyx, strict=True), start=1):
         row = drawn.iloc[number - 1]
         _axial_crop(panel, volume, centre, float(row["diameter_mm"]))
-        panel.set_title(
-            f"{number}: p = {row['probability']:.2f}, {row['diameter_mm']:.1f} mm, z = {row['z_mm']:.1f} mm", fontsize=8
-        )
+        panel.set_title(_candidate_title(number, row), fontsize=8)
     names = {SIDE_NAMES[side]: colour for side, colour in SIDE_COLOURS.items()}
     _legend(figure, names | {"candidate": PREDICTED_COLOUR}, LUNG_WINDOW_HU)
     return figure
@@ -211,6 +209,15 @@ def _coronal_overview(
         place = ((centre[2] + 0.5) * x_mm, (centre[0] + 0.5) * z_mm)
         panel.add_patch(Circle(place, diameter_mm / 2 + RING_MM, fill=False, color=PREDICTED_COLOUR, linewidth=1.0))
         panel.annotate(str(number), place, xytext=(5, 5), textcoords="offset points", color="white", fontsize=7)
+
+
+def _candidate_title(number: int, candidate: pd.Series) -> str:
+    title = (
+        f"{number}: p = {candidate['probability']:.2f}, {candidate['diameter_mm']:.1f} mm, "
+        f"z = {candidate['z_mm']:.1f} mm"
+    )
+    malignancy = candidate.get("malignancy")
+    return title if pd.isna(malignancy) else f"{title}\nmalignancy {malignancy:.2f}"
 
 
 def _axial_crop(panel: Axes, volume: Volume, centre_zyx: NDArray[np.float64], diameter_mm: float) -> None:
