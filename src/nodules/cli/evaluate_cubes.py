@@ -12,7 +12,7 @@ import click
 
 from nodules.cli import defaults
 from nodules.cli.messages import errors_as_messages
-from nodules.cli.options import PATH
+from nodules.cli.options import MODEL_RULE, PATH
 
 if TYPE_CHECKING:
     from nodules.scans.tables.nodule_cubes import NoduleCube
@@ -20,12 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", type=PATH)
-@click.option(
-    "--model",
-    default=defaults.DIAGNOSIS,
-    show_default=True,
-    help="Folder of a packaged model or of a segmenter; diagnosis is the default model of `nodules predict`.",
-)
+@click.option("--model", help=f"Folder of a packaged model, of a diagnosis chain or of a segmenter. {MODEL_RULE}")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
@@ -43,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--patients", type=PATH, help="The patients to evaluate, one per line; default: all.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and nothing else.")
 def evaluate_cubes(
-    folder: Path, model: str, threshold: float, min_mm3: float, patients: Path | None, as_json: bool
+    folder: Path, model: str | None, threshold: float, min_mm3: float, patients: Path | None, as_json: bool
 ) -> None:
     """Segment the nodules in FOLDER (cubes.csv and one PNG per nodule), and compare them with the readers' masks.
 
