@@ -12,7 +12,7 @@ import click
 
 from nodules.cli import defaults
 from nodules.cli.messages import errors_as_messages
-from nodules.cli.options import MODEL_RULE, PATH
+from nodules.cli.options import MODEL_METAVAR, MODEL_RULE, PATH
 
 if TYPE_CHECKING:
     from nodules.scans.tables.nodule_cubes import NoduleCube
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", type=PATH)
-@click.option("--model", help=f"Folder of a packaged model, of a diagnosis chain or of a segmenter. {MODEL_RULE}")
+@click.option(
+    "--model",
+    metavar=MODEL_METAVAR,
+    help=f"FOLDER holds a packaged model, a diagnosis chain or a segmenter. {MODEL_RULE}",
+)
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),

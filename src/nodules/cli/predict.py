@@ -11,7 +11,7 @@ import click
 
 from nodules.cli import defaults
 from nodules.cli.messages import warn
-from nodules.cli.options import MODEL_RULE, PATH, SCAN, SERIES
+from nodules.cli.options import MODEL_METAVAR, MODEL_RULE, PATH, SCAN, SERIES
 from nodules.models.chain import ChainError, check_chain
 
 WITHOUT_CLASSIFIER = (
@@ -23,7 +23,9 @@ WITHOUT_CLASSIFIER = (
 @click.command()
 @SCAN
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the results.")
-@click.option("--model", help=f"Folder of a packaged model or of a diagnosis chain. {MODEL_RULE}")
+@click.option(
+    "--model", metavar=MODEL_METAVAR, help=f"FOLDER holds a packaged model or a diagnosis chain. {MODEL_RULE}"
+)
 @SERIES
 @click.option("--json", "as_json", is_flag=True, help="Print the report, and nothing else.")
 def predict(scan: Path, output: Path, model: str | None, series_uid: str | None, as_json: bool) -> None:
