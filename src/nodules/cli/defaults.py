@@ -15,8 +15,7 @@ from nodules.models.chain import SEGMENTER, find_chain, has_classifier
 
 PACKAGED_PARAMS = Path(__file__).parents[1] / "default_params.yaml"  # `make params` writes it
 CHECKOUT = Path(__file__).resolve().parents[3]  # if installed with `pip install -e`; otherwise some unrelated folder
-DIAGNOSIS, PRETRAINED = "diagnosis", "pretrained"
-MODELS = {DIAGNOSIS: Path("models/diagnosis"), PRETRAINED: Path("models/pretrained")}
+MODELS = {"diagnosis": Path("models/diagnosis"), "pretrained": Path("models/pretrained")}
 """Models that a command takes by name, in the order in which it looks for its default model."""
 NO_MODEL = (
     "no packaged model and no diagnosis chain; name one with --model, make one by `make repro` in the project's "
@@ -70,14 +69,14 @@ def chain_folder(model: str | None, without_classifier: str = "") -> Path:
     ClickException
         If there is no such model.
     """
-    by_name = model is None or model in MODELS
-    folders = model_folders([model] if model else MODELS) if by_name else [Path(str(model)).absolute()]
+    named_folder = None if model is None or model in MODELS else Path(model).absolute()
+    folders = [named_folder] if named_folder else model_folders(MODELS if model is None else [model])
     found = next(((folder, chain) for folder in folders if (chain := find_chain(folder))), None)
     if found is None:
         raise click.ClickException(f"{', '.join(map(str, folders))}: {NO_MODEL}")
     folder, chain = found
     remark = without_classifier if not has_classifier(chain) else ""
-    if by_name or remark:
+    if not named_folder or remark:
         click.echo(f"model: {folder}{remark}", err=True)
     return chain
 
