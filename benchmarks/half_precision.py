@@ -22,11 +22,11 @@ from typing import get_args
 import numpy as np
 from scipy.spatial import cKDTree
 
+from nodules.models.chain import chain_folder
 from nodules.models.diagnosis import Diagnoser, Diagnosis
 from nodules.models.runtime.devices import Precision
 from nodules.models.unet.segmenter import SETTINGS_FILE
 from nodules.scans.read import read_scan
-from nodules.serving.packaging import chain_folder
 
 SAME_MM = 3.0
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nodules.imaging.features.definition import RANKS, Feature
-from nodules.imaging.features.measure import FEATURES
+from nodules.imaging.features.measure import FEATURES, MALIGNANCY_FEATURES
 
+DOCUMENTED = FEATURES | MALIGNANCY_FEATURES
 PAGE = Path(__file__).with_name("features.md")
+
+
+def _names(features: Iterable[str]) -> str:
+    return " and ".join(f"`{name}`" for name in features)
+
+
 HEAD = f"""# Features
 
 The feature table has one row per patient. Every value is finite. If a patient has no nodules, each feature takes the
@@ -17,6 +24,8 @@ default value given in its definition, and `has_candidate` is 0.
 - **Regions** are the cross-sections of the nodules in single slices.
 - **`nodule1_` to `nodule{RANKS}_`** are the nodules most likely to be cancers, in descending order. The order is the
   probability of being a nodule times the Brock model's probability of cancer.
+- **{_names(MALIGNANCY_FEATURES)}** exist only where a network has rated the nodules as
+  radiologists would. They tell what readers thought of the nodules, not what pathology found.
 
 `python docs/features_table.py` writes this page from the docstrings of the features.
 
@@ -31,8 +40,8 @@ def table() -> str:
 
 
 def _rows() -> Iterator[str]:
-    families = {name.removeprefix("nodule1_") for name in FEATURES if name.startswith("nodule1_")}
-    for name, entry in FEATURES.items():
+    families = {name.removeprefix("nodule1_") for name in DOCUMENTED if name.startswith("nodule1_")}
+    for name, entry in DOCUMENTED.items():
         rank, _, family = name.partition("_")
         if rank == "nodule1" and family in families:
             yield _row(f"`nodule1_{family}` ... `nodule{RANKS}_{family}`", entry)

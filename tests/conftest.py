@@ -70,7 +70,7 @@ def keen_model(tiny_pipeline: TinyProject, tmp_path_factory: pytest.TempPathFact
 
     What so short a training sees surely depends on how the processor rounds, and may be nothing.
     """
-    from nodules.serving.packaging import chain_folder  # loads Keras
+    from nodules.models.chain import chain_folder
 
     folder = tmp_path_factory.mktemp("keen") / "diagnosis"
     shutil.copytree(tiny_pipeline.path("models/diagnosis"), folder)
@@ -79,6 +79,20 @@ def keen_model(tiny_pipeline: TinyProject, tmp_path_factory: pytest.TempPathFact
     settings["candidates"]["proposal_peak"] = settings["candidates"]["proposal_threshold"]
     settings["segmentation"]["min_probability"] = 0.0
     file.write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rating_chain(keen_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chain of `keen_model` without a classifier and with an untrained network for malignancy."""
+    from nodules.models.chain import chain_folder
+    from support.raters import write_rater  # loads Keras
+
+    folder = tmp_path_factory.mktemp("rating") / "pretrained"
+    shutil.copytree(chain_folder(keen_model), folder)
+    shutil.rmtree(folder / "classifier")
+    shutil.rmtree(folder / "malignancy", ignore_errors=True)
+    write_rater(folder / "malignancy")
     return folder
 
 

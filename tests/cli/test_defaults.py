@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click import ClickException
 from click.testing import Result
 from ruamel.yaml import YAML
 
@@ -121,23 +124,81 @@ def checkout(tmp_path, monkeypatch) -> Path:
 
 
 def test_the_model_is_looked_for_here_and_then_in_the_checkout(checkout, here):
-    assert defaults.model_folders() == [here / "models/diagnosis", checkout / "models/diagnosis"]
+    diagnosis, pretrained = ([here / f"models/{name}", checkout / f"models/{name}"] for name in defaults.MODELS)
+    assert defaults.model_folders() == [*diagnosis, *pretrained]
+    assert defaults.model_folders(["diagnosis"]) == diagnosis
+    assert defaults.model_folders(["pretrained"]) == pretrained
 
 
 def test_the_checkout_itself_is_one_place(checkout, monkeypatch):
     monkeypatch.chdir(checkout)
-    assert defaults.model_folders() == [checkout / "models/diagnosis"]
+    assert defaults.model_folders() == [checkout / "models/diagnosis", checkout / "models/pretrained"]
 
 
 def test_installed_without_a_checkout_there_is_one_place(checkout, here):
     (checkout / "dvc.yaml").unlink()
-    assert defaults.model_folders() == [here / "models/diagnosis"]
+    assert defaults.model_folders() == [here / "models/diagnosis", here / "models/pretrained"]
 
 
 def test_without_a_model_predict_says_where_it_looked_and_what_to_do(scan, checkout, here):
     result = nodules("predict", scan, "-o", "out")
     assert result.exit_code == 1
-    assert f"Error: {here}/models/diagnosis, {checkout}/models/diagnosis: no packaged model" in result.stderr
+    places = [f"{folder}/models/{name}" for name in ("diagnosis", "pretrained") for folder in (here, checkout)]
+    assert f"Error: {', '.join(places)}: no packaged model" in result.stderr
     assert "--model" in result.stderr
     assert "make repro" in result.stderr
+    assert "an installed package alone does not" in result.stderr
     assert not list(here.iterdir())
+
+
+def model(folder: Path, *parts: str) -> Path:
+    """A chain with these parts, all of them empty."""
+    for part in ("segmenter", "false_positive_reduction", *parts):
+        (folder / part).mkdir(parents=True)
+    (folder / "diagnosis.json").touch()
+    return folder
+
+
+def test_the_trained_model_comes_before_the_pretrained_one(checkout, here, capsys):
+    pretrained = model(here / "models/pretrained", "malignancy")
+    assert defaults.chain_folder(None, ", rates only") == pretrained
+    assert capsys.readouterr().err == f"model: {pretrained}, rates only\n"
+    trained = model(checkout / "models/diagnosis/artifacts/chain", "classifier")
+    assert defaults.chain_folder(None, ", rates only") == trained
+    assert capsys.readouterr().err == f"model: {checkout}/models/diagnosis\n"
+
+
+def test_models_by_name(checkout, here):
+    trained = model(here / "models/diagnosis", "classifier")
+    pretrained = model(checkout / "models/pretrained", "malignancy")
+    assert defaults.chain_folder("diagnosis") == trained
+    assert defaults.chain_folder("pretrained") == pretrained
+    assert defaults.segmenter_folder(None) == trained / "segmenter"
+    assert defaults.segmenter_folder("pretrained") == pretrained / "segmenter"
+    with pytest.raises(ClickException, match=f"^{here}/pretrained: no packaged model"):
+        defaults.chain_folder("./pretrained")
+
+
+def test_a_named_folder_needs_no_word_unless_it_lacks_a_classifier(here, capsys):
+    assert defaults.chain_folder(str(model(here / "mine", "classifier")), ", rates only") == here / "mine"
+    assert capsys.readouterr().err == ""
+    defaults.chain_folder(str(model(here / "other", "malignancy")), ", rates only")
+    assert capsys.readouterr().err == f"model: {here}/other, rates only\n"
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate-cubes"])
+@pytest.mark.parametrize("model", [[], ["--model", "pretrained"], ["--model", "nowhere"]])
+def test_a_missing_model_is_reported_before_slow_libraries_are_loaded(here, command, model):
+    words = [command, "something", *(["-o", "out"] if command == "predict" else []), *model]
+    code = f"""
+import sys
+from pathlib import Path
+from click.testing import CliRunner
+from nodules.cli import defaults
+from nodules.cli.main import main
+defaults.CHECKOUT = Path("nowhere")
+result = CliRunner().invoke(main, {words})
+print("no packaged model" in result.output, {{"keras", "tensorflow", "mlflow", "sklearn"}} & set(sys.modules))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "True set()"

@@ -12,10 +12,10 @@ import pytest
 from nodules.cli import defaults
 from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
+from nodules.models.chain import chain_folder
 from nodules.models.unet import network as unet
 from nodules.models.unet import segmenter as segmenters
 from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings
-from nodules.serving.packaging import chain_folder
 from support.command_line import nodules
 from support.nodule_cubes import write_cubes
 
@@ -143,6 +143,19 @@ def test_packaged_model_and_the_default_one(cubes, segmenter, bright_is_nodule, 
         result = nodules("evaluate-cubes", cubes, *words, "--json")
         assert json.loads(result.stdout)["segmenter"] == str(chain_folder(packaged) / "segmenter")
         assert f"model: {packaged}\n" in result.stderr
+
+
+def test_pretrained_chain(cubes, segmenter, bright_is_nodule, tmp_path, monkeypatch):
+    chain = tmp_path / "checkout" / "models" / "pretrained"
+    shutil.copytree(segmenter, chain / "segmenter")
+    (chain / "diagnosis.json").touch()
+    (tmp_path / "checkout" / "dvc.yaml").touch()
+    monkeypatch.setattr(defaults, "CHECKOUT", tmp_path / "checkout")
+    for words in ((), ("--model", "pretrained"), ("--model", chain)):
+        result = nodules("evaluate-cubes", cubes, *words, "--json")
+        assert json.loads(result.stdout)["segmenter"] == str(chain / "segmenter")
+        assert result.stderr.startswith("" if chain in words else f"model: {chain}\n")
+    assert nodules("evaluate-cubes", cubes, "--model", "diagnosis").exit_code == 1
 
 
 def test_lost_masks_are_left_out_and_counted(cubes, segmenter, bright_is_nodule):

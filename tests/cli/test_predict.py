@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -87,3 +89,45 @@ def test_the_model_of_the_checkout_is_taken_and_said(scans, model, tmp_path, her
     assert json.loads(result.stdout) == named
     assert f"model: {tmp_path}/checkout/models/diagnosis\n" in result.stderr
     assert [file.name for file in here.iterdir()] == ["out"]
+
+
+# --- a chain without a classifier, as models/pretrained is ---
+
+
+@pytest.fixture
+def pretrained(rating_chain, tmp_path, monkeypatch):
+    """A checkout that holds nothing but the pretrained chain."""
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "checkout" / "dvc.yaml").touch()
+    shutil.copytree(rating_chain, tmp_path / "checkout" / "models" / "pretrained")
+    monkeypatch.setattr(defaults, "CHECKOUT", tmp_path / "checkout")
+    return tmp_path / "checkout" / "models" / "pretrained"
+
+
+@pytest.mark.parametrize("words", [(), ("--model", "pretrained")])
+def test_pretrained_chain_is_the_default_where_there_is_no_other(scans, pretrained, words):
+    result = nodules("predict", scans[".mha"], "-o", "out", *words)
+    assert result.exit_code == 0, result.output
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("model: "))
+    assert line.startswith(f"model: {pretrained}, without a classifier of cancer: `probability` is null; `suspicion`")
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["probability"] is None
+    assert 0 < report["suspicion"] < 1
+    malignancy = [nodule["malignancy"] for nodule in report["nodules"]]
+    assert pd.read_csv("out/nodules.csv")["malignancy"].to_numpy() == pytest.approx(np.array(malignancy), abs=1e-6)
+    last = f"suspicion {report['suspicion']:.2f}, {len(report['nodules'])} nodules: out"
+    assert result.stdout.splitlines()[-1] == last
+
+
+def test_chain_folder_is_a_model_too(scans, rating_chain, tmp_path):
+    answer = predict(scans[".mha"], tmp_path / "out", rating_chain)
+    assert answer["probability"] is None
+    assert answer["nodules"]
+
+
+def test_incomplete_chain_is_refused(scans, pretrained, here):
+    shutil.rmtree(pretrained / "malignancy")
+    result = nodules("predict", scans[".mha"], "-o", "out")
+    assert result.exit_code == 1
+    assert f"Error: {pretrained}: incomplete model: expected classifier or malignancy or both" in result.stderr
+    assert not list(here.iterdir())

@@ -131,6 +131,15 @@ class TestCandidatesSheet:
         overview = [patch.center for patch in figure.axes[0].patches if isinstance(patch, Circle)]
         assert np.array(overview) == pytest.approx(np.array([(30.5 * 4.2, 85.0), (50.5 * 4.2, 125.0)]))
 
+    def test_malignancy_stands_below_what_else_is_known(self, chest: tuple[Volume, NDArray[np.uint8]]) -> None:
+        table = candidates(chest[0], [(8, 20, 30), (12, 25, 50)])
+        plain = candidates_sheet(*chest, table)
+        unrated = [panel.get_title() for panel in plain.axes[1:]]
+        rated = candidates_sheet(*chest, table.assign(malignancy=[0.834, np.nan]))
+        notes = [figure.legends[0].get_title().get_text() for figure in (plain, rated)]
+        assert [overlay.MALIGNANCY_NOTE in note for note in notes] == [False, True]
+        assert [panel.get_title() for panel in rated.axes[1:]] == [f"{unrated[0]}\nmalignancy 0.83", unrated[1]]
+
     def test_no_candidates_leave_the_overview(self, chest: tuple[Volume, NDArray[np.uint8]]) -> None:
         figure = candidates_sheet(*chest, candidates(chest[0], []))
         assert [panel.get_title()[:7] for panel in figure.axes] == ["coronal"]

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from nodules.imaging.geometry.volume import Volume
+from nodules.models.chain import chain_folder
 from nodules.models.diagnosis import Diagnoser, Diagnosis
 from nodules.scans.read import read_scan
 from nodules.scans.volume_files.writer import write_volume
-from nodules.serving.packaging import chain_folder
 from support.dicom_files import zip_folder
 from support.tiny_project import TinyProject
 

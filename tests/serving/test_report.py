@@ -16,16 +16,20 @@ FEATURES = {f"feature{number:02d}": float(number) for number in range(14)} | {"u
 MOVED = {f"feature{number:02d}": (number - 6) / 10 for number in range(14)} | {"unknown": 0.65, "base": -1.3}
 
 
-def answer(probability: np.ndarray) -> dict:
+def answer(probability: np.ndarray, malignancy: float = float("nan"), /, **changes) -> dict:
     scan = Volume(np.full(probability.shape, 35, np.int16), (2.0, 1.0, 1.5), (-30.0, 12.0, 100.0))
     lungs = np.full(probability.shape, 2, np.uint8)
     segmentation = Segmentation(scan, lungs, probability.astype(np.float32))
     candidates = find_candidates(segmentation, SegmentationSettings(0.5, 0.0), CandidateParams(3.0, 0.1, 0.3, 0.3))
-    return diagnosis_report(
-        SimpleNamespace(
-            probability=0.25, candidates=candidates.table, verdict=Verdict("ok"), features=FEATURES, contributions=MOVED
-        )
-    )
+    diagnosis = {
+        "probability": 0.25,
+        "suspicion": None,
+        "candidates": candidates.table.assign(malignancy=malignancy),
+        "verdict": Verdict("ok"),
+        "features": FEATURES,
+        "contributions": MOVED,
+    }
+    return diagnosis_report(SimpleNamespace(**diagnosis | changes))
 
 
 def test_a_nodule_by_hand():
@@ -43,11 +47,21 @@ def test_a_nodule_by_hand():
         "diameter_mm": round((6 * 360 / np.pi) ** (1 / 3), 6),
         "volume_mm3": 360.0,
         "probability": 0.75,
+        "malignancy": None,
         "mean_hu": 35.0,
         "pleura_mm": 8.0,  # row 8 to row 0; slice 6 is 12 mm from slice 0
         "lung": 2,
     }
-    assert said["probability"] == 0.25
+    assert (said["probability"], said["suspicion"]) == (0.25, None)
+
+
+def test_report_of_a_chain_that_rates_but_does_not_classify():
+    probability = np.zeros((20, 24, 30))
+    probability[6:10, 8:13, 12:18] = 0.75
+    said = answer(probability, 0.4, probability=None, suspicion=0.3, contributions={})
+    said = json.loads(json.dumps(said, allow_nan=False))
+    assert (said["probability"], said["suspicion"], said["explanation"]) == (None, 0.3, [])
+    assert [nodule["malignancy"] for nodule in said["nodules"]] == [0.4]
 
 
 def test_no_nodules():

@@ -126,6 +126,7 @@ def _refuse(constant: str) -> None:
 
 def assert_same(answer: dict[str, Any], predicted: dict[str, Any]) -> None:
     assert answer["probability"] == pytest.approx(predicted["probability"], abs=1e-9)
+    assert answer["suspicion"] == pytest.approx(predicted["suspicion"], abs=1e-9)
     assert len(answer["nodules"]) == len(predicted["nodules"])
     for nodule, wanted in zip(answer["nodules"], predicted["nodules"], strict=True):
         assert nodule == pytest.approx(wanted, abs=1e-6)
@@ -150,6 +151,7 @@ def test_broken_scan_does_not_take_the_good_one_with_it(server, case):
         assert answer["verdict"]["status"] == "unusable"
         assert message in answer["verdict"]["reasons"][0]
         assert answer.get("probability") is None
+        assert answer.get("suspicion") is None
         assert answer["nodules"] == []
         assert answer["explanation"] == []
 

@@ -17,11 +17,11 @@ from nodules.imaging.candidates.outline import SegmentationSettings
 from nodules.models.cancer import classifier
 from nodules.models.cancer import files as classifier_files
 from nodules.models.cancer.params import LEARNED, MODEL_NAMES, XGBoostParams
+from nodules.models.chain import chain_folder
 from nodules.models.diagnosis import Diagnoser
 from nodules.scans.read import read_scan
 from nodules.scans.tables.dsb import patient_folders
 from nodules.scans.tables.luna import series_files
-from nodules.serving.packaging import chain_folder
 from support.tiny_project import TinyProject
 
 MODELS = set(MODEL_NAMES)

@@ -5,16 +5,22 @@ Stages do not use them: a stage reads `params.yaml` of the project folder, and f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from nodules import params
+from nodules.models.chain import SEGMENTER, find_chain, has_classifier
 
 PACKAGED_PARAMS = Path(__file__).parents[1] / "default_params.yaml"  # `make params` writes it
 CHECKOUT = Path(__file__).resolve().parents[3]  # if installed with `pip install -e`; otherwise some unrelated folder
-MODEL = Path("models/diagnosis")
-DIAGNOSIS = "diagnosis"  # names the default model, where a command takes other models too
+MODELS = {"diagnosis": Path("models/diagnosis"), "pretrained": Path("models/pretrained")}
+"""Models that a command takes by name, in the order in which it looks for its default model."""
+NO_MODEL = (
+    "no packaged model and no diagnosis chain; name one with --model, make one by `make repro` in the project's "
+    "folder, or use a clone of the repository, which holds models/pretrained (an installed package alone does not)"
+)
 
 
 def parameter_file(named: Path | None) -> Path:
@@ -38,54 +44,66 @@ def parameter_file(named: Path | None) -> Path:
     return PACKAGED_PARAMS
 
 
-def model_folders() -> list[Path]:
-    """Return the absolute paths of the default model, best first: in the current folder, then in a checkout."""
+def model_folders(names: Iterable[str] = tuple(MODELS)) -> list[Path]:
+    """Return the absolute paths at which the models of these names may lie, best first.
+
+    For each name, the current folder comes first, then a checkout.
+    """
     projects = [Path.cwd(), *([CHECKOUT] if (CHECKOUT / "dvc.yaml").is_file() else [])]
-    return list(dict.fromkeys(project / MODEL for project in projects))
+    return list(dict.fromkeys(project / MODELS[name] for name in names for project in projects))
 
 
-def diagnosis_folder(named: Path | None) -> Path:
-    """Return the folder of the diagnosis chain in the named model, else in the default model.
+def chain_folder(model: str | None, without_classifier: str = "") -> Path:
+    """Return the folder of the diagnosis chain of a model.
 
-    A default is reported on stderr.
+    Parameters
+    ----------
+    model : str or None
+        One of `MODELS`, or the folder of a packaged model or of a chain. A folder called like one of `MODELS` must be
+        given with its path: ./pretrained. None stands for the first of `MODELS` that exists.
+    without_classifier : str
+        Follows the model's path on stderr if the model has no classifier of cancer.
 
     Raises
     ------
     ClickException
-        If there is no packaged model.
+        If there is no such model.
     """
-    from nodules.serving.packaging import chain_folder
-
-    folders = [named.absolute()] if named else model_folders()
-    model = next((folder for folder in folders if chain_folder(folder).is_dir()), None)
-    if model is None:
-        raise click.ClickException(
-            f"{', '.join(map(str, folders))}: no packaged model; name one with --model, "
-            "or make one by `make repro` in the project's folder"
-        )
-    if named is None:
-        click.echo(f"model: {model}", err=True)
-    return chain_folder(model)
+    named_folder = None if model is None or model in MODELS else Path(model).absolute()
+    folders = [named_folder] if named_folder else model_folders(MODELS if model is None else [model])
+    found = next(((folder, chain) for folder in folders if (chain := find_chain(folder))), None)
+    if found is None:
+        raise click.ClickException(f"{', '.join(map(str, folders))}: {NO_MODEL}")
+    folder, chain = found
+    remark = without_classifier if not has_classifier(chain) else ""
+    if not named_folder or remark:
+        click.echo(f"model: {folder}{remark}", err=True)
+    return chain
 
 
-def segmenter_folder(model: str) -> Path:
+def segmenter_folder(model: str | None) -> Path:
     """Return the folder of the segmenter in a model.
 
     Parameters
     ----------
-    model : str
-        `DIAGNOSIS`, or the folder of a packaged model or of a segmenter. A folder called like `DIAGNOSIS` must be
-        given with its path: ./diagnosis.
+    model : str or None
+        As for `chain_folder`, or the folder of a segmenter.
 
     Raises
     ------
     ClickException
         If there is neither.
     """
-    if model == DIAGNOSIS:
-        return diagnosis_folder(None) / "segmenter"
+    if model is not None and model not in MODELS and _is_segmenter(Path(model)):
+        return Path(model).absolute()
+    return chain_folder(model) / SEGMENTER
+
+
+def _is_segmenter(folder: Path) -> bool:
+    """Whether a folder holds a segmenter; loads Keras only if it may be one."""
+    if not folder.is_dir() or find_chain(folder):
+        return False
 
     from nodules.models.unet.segmenter import SETTINGS_FILE
 
-    folder = Path(model).absolute()
-    return folder if (folder / SETTINGS_FILE).is_file() else diagnosis_folder(folder) / "segmenter"
+    return (folder / SETTINGS_FILE).is_file()

@@ -12,7 +12,7 @@ import click
 
 from nodules.cli import defaults
 from nodules.cli.messages import errors_as_messages
-from nodules.cli.options import PATH
+from nodules.cli.options import MODEL_METAVAR, MODEL_RULE, PATH
 
 if TYPE_CHECKING:
     from nodules.scans.tables.nodule_cubes import NoduleCube
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 @click.argument("folder", type=PATH)
 @click.option(
     "--model",
-    default=defaults.DIAGNOSIS,
-    show_default=True,
-    help="Folder of a packaged model or of a segmenter; diagnosis is the default model of `nodules predict`.",
+    metavar=MODEL_METAVAR,
+    help=f"FOLDER holds a packaged model, a diagnosis chain or a segmenter. {MODEL_RULE}",
 )
 @click.option(
     "--threshold",
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and nothing else.")
 def evaluate_cubes(
     folder: Path,
-    model: str,
+    model: str | None,
     threshold: float,
     min_mm3: float,
     patients: Path | None,

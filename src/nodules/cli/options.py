@@ -8,6 +8,11 @@ import click
 
 PATH = click.Path(path_type=Path)
 SCAN = click.argument("scan", type=PATH)
+MODEL_RULE = (
+    "Default: models/diagnosis if there is one, else models/pretrained, which learnt from real nodules; each in the "
+    "current folder, then in the checkout."
+)
+MODEL_METAVAR = "pretrained|diagnosis|FOLDER"
 SERIES = click.option(
     "--series", "series_uid", help="UID of the DICOM series to read; default: the one with the most slices."
 )

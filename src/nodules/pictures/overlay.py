@@ -27,6 +27,9 @@ DPI = 110
 MARGIN_MM = 20.0
 CROP_MM = 60.0
 RING_MM = 3.0  # gap between a nodule and the circle around it
+MALIGNANCY_NOTE = (
+    "malignancy: probability that radiologists rate the nodule\nabove 3 of 5, which is not a probability of cancer"
+)
 
 
 def lung_contours(volume: Volume, labels_zyx: NDArray[np.uint8], axial: int = 8, coronal: int = 4) -> Figure:
@@ -119,7 +122,8 @@ def candidates_sheet(
         Lung labels: 1 right, 2 left.
     candidates : DataFrame
         Columns `x_mm`, `y_mm`, `z_mm` (centre in world coordinates), `diameter_mm` and `probability`; the most
-        important candidate comes first.
+        important candidate comes first. If there is a column `malignancy`, a second line of each title shows it, except
+        where it is NaN.
     largest_count : int
         Largest number of candidates drawn.
 
@@ -134,11 +138,10 @@ def candidates_sheet(
     for number, (panel, centre) in enumerate(zip(panels[1:], centres_zyx, strict=True), start=1):
         row = drawn.iloc[number - 1]
         _axial_crop(panel, volume, centre, float(row["diameter_mm"]))
-        panel.set_title(
-            f"{number}: p = {row['probability']:.2f}, {row['diameter_mm']:.1f} mm, z = {row['z_mm']:.1f} mm", fontsize=8
-        )
+        panel.set_title(_candidate_title(number, row), fontsize=8)
     names = {SIDE_NAMES[side]: colour for side, colour in SIDE_COLOURS.items()}
-    _legend(figure, names | {"candidate": PREDICTED_COLOUR}, LUNG_WINDOW_HU)
+    rated = "malignancy" in drawn and bool(drawn["malignancy"].notna().any())
+    _legend(figure, names | {"candidate": PREDICTED_COLOUR}, LUNG_WINDOW_HU, MALIGNANCY_NOTE if rated else "")
     return figure
 
 
@@ -213,6 +216,15 @@ def _coronal_overview(
         panel.annotate(str(number), place, xytext=(5, 5), textcoords="offset points", color="white", fontsize=7)
 
 
+def _candidate_title(number: int, candidate: pd.Series) -> str:
+    title = (
+        f"{number}: p = {candidate['probability']:.2f}, {candidate['diameter_mm']:.1f} mm, "
+        f"z = {candidate['z_mm']:.1f} mm"
+    )
+    malignancy = candidate.get("malignancy")
+    return title if pd.isna(malignancy) else f"{title}\nmalignancy {malignancy:.2f}"
+
+
 def _axial_crop(panel: Axes, volume: Volume, centre_zyx: NDArray[np.float64], diameter_mm: float) -> None:
     z = int(np.clip(round(float(centre_zyx[0])), 0, volume.shape_zyx[0] - 1))
     y_mm, x_mm = volume.spacing_zyx_mm[1:]
@@ -247,9 +259,10 @@ def _steps(indices: range, count: int) -> list[int]:
     return sorted({int(place) for place in places})
 
 
-def _legend(figure: Figure, colours: dict[str, str], window_hu: tuple[float, float]) -> None:
+def _legend(figure: Figure, colours: dict[str, str], window_hu: tuple[float, float], note: str = "") -> None:
     handles = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
-    title = f"window {window_hu[0]:.0f} to {window_hu[1]:.0f} HU, patient's right on the left"
+    window = f"window {window_hu[0]:.0f} to {window_hu[1]:.0f} HU, patient's right on the left"
+    title = f"{window}\n{note}" if note else window
     figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, title=title, title_fontsize=8
     )

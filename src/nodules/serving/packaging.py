@@ -17,6 +17,7 @@ from mlflow.types.schema import Array, Object, Property
 
 import nodules
 from nodules.imaging.geometry.volume import AIR_HU, Volume
+from nodules.models import chain
 from nodules.models.diagnosis import DiagnosisSettings, save_settings
 from nodules.scans.volume_files.writer import write_volume
 from nodules.serving.report import NODULE_FIELDS
@@ -40,7 +41,14 @@ REQUIREMENTS = (
 )
 
 
-def package(segmenter: Path, reducer: Path, classifier: Path, settings: DiagnosisSettings, output: Path) -> None:
+def package(
+    segmenter: Path,
+    reducer: Path,
+    classifier: Path,
+    settings: DiagnosisSettings,
+    output: Path,
+    malignancy: Path | None = None,
+) -> None:
     """Write an MLflow pyfunc model that `mlflow models serve -m` can serve.
 
     Parameters
@@ -51,18 +59,22 @@ def package(segmenter: Path, reducer: Path, classifier: Path, settings: Diagnosi
         Settings of the chain.
     output : Path
         Folder of the MLflow model. It is replaced only once the new model is complete.
+    malignancy : Path, optional
+        Folder of the network that rates nodules. The classifier needs it if it was trained with the features of
+        malignancy.
     """
+    parts = {chain.SEGMENTER: segmenter, chain.REDUCER: reducer, chain.CLASSIFIER: classifier}
+    if malignancy is not None:
+        parts[chain.MALIGNANCY] = malignancy
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
-        chain, model = Path(folder) / "chain", Path(folder) / "model"
-        chain.mkdir()
-        shutil.copytree(segmenter, chain / "segmenter")
-        shutil.copytree(reducer, chain / "false_positive_reduction")
-        shutil.copytree(classifier, chain / "classifier")
-        save_settings(settings, chain)
+        whole, model = Path(folder) / "chain", Path(folder) / "model"
+        for name, part in parts.items():
+            shutil.copytree(part, whole / name)
+        save_settings(settings, whole)
         mlflow.pyfunc.save_model(
             path=str(model),
             python_model=str(Path(__file__).with_name("scoring_model.py")),
-            artifacts={"chain": str(chain)},
+            artifacts={"chain": str(whole)},
             code_paths=[_clean_copy(Path(nodules.__file__).parent, Path(folder))],
             signature=_signature(),
             input_example=_input_example(Path(folder)),
@@ -72,11 +84,6 @@ def package(segmenter: Path, reducer: Path, classifier: Path, settings: Diagnosi
         if output.exists():
             shutil.rmtree(output)
         model.replace(output)
-
-
-def chain_folder(model: Path) -> Path:
-    """Return the folder of the diagnosis chain inside a model folder."""
-    return model / "artifacts" / "chain"
 
 
 def _forget_where_it_was_made(model: Path) -> None:
@@ -97,7 +104,12 @@ def _clean_copy(package_folder: Path, folder: Path) -> str:
 
 def _signature() -> ModelSignature:
     verdict = Object([Property("status", DataType.string), Property("reasons", Array(DataType.string))])
-    nodule = Object([Property(name, DataType.long if name == "lung" else DataType.double) for name in NODULE_FIELDS])
+    nodule = Object(
+        [
+            Property(name, DataType.long if name == "lung" else DataType.double, required=name != "malignancy")
+            for name in NODULE_FIELDS
+        ]
+    )
     moved = Object(
         [
             Property("name", DataType.string),
@@ -110,6 +122,7 @@ def _signature() -> ModelSignature:
         outputs=Schema(
             [
                 ColSpec(DataType.double, "probability", required=False),
+                ColSpec(DataType.double, "suspicion", required=False),
                 ColSpec(Array(nodule), "nodules"),
                 ColSpec(verdict, "verdict"),
                 ColSpec(DataType.string, "facts"),

@@ -20,6 +20,7 @@ NODULE_FIELDS = (
     "diameter_mm",
     "volume_mm3",
     "probability",
+    "malignancy",
     "mean_hu",
     "sphericity",
     "pleura_mm",
@@ -35,19 +36,25 @@ def diagnosis_report(diagnosis: Diagnosis) -> dict[str, Any]:
     Returns
     -------
     dict
-        - ``probability``: probability of cancer.
+        - ``probability``: probability of cancer; None without a classifier.
+        - ``suspicion``: how suspicious radiologists would find the nodules, from 0 to 1 (`Diagnosis.suspicion`), which
+          is not a probability of cancer; None without a network for malignancy.
         - ``nodules``: the nodules, the most probable first, each with the `NODULE_FIELDS`: centre in world coordinates
-          (DICOM axes), diameter, volume, probability of being a nodule, mean HU, sphericity (1 for a ball), distance to
-          the lung surface, and the lung (1 right, 2 left).
+          (DICOM axes), diameter, volume, probability of being a nodule, malignancy (probability that the mean of the
+          radiologists' ratings is above 3 of 5; None without a network for it), mean HU, sphericity (1 for a ball),
+          distance to the lung surface, and the lung (1 right, 2 left).
         - ``verdict``: status of the scan, with reasons and facts (`scans.result.Verdict`).
         - ``features``: the features from which the probability was computed; None if one could not be measured.
         - ``explanation``: the ten features that changed the probability most, each with its value and with the change
-          of the log-odds of cancer.
+          of the log-odds of cancer; empty without a classifier.
     """
     nodules = diagnosis.candidates[list(NODULE_FIELDS)].astype(float).round(6).to_dict(orient="records")
     return {
         "probability": diagnosis.probability,
-        "nodules": [nodule | {"lung": int(nodule["lung"])} for nodule in nodules],
+        "suspicion": diagnosis.suspicion,
+        "nodules": [
+            nodule | {"lung": int(nodule["lung"]), "malignancy": _finite(nodule["malignancy"])} for nodule in nodules
+        ],
         "verdict": diagnosis.verdict.as_dict(),
         "features": {name: _finite(value) for name, value in diagnosis.features.items()},
         "explanation": _explanation(diagnosis),
@@ -58,6 +65,7 @@ def refusal_report(error: ScanError) -> dict[str, Any]:
     """Return the report of a scan that could not be read: no probability, no nodules, and the reason."""
     return {
         "probability": None,
+        "suspicion": None,
         "nodules": [],
         "verdict": verdict_of_error(error).as_dict(),
         "features": {},

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nodules.imaging.features.brock import add_malignancy, emphysema_degree, noisy_or, upper_lobe
+from nodules.imaging.features.brock import add_cancer_probability, emphysema_degree, noisy_or, upper_lobe
 
 
 def candidates(**changes) -> pd.DataFrame:
@@ -17,7 +17,7 @@ def candidates(**changes) -> pd.DataFrame:
 
 
 def log_odds(table: pd.DataFrame, emphysema: float = 0.0) -> float:
-    p = add_malignancy(table, emphysema)["malignancy"].iloc[0]
+    p = add_cancer_probability(table, emphysema)["brock_probability"].iloc[0]
     return math.log(p / (1 - p))
 
 
@@ -46,20 +46,22 @@ def test_each_term_adds_its_published_coefficient(changes, emphysema, added) -> 
 
 
 def test_probability_of_being_a_nodule_multiplies() -> None:
-    table = add_malignancy(candidates(probability=0.25), 0.0)
-    assert table["cancer_probability"].iloc[0] == pytest.approx(0.25 * table["malignancy"].iloc[0])
+    table = add_cancer_probability(candidates(probability=0.25), 0.0)
+    assert table["cancer_probability"].iloc[0] == pytest.approx(0.25 * table["brock_probability"].iloc[0])
 
 
 def test_no_candidates() -> None:
-    found = add_malignancy(candidates().head(0), 0.5)
+    found = add_cancer_probability(candidates().head(0), 0.5)
     assert found.empty
-    assert {"upper_lobe", "malignancy", "cancer_probability"} <= set(found.columns)
+    assert {"upper_lobe", "brock_probability", "cancer_probability"} <= set(found.columns)
 
 
 def test_noisy_or() -> None:
     assert noisy_or([]) == pytest.approx(0.01)
     assert noisy_or([0.5, 0.2]) == pytest.approx(1 - 0.99 * 0.5 * 0.8)
     assert noisy_or([1.0, 0.0]) == 1.0
+    assert noisy_or([], leak=0.0) == 0.0
+    assert noisy_or([0.5, 0.2], leak=0.0) == pytest.approx(1 - 0.5 * 0.8)
 
 
 @pytest.mark.parametrize(("share", "wanted"), [(0.0, 0.0), (0.02, 0.0), (0.06, 0.5), (0.1, 1.0), (0.4, 1.0)])

@@ -14,7 +14,15 @@ from nodules.imaging.candidates.proposals import CandidateParams
 from nodules.imaging.features import measure as measuring
 from nodules.imaging.features.cross_sections import REGION_COLUMNS
 from nodules.imaging.features.definition import RANKS, Feature, PatientFindings, feature, ranked_feature
-from nodules.imaging.features.measure import COLUMNS, FEATURES, by_name, measure, measure_patient
+from nodules.imaging.features.measure import (
+    COLUMNS,
+    FEATURES,
+    MALIGNANCY_COLUMNS,
+    MALIGNANCY_FEATURES,
+    by_name,
+    measure,
+    measure_patient,
+)
 from nodules.imaging.geometry.volume import Volume
 
 LUNGS = {"volume_right_l": 2.5, "volume_left_l": 2.25, "mean_hu": -830.0, "emphysema_share": 0.125, "lungs_found": 1.0}
@@ -149,11 +157,11 @@ def test_every_feature_that_is_defined_has_a_column():
     for found in pkgutil.iter_modules(features.__path__):
         module = importlib.import_module(f"nodules.imaging.features.{found.name}")
         for value in vars(module).values():
-            if value is not COLUMNS:
+            if value is not COLUMNS and value is not MALIGNANCY_COLUMNS:
                 defined |= {
                     part for part in (value if isinstance(value, tuple) else (value,)) if isinstance(part, Feature)
                 }
-    assert defined == set(COLUMNS)
+    assert defined == {*COLUMNS, *MALIGNANCY_COLUMNS}
 
 
 def test_every_feature_is_checked_here():
@@ -355,3 +363,59 @@ def test_scorer_gives_the_probability():
         segmentation(), BOX_LUNGS, SETTINGS, PARAMS, lambda _, table: np.full(len(table), 0.25)
     )
     assert measured["max_probability"] == 0.25
+
+
+# --- with a rater ---
+
+RATED = CANDIDATES.assign(malignancy=[0.1, 0.5, 0.75])
+
+
+def test_features_of_malignancy_by_hand():
+    assert list(MALIGNANCY_FEATURES) == ["largest_suspicion", "suspicion"]
+    measured = measure(PatientFindings(RATED, REGIONS, 40, LUNGS), MALIGNANCY_FEATURES)
+    suspicions = [0.9 * 0.1, 0.8 * 0.5, 0.6 * 0.75]
+    assert measured["largest_suspicion"] == pytest.approx(max(suspicions))
+    assert measured["suspicion"] == pytest.approx(1 - np.prod(1 - np.array(suspicions)))
+    assert {type(value) for value in measured.values()} == {float}
+
+
+def test_malignancy_changes_no_other_feature():
+    rated, unrated = (PatientFindings(table, REGIONS, 40, LUNGS) for table in (RATED, CANDIDATES))
+    assert measure(rated) == measure(unrated)
+
+
+def test_rater_is_asked_about_the_centres_in_the_world():
+    asked = []
+
+    def rater(scan, centres_world_xyz):
+        asked.append((scan, centres_world_xyz))
+        return np.array([0.4])
+
+    candidates, measured = measure_patient(segmentation(), BOX_LUNGS, SETTINGS, PARAMS, rater=rater)
+    ((scan, centres),) = asked
+    np.testing.assert_array_equal(scan.voxels_zyx, segmentation().scan.voxels_zyx)
+    np.testing.assert_allclose(centres, [[3.5, 10.0, 95.0]])
+    assert candidates.table["malignancy"].tolist() == [0.4]
+    assert list(measured) == [*FEATURES, *MALIGNANCY_FEATURES]
+    assert measured["largest_suspicion"] == measured["suspicion"] == pytest.approx(0.75 * 0.4)
+
+
+def test_without_a_rater_the_malignancy_is_unknown():
+    candidates, measured = measure_patient(segmentation(), BOX_LUNGS, SETTINGS, PARAMS)
+    assert candidates.table["malignancy"].isna().all()
+    assert len(candidates.table) == 1
+    assert list(measured) == list(FEATURES)
+
+
+def test_without_candidates_there_is_nothing_to_rate_and_no_suspicion():
+    scan = segmentation().scan
+    empty = Segmentation(scan, np.ones(SHAPE, np.uint8), np.zeros(SHAPE, np.float32))
+    candidates, measured = measure_patient(empty, BOX_LUNGS, SETTINGS, PARAMS, rater=lambda *_: pytest.fail("asked"))
+    assert list(candidates.table["malignancy"]) == []
+    assert {name: measured[name] for name in MALIGNANCY_FEATURES} == {"largest_suspicion": 0.0, "suspicion": 0.0}
+
+
+@pytest.mark.parametrize("answer", [[], [0.5, 0.5], [1.5], [-0.1], [float("nan")]])
+def test_rater_that_answers_no_probability_is_refused(answer):
+    with pytest.raises(ValueError, match=r"rater: expected 1 probabilities in \[0, 1\], one per nodule, got"):
+        measure_patient(segmentation(), BOX_LUNGS, SETTINGS, PARAMS, rater=lambda *_: np.array(answer))

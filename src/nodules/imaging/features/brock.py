@@ -44,7 +44,7 @@ FISSURE_SPREAD = 0.20  # range of heights of the fissures between people
 RIGHT_LUNG = 1
 
 
-def add_malignancy(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
+def add_cancer_probability(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
     """Add the probability of cancer of each candidate.
 
     Parameters
@@ -58,8 +58,8 @@ def add_malignancy(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
     -------
     DataFrame
         The candidates with three more columns. ``upper_lobe``: degree of membership in an upper lobe, 0 to 1.
-        ``malignancy``: the model's probability of cancer for a nodule of this appearance. ``cancer_probability``: the
-        product of ``malignancy`` and the probability of being a nodule.
+        ``brock_probability``: the model's probability of cancer for a nodule of this appearance.
+        ``cancer_probability``: the product of ``brock_probability`` and the probability of being a nodule.
     """
     upper = upper_lobe(candidates["relative_height"], candidates["relative_y"], candidates["lung"])
     # The expected number of nodules, because not every candidate is one.
@@ -73,14 +73,14 @@ def add_malignancy(candidates: pd.DataFrame, emphysema: float) -> pd.DataFrame:
         + UPPER_LOBE * upper
         + SPICULATED * _ramp(candidates["spiculation"], *SPICULATION_RAMP)
     )
-    malignancy = 1 / (1 + np.exp(-log_odds))
+    brock = 1 / (1 + np.exp(-log_odds))
     probability = candidates["probability"].to_numpy(dtype=float)
-    return candidates.assign(upper_lobe=upper, malignancy=malignancy, cancer_probability=probability * malignancy)
+    return candidates.assign(upper_lobe=upper, brock_probability=brock, cancer_probability=probability * brock)
 
 
-def noisy_or(cancer_probabilities: ArrayLike) -> float:
+def noisy_or(probabilities: ArrayLike, leak: float = LEAK) -> float:
     """Probability that at least one of independent causes is present, the leak included (Pearl 1988, ch. 4.3.2)."""
-    return float(1 - (1 - LEAK) * np.prod(1 - np.asarray(cancer_probabilities, dtype=float)))
+    return float(1 - (1 - leak) * np.prod(1 - np.asarray(probabilities, dtype=float)))
 
 
 def emphysema_degree(share: float) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from nodules.imaging.features.brock import add_malignancy, emphysema_degree
+from nodules.imaging.features.brock import add_cancer_probability, emphysema_degree
 
 RANKS = 5  # number of ranked nodules that have features of their own
 
@@ -31,7 +31,7 @@ class PatientFindings:
     Attributes
     ----------
     candidates : DataFrame
-        `Candidates.table`.
+        `Candidates.table`. For features of malignancy, it has the column `malignancy` as well.
     regions : DataFrame
         Result of `cross_sections.find_regions`.
     slice_count : int
@@ -53,13 +53,13 @@ class PatientFindings:
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
-        """Candidates with the columns of `brock.add_malignancy`, in descending order of their probability of cancer.
+        """Candidates with the columns of `brock.add_cancer_probability`, the most probable cancer first.
 
         A model sees at most five nodules, but a scan may have dozens of candidates, most of them vessels or scars. The
         rank is therefore the product of two probabilities: that the candidate is a nodule, and that a nodule of this
         appearance is malignant. Ties keep the order of the candidates.
         """
-        scored = add_malignancy(self.candidates, emphysema_degree(self.emphysema_share))
+        scored = add_cancer_probability(self.candidates, emphysema_degree(self.emphysema_share))
         return scored.sort_values("cancer_probability", ascending=False, kind="stable", ignore_index=True)
 
     @cached_property

@@ -6,13 +6,24 @@ defined value, and `has_candidate` is 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from nodules.imaging.candidates.outline import Candidates, SegmentationSettings, find_candidates
 from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, Scorer, unet_scorer
 from nodules.imaging.features import cross_sections, nodule, patient
 from nodules.imaging.features.definition import Feature, PatientFindings
+from nodules.imaging.geometry.volume import Volume
+
+Rater = Callable[[Volume, NDArray[np.float64]], NDArray[np.float64]]
+"""Takes a scan in HU and centres (N, 3) in world mm (x, y, z); returns each nodule's malignancy (N,), in [0, 1].
+
+The malignancy is the probability that the mean of the radiologists' ratings, from 1 to 5, is above 3.
+"""
 
 COLUMNS: tuple[Feature, ...] = (
     cross_sections.mean_area_mm2,
@@ -57,6 +68,12 @@ COLUMNS: tuple[Feature, ...] = (
 )
 """Columns of the feature table, in order. The trained classifiers and their seeds depend on this order."""
 
+MALIGNANCY_COLUMNS: tuple[Feature, ...] = (
+    patient.largest_suspicion,
+    patient.suspicion,
+)
+"""Columns that follow if a `Rater` has rated the nodules."""
+
 
 def by_name(columns: Iterable[Feature]) -> dict[str, Feature]:
     """Index features by name, in their order.
@@ -75,11 +92,13 @@ def by_name(columns: Iterable[Feature]) -> dict[str, Feature]:
 
 
 FEATURES = by_name(COLUMNS)
+MALIGNANCY_FEATURES = by_name(MALIGNANCY_COLUMNS)
 
 
-def measure(findings: PatientFindings) -> dict[str, float]:
-    """Measure all features of one patient; values by name in the order of `FEATURES`."""
-    return {name: float(entry.measure(findings)) for name, entry in FEATURES.items()}
+def measure(findings: PatientFindings, features: Mapping[str, Feature] | None = None) -> dict[str, float]:
+    """Measure features of one patient, by default all of `FEATURES`; values by name in the order of the features."""
+    measured = FEATURES if features is None else features
+    return {name: float(entry.measure(findings)) for name, entry in measured.items()}
 
 
 def measure_patient(
@@ -88,9 +107,37 @@ def measure_patient(
     settings: SegmentationSettings,
     params: CandidateParams,
     scorer: Scorer = unet_scorer,
+    rater: Rater | None = None,
 ) -> tuple[Candidates, dict[str, float]]:
-    """Find the nodules in a segmentation and measure the features of the patient."""
-    candidates = find_candidates(segmentation, settings, params, scorer)
+    """Find the nodules in a segmentation, rate them, and measure the features of the patient.
+
+    Returns
+    -------
+    candidates : Candidates
+        Their table has one more column, `malignancy`, which is NaN without a rater.
+    features : dict of str to float
+        `FEATURES`; with a rater, `MALIGNANCY_FEATURES` follow.
+
+    Raises
+    ------
+    ValueError
+        If the scorer or the rater does not return one number in [0, 1] per proposal or nodule.
+    """
+    found = find_candidates(segmentation, settings, params, scorer)
+    candidates = Candidates(found.labels_zyx, found.table.assign(malignancy=_rated(found.table, segmentation, rater)))
     regions = cross_sections.find_regions(segmentation.scan, segmentation.lungs_zyx, candidates)
     findings = PatientFindings(candidates.table, regions, segmentation.scan.shape_zyx[0], lung_measures)
-    return candidates, measure(findings)
+    features = FEATURES if rater is None else FEATURES | MALIGNANCY_FEATURES
+    return candidates, measure(findings, features)
+
+
+def _rated(candidates: pd.DataFrame, segmentation: Segmentation, rater: Rater | None) -> NDArray[np.float64]:
+    """Malignancy of each candidate; the rater is not called if there are none."""
+    count = len(candidates)
+    if rater is None or not count:
+        return np.full(count, np.nan)
+    centres = candidates[["x_mm", "y_mm", "z_mm"]].to_numpy(dtype=float)
+    malignancy = np.asarray(rater(segmentation.scan, centres), dtype=np.float64)
+    if malignancy.shape != (count,) or not ((malignancy >= 0) & (malignancy <= 1)).all():
+        raise ValueError(f"rater: expected {count} probabilities in [0, 1], one per nodule, got {malignancy}")
+    return malignancy

@@ -41,7 +41,7 @@ def cancer_probability(nodule: RankedNodule) -> float:
     """Probability of being a nodule times the Brock model's probability of cancer. The nodules are ranked by it.
 
     Unit: 1
-    Source: McWilliams 2013 (NEJM 369:910), see `brock.add_malignancy`
+    Source: McWilliams 2013 (NEJM 369:910), see `brock.add_cancer_probability`
     """
     return nodule["cancer_probability"]
 

@@ -119,7 +119,7 @@ def largest_malignancy_risk(findings: PatientFindings) -> float:
     It is the probability of being a nodule times the Brock model's probability of cancer.
 
     Unit: 1
-    Source: McWilliams 2013 (NEJM 369:910), see `brock.add_malignancy`
+    Source: McWilliams 2013 (NEJM 369:910), see `brock.add_cancer_probability`
     """
     return _max(findings.ranked["cancer_probability"])
 
@@ -142,6 +142,31 @@ def noisy_or_log_odds(findings: PatientFindings) -> float:
     Source: as `noisy_or_risk`
     """
     return _log_odds(noisy_or_risk(findings))
+
+
+@feature
+def largest_suspicion(findings: PatientFindings) -> float:
+    """Largest suspicion of one candidate; 0 without candidates.
+
+    It is the probability of being a nodule times the malignancy, which is the probability that the mean of the
+    radiologists' ratings, from 1 to 5, is above 3.
+
+    Unit: 1
+    Source: Armato 2011 (Med Phys 38:915) for the ratings; network of the malignancy
+    """
+    return _max(_suspicions(findings.candidates))
+
+
+@feature
+def suspicion(findings: PatientFindings) -> float:
+    """Probability that radiologists rate at least one nodule above 3 of 5, by a noisy-OR; 0 without candidates.
+
+    It is 1 - (1 - s1)(1 - s2)..., where s is a candidate's probability of being a nodule times its malignancy.
+
+    Unit: 1
+    Source: Liao 2019 (IEEE TNNLS 30:3484) for the noisy-OR; Armato 2011 (Med Phys 38:915) for the ratings
+    """
+    return noisy_or(_suspicions(findings.candidates), leak=0.0)
 
 
 @feature
@@ -186,6 +211,10 @@ def emphysema_share(findings: PatientFindings) -> float:
 
 def _max(values: pd.Series) -> float:
     return float(values.max()) if len(values) else 0.0
+
+
+def _suspicions(candidates: pd.DataFrame) -> pd.Series:
+    return candidates["probability"] * candidates["malignancy"]
 
 
 def _of_largest(candidates: pd.DataFrame, column: str, absent: float) -> float:
