@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import keras
+import numpy as np
 from annotated_types import Ge, Gt, Lt
-from keras import layers
+from keras import layers, ops
 
-from nodules.models.false_positive_reduction.network import BATCH_MOMENTUM
+from nodules.models.false_positive_reduction.network import convolution
 
 TARGETS = (
     "malignant",
@@ -33,7 +34,7 @@ class RatingNetworkParams:
     Attributes
     ----------
     filters : int
-        Number of filters of the first convolution; the last has eight times as many.
+        Number of filters of the first convolution; later ones have up to four times as many.
     dropout : float
         Share of the pooled features that are set to 0 in a training step.
     """
@@ -42,32 +43,62 @@ class RatingNetworkParams:
     dropout: Annotated[float, Ge(0), Lt(1)]
 
 
+def mask_size_px(size_px: int) -> int:
+    """Edge length of the mask that the network draws, in voxels: half of that of its input."""
+    return size_px // 2
+
+
 def build(params: RatingNetworkParams, size_px: int) -> keras.Model:
-    """Uncompiled network (N, size_px, size_px, size_px, 1) -> (N, len(TARGETS)) float32 log-odds.
+    """Uncompiled network for cubes (N, size_px, size_px, size_px, 1), where `size_px` is a multiple of 4.
 
-    The first convolution is strided, because one on the full grid would cost more than all others together.
+    It returns ``log_odds`` (N, len(TARGETS)) and ``mask`` (N, M, M, M, 1), the share of each voxel that the nodule at
+    the centre fills, with M of `mask_size_px`. The scores are computed from the features inside that mask and in its
+    rim, and from its volume. Without the mask, a thousand nodules are too few to learn even their diameters.
     """
+    filters = params.filters
     cube = keras.Input((size_px, size_px, size_px, 1), name="cube")
-    x = _convolution(cube, params.filters, 4, 2, "stem")
-    x = _convolution(x, 2 * params.filters, 3, 1, "fine")
-    x = _convolution(x, 4 * params.filters, 3, 2, "half")
-    x = _convolution(x, 4 * params.filters, 3, 1, "middle")
-    x = _convolution(x, 8 * params.filters, 3, 2, "coarse")
-    x = layers.Flatten(name="flat")(x)
+    x = convolution(cube, filters, 4, 2, "stem")
+    fine = convolution(x, 2 * filters, 3, 1, "fine")
+    x = convolution(fine, 4 * filters, 3, 2, "half")
+    x = convolution(x, 4 * filters, 3, 1, "middle")
+    coarse = convolution(x, 4 * filters, 3, 1, "coarse")
+    x = layers.UpSampling3D(2, name="up")(layers.Conv3D(filters, 1, name="narrow")(coarse))
+    x = layers.Concatenate(name="joined")([fine, x])
+    x = layers.Conv3D(filters, 1, name="few")(WithDistance(name="distance")(x))
+    joined = convolution(x, filters, 3, 1, "outline")
+    mask = layers.Conv3D(1, 1, activation="sigmoid", dtype="float32", name="mask")(joined)
+    x = layers.Concatenate(name="features")(
+        [
+            _mean_inside(joined, mask),
+            _mean_inside(fine, mask),
+            _mean_inside(coarse, layers.AveragePooling3D(2, name="coarse_mask")(mask)),
+            _mean_inside(joined, layers.MaxPooling3D(3, 1, "same", name="widened_mask")(mask) - mask),
+            ops.max(joined * mask, axis=(1, 2, 3)),
+            ops.log(ops.sum(mask, axis=(1, 2, 3)) + 0.5),
+        ]
+    )
     x = layers.Dropout(params.dropout, name="dropout")(x)
-    x = layers.Dense(4 * params.filters, activation="relu", name="hidden")(x)
-    return keras.Model(cube, layers.Dense(len(TARGETS), dtype="float32", name="log_odds")(x), name="malignancy")
+    x = layers.Dense(4 * filters, activation="relu", name="hidden")(x)
+    log_odds = layers.Dense(len(TARGETS), dtype="float32", name="log_odds")(x)
+    return keras.Model(cube, {"log_odds": log_odds, "mask": mask}, name="malignancy")
 
 
-def _convolution(x: Any, filters: int, size: int, stride: int, name: str) -> Any:
-    x = layers.Conv3D(
-        filters,
-        size,
-        strides=stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
-    x = layers.BatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
+@keras.saving.register_keras_serializable("nodules")
+class WithDistance(layers.Layer):
+    """Adds a channel with the distance of each voxel from the centre of the cube, 1 at the middle of a face."""
+
+    def call(self, inputs: Any) -> Any:
+        """(N, Z, Y, X, C) -> (N, Z, Y, X, C + 1)."""
+        axes = [np.linspace(-1, 1, size) for size in inputs.shape[1:4]]
+        z, y, x = np.meshgrid(*axes, indexing="ij")
+        distance = ops.convert_to_tensor(np.sqrt(z**2 + y**2 + x**2)[None, ..., None], inputs.dtype)
+        return ops.concatenate([inputs, ops.ones_like(inputs[..., :1]) * distance], axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """One more channel."""
+        return (*input_shape[:-1], input_shape[-1] + 1)
+
+
+def _mean_inside(features: Any, weights: Any) -> Any:
+    """Weighted mean (N, C) of features (N, Z, Y, X, C) with weights (N, Z, Y, X, 1); near 0 if all weights are."""
+    return ops.sum(features * weights, axis=(1, 2, 3)) / (ops.sum(weights, axis=(1, 2, 3)) + 0.1)

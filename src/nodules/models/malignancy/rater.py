@@ -19,7 +19,7 @@ from scipy.special import expit
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.cube import CubeParams, cut_cubes, network_input
 from nodules.models.cancer.calibration import Calibration
-from nodules.models.malignancy.network import RatingNetworkParams, build
+from nodules.models.malignancy.network import TARGETS, RatingNetworkParams, build
 from nodules.models.runtime import devices
 
 SETTINGS_FILE = "malignancy.json"
@@ -108,7 +108,7 @@ class MalignancyRater:
             If a result is not finite, because the training has diverged.
         """
         found = [self._batch(cubes_hu[start : start + BATCH]) for start in range(0, len(cubes_hu), BATCH)]
-        log_odds = np.concatenate([np.empty((0, self.networks[0].output_shape[-1])), *found])
+        log_odds = np.concatenate([np.empty((0, len(TARGETS))), *found])
         if not np.isfinite(log_odds).all():
             raise ValueError(
                 "malignancy: expected finite log-odds, got NaN or infinity, because the training has diverged; lower "
@@ -122,7 +122,7 @@ class MalignancyRater:
         batch = np.zeros((BATCH, *cubes.shape[1:]), dtype=np.float32)
         batch[: len(cubes)] = cubes
         answers = [
-            keras.ops.convert_to_numpy(network.predict_on_batch(np.ascontiguousarray(np.flip(batch, axes))))
+            keras.ops.convert_to_numpy(network.predict_on_batch(np.ascontiguousarray(np.flip(batch, axes)))["log_odds"])
             for network in self.networks
             for axes in FLIPS[: self.settings.flips]
         ]
