@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from nodules.evaluation.bootstrap import Predicted, by_model, evaluate_repeated, from_table, mean_interval
+from nodules.evaluation.bootstrap import (
+    Predicted,
+    by_model,
+    evaluate_repeated,
+    from_table,
+    grouped_metrics,
+    mean_interval,
+)
 from nodules.evaluation.cancer import classification_metrics, expected_calibration_error
 
 RANDOM = np.random.default_rng(7)
@@ -154,3 +161,40 @@ def test_interval_of_a_mean_of_many_patients_is_that_of_the_normal_distribution(
     values = RANDOM.normal(5.0, 2.0, 1000)
     low, high = mean_interval(values, np.arange(1000))
     assert [low, high] == pytest.approx(values.mean() + np.array([-1.96, 1.96]) * 2 / np.sqrt(1000), abs=0.02)
+
+
+def test_metrics_of_nodules_are_the_plain_ones():
+    found = grouped_metrics(LABELS, PROBABILITIES[:, 0], np.arange(60), draws=0)
+    plain = classification_metrics(LABELS, PROBABILITIES[:, 0])
+    assert set(found) == {"auc", "ece", "brier", "log_loss", "prior_log_loss", "skill"}
+    assert found == pytest.approx({name: plain[name] for name in found})
+
+
+def test_intervals_of_nodules_are_as_wide_as_their_patients_are_few():
+    """Each nodule four times: with patients of four equal nodules, the intervals are those of one nodule each."""
+    labels, probabilities = np.repeat(LABELS, 4), np.repeat(PROBABILITIES[:, 0], 4)
+    alone = grouped_metrics(LABELS, PROBABILITIES[:, 0], np.arange(60))
+    together = grouped_metrics(labels, probabilities, np.repeat(np.arange(60), 4))
+    assert together == pytest.approx(alone)
+    too_narrow = grouped_metrics(labels, probabilities, np.arange(240))
+    assert too_narrow["auc_high"] - too_narrow["auc_low"] < 0.7 * (alone["auc_high"] - alone["auc_low"])
+    assert alone["auc_low"] < alone["auc"] < alone["auc_high"]
+
+
+def test_patients_with_more_nodules_weigh_more():
+    """Two patients, three nodules: drawing one patient twice gives the metrics of that patient's nodules alone."""
+    found = grouped_metrics([1, 1, 0], np.array([0.9, 0.9, 0.4]), ["a", "a", "b"], draws=500)
+    assert found["brier"] == pytest.approx((0.01 + 0.01 + 0.16) / 3)
+    assert (found["brier_low"], found["brier_high"]) == pytest.approx((0.01, 0.16))
+
+
+@pytest.mark.parametrize("labels", [[], [0, 2, 1], [[0, 1, 1]]])
+def test_labels_of_nodules_are_checked(labels):
+    with pytest.raises(ValueError, match="expected a 1-D array of 0 and 1"):
+        grouped_metrics(labels, np.array([0.1, 0.2, 0.3]), ["a", "b", "c"])
+
+
+def test_only_one_label_has_no_auc():
+    found = grouped_metrics([1, 1], np.array([0.8, 0.9]), ["a", "b"])
+    assert "auc" not in found
+    assert found["log_loss"] > 0

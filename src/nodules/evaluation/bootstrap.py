@@ -97,9 +97,7 @@ def evaluate_repeated(
     ValueError
         If there are no patients, a label is not 0 or 1, or the probabilities are not (patients, repeats) in [0, 1].
     """
-    truth = np.asarray(labels)
-    if truth.ndim != 1 or not truth.size or not np.isin(truth, (0, 1)).all():
-        raise ValueError(f"labels: expected a 1-D array of 0 and 1, at least one, got shape {truth.shape}")
+    truth = _labels(labels)
     whole = np.ones((1, truth.size))
     tables = []
     for name, predicted in models.items():
@@ -138,6 +136,54 @@ def mean_interval(
     means = [counts @ sums / (counts @ sizes) for counts in _bootstrap_counts(sums.size, draws, seed)]
     low, high = np.quantile(np.concatenate(means), INTERVAL)
     return float(low), float(high)
+
+
+def grouped_metrics(
+    labels: Sequence[int] | NDArray[Any],
+    probabilities: Array,
+    patients: Sequence[str] | NDArray[Any],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Metrics of nodules with 95 % intervals; the bootstrap draws patients, each with all their nodules.
+
+    Parameters
+    ----------
+    labels : (nodules,) array of 0 and 1
+        At least one.
+    probabilities : (nodules,) array
+        Probability of the label 1.
+    patients : (nodules,) sequence
+        To whom each nodule belongs.
+
+    Returns
+    -------
+    dict
+        ``auc``, ``ece``, ``brier``, ``log_loss``, ``prior_log_loss`` and ``skill`` as in `classification_metrics`,
+        each with its interval as ``_low`` and ``_high``. What needs both labels is missing if there is only one.
+
+    Raises
+    ------
+    ValueError
+        As `evaluate_repeated`.
+    """
+    truth = _labels(labels)
+    _check("nodules", Predicted(probabilities[:, np.newaxis]), truth)
+    owner = np.unique(patients, return_inverse=True)[1]
+    value = _probability_metrics(truth, probabilities, np.ones((1, truth.size)))
+    drawn = [
+        _probability_metrics(truth, probabilities, counts[:, owner])
+        for counts in _bootstrap_counts(int(owner.max()) + 1, draws, seed)
+    ]
+    rows = pd.DataFrame([_row("nodules", metric, value, drawn) for metric in value])
+    return by_model(rows)["nodules"]
+
+
+def _labels(labels: Sequence[int] | NDArray[Any]) -> NDArray[np.int64]:
+    truth = np.asarray(labels)
+    if truth.ndim != 1 or not truth.size or not np.isin(truth, (0, 1)).all():
+        raise ValueError(f"labels: expected a 1-D array of 0 and 1, at least one, got shape {truth.shape}")
+    return truth.astype(np.int64)
 
 
 def _check(name: str, predicted: Predicted, truth: NDArray[np.int64]) -> None:
@@ -186,11 +232,11 @@ def _averaged_metrics(truth: NDArray[np.int64], predicted: Predicted, counts: Ar
 
 
 def _probability_metrics(truth: NDArray[np.int64], probability: Array, counts: Array) -> dict[str, Array]:
-    patients = truth.size
+    rows = counts.sum(axis=1)
     loss = log_losses(truth, probability, LOG_LOSS_CLIP, log1p=True)
-    gaps = np.zeros((patients, bin_numbers(probability).max() + 1))
-    gaps[np.arange(patients), bin_numbers(probability)] = probability - truth
-    log_loss, share = counts @ loss / patients, counts @ truth / patients
+    gaps = np.zeros((truth.size, bin_numbers(probability).max() + 1))
+    gaps[np.arange(truth.size), bin_numbers(probability)] = probability - truth
+    log_loss, share = counts @ loss / rows, counts @ truth / rows
     prior = _entropy(share)
     with np.errstate(divide="ignore", invalid="ignore"):
         skill = np.where(prior > 0, 1 - log_loss / prior, np.nan)
@@ -199,9 +245,9 @@ def _probability_metrics(truth: NDArray[np.int64], probability: Array, counts: A
         "prior_log_loss": prior,
         "skill": skill,
         "auc": _auc(truth, probability, counts),
-        "brier": counts @ (probability - truth) ** 2 / patients,
-        # In each bin, patients x (mean probability - share of positives) equals the sum of (probability - label).
-        "ece": np.abs(counts @ gaps).sum(axis=1) / patients,
+        "brier": counts @ (probability - truth) ** 2 / rows,
+        # In each bin, rows x (mean probability - share of positives) equals the sum of (probability - label).
+        "ece": np.abs(counts @ gaps).sum(axis=1) / rows,
     }
 
 

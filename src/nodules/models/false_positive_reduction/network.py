@@ -36,18 +36,19 @@ def build(params: CubeNetworkParams, size_px: int) -> keras.Model:
     matters, since a vessel beside the centre is not a nodule at the centre.
     """
     cube = keras.Input((size_px, size_px, size_px, 1), name="cube")
-    x = _convolution(cube, params.filters, 4, 2, "stem")
-    x = _convolution(x, 2 * params.filters, 3, 1, "fine")
-    x = _convolution(x, 4 * params.filters, 3, 2, "half")
-    x = _convolution(x, 4 * params.filters, 3, 1, "middle")
-    x = _convolution(x, 8 * params.filters, 3, 2, "coarse")
+    x = convolution(cube, params.filters, 4, 2, "stem")
+    x = convolution(x, 2 * params.filters, 3, 1, "fine")
+    x = convolution(x, 4 * params.filters, 3, 2, "half")
+    x = convolution(x, 4 * params.filters, 3, 1, "middle")
+    x = convolution(x, 8 * params.filters, 3, 2, "coarse")
     x = layers.Flatten(name="flat")(x)
     x = layers.Dense(4 * params.filters, activation="relu", name="hidden")(x)
     x = layers.Dropout(params.dropout, name="dropout")(x)
     return keras.Model(cube, layers.Dense(1, dtype="float32", name="log_odds")(x), name="false_positive_reduction")
 
 
-def _convolution(x: Any, filters: int, size: int, stride: int, name: str) -> Any:
+def convolution(x: Any, filters: int, size: int, stride: int, name: str) -> Any:
+    """3-D convolution of `size` voxels, batch normalisation and ReLU."""
     x = layers.Conv3D(
         filters,
         size,

@@ -10,8 +10,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Lt
 from keras import layers, ops
 
-from nodules.models.false_positive_reduction.network import BATCH_MOMENTUM
-from nodules.models.runtime.normalisation import BatchNormalization
+from nodules.models.false_positive_reduction.network import convolution
 
 TARGETS = (
     "malignant",
@@ -58,17 +57,20 @@ def build(params: RatingNetworkParams, size_px: int) -> keras.Model:
     """
     filters = params.filters
     cube = keras.Input((size_px, size_px, size_px, 1), name="cube")
-    x = _convolution(cube, filters, 4, 2, "stem")
-    fine = _convolution(x, 2 * filters, 3, 1, "fine")
-    x = _convolution(fine, 4 * filters, 3, 2, "half")
-    coarse = _convolution(x, 4 * filters, 3, 1, "coarse")
+    x = convolution(cube, filters, 4, 2, "stem")
+    fine = convolution(x, 2 * filters, 3, 1, "fine")
+    x = convolution(fine, 4 * filters, 3, 2, "half")
+    x = convolution(x, 4 * filters, 3, 1, "middle")
+    coarse = convolution(x, 4 * filters, 3, 1, "coarse")
     x = layers.UpSampling3D(2, name="up")(layers.Conv3D(filters, 1, name="narrow")(coarse))
     x = layers.Concatenate(name="joined")([fine, x])
-    joined = _convolution(WithDistance(name="distance")(x), 2 * filters, 3, 1, "outline")
+    x = layers.Conv3D(filters, 1, name="few")(WithDistance(name="distance")(x))
+    joined = convolution(x, filters, 3, 1, "outline")
     mask = layers.Conv3D(1, 1, activation="sigmoid", dtype="float32", name="mask")(joined)
     x = layers.Concatenate(name="features")(
         [
             _mean_inside(joined, mask),
+            _mean_inside(fine, mask),
             _mean_inside(coarse, layers.AveragePooling3D(2, name="coarse_mask")(mask)),
             _mean_inside(joined, layers.MaxPooling3D(3, 1, "same", name="widened_mask")(mask) - mask),
             ops.max(joined * mask, axis=(1, 2, 3)),
@@ -100,17 +102,3 @@ class WithDistance(layers.Layer):
 def _mean_inside(features: Any, weights: Any) -> Any:
     """Weighted mean (N, C) of features (N, Z, Y, X, C) with weights (N, Z, Y, X, 1); near 0 if all weights are."""
     return ops.sum(features * weights, axis=(1, 2, 3)) / (ops.sum(weights, axis=(1, 2, 3)) + 0.1)
-
-
-def _convolution(x: Any, filters: int, size: int, stride: int, name: str) -> Any:
-    x = layers.Conv3D(
-        filters,
-        size,
-        strides=stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
-    x = BatchNormalization(momentum=BATCH_MOMENTUM, name=f"{name}_norm")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)

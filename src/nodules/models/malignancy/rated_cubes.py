@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import ArrayLike, NDArray
 
 from nodules.imaging.network_input.cube import CubeParams, network_input
-from nodules.models.false_positive_reduction.sampling import RandomView, VariationParams, with_noise
 from nodules.models.malignancy.network import TARGETS, mask_size_px
+from nodules.models.runtime.epochs import NamedBatch
 
 INDETERMINATE = 3.0
 """Readers' rating of malignancy that is neither below nor above the middle of the scale."""
 HIGHEST_SCORE = {"calcification": 6.0}
 DIAMETERS_MM = (3.0, 30.0)  # mapped to 0 and 1 on a logarithmic scale
 
-RatedBatch = tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]
+
+@dataclass(frozen=True)
+class RatingVariationParams:
+    """Data augmentation. Each cube is also flipped, and rotated in-plane by multiples of 90 degrees.
+
+    There is no magnification, because the size of a nodule is most of what its rating depends on.
+
+    Attributes
+    ----------
+    jitter_mm : float
+        Largest random shift of the centre along each axis, in whole voxels, since the centre of a candidate is not
+        exactly that of the nodule.
+    hu_shift : float
+        Standard deviation of a random shift of all HU of a cube.
+    hu_noise : float
+        Scale of the noise; the standard deviation of the noise is drawn anew for each cube.
+    """
+
+    jitter_mm: Annotated[float, Ge(0)]
+    hu_shift: Annotated[float, Ge(0)]
+    hu_noise: Annotated[float, Ge(0)]
+
+    def margin_px(self, cube: CubeParams) -> int:
+        """Largest shift in voxels; the cubes need this margin on each side."""
+        return math.floor(self.jitter_mm / cube.step_mm + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -37,6 +64,11 @@ class RatedCubes:
     hu: NDArray[np.int16]
     mask_percent: NDArray[np.uint8]
     targets: NDArray[np.float32]
+
+    @property
+    def malignant(self) -> NDArray[np.float64]:
+        """(N,) 1 for a mean rating above `INDETERMINATE`, 0 below, NaN for those that do not count."""
+        return self.targets[:, 0].astype(np.float64)
 
     def without(self, rows: NDArray[np.bool_]) -> RatedCubes:
         """Leave out some rows."""
@@ -80,7 +112,7 @@ class RatedSampler:
         If no nodule is rated above the middle of the scale, or none below.
     """
 
-    def __init__(self, cubes: RatedCubes, cube: CubeParams, variation: VariationParams) -> None:
+    def __init__(self, cubes: RatedCubes, cube: CubeParams, variation: RatingVariationParams) -> None:
         malignant = cubes.targets[:, 0]
         above, below = int((malignant == 1).sum()), int((malignant == 0).sum())
         if not above or not below:
@@ -96,7 +128,7 @@ class RatedSampler:
         """Return the number of nodules."""
         return len(self._cubes.targets)
 
-    def batch(self, random: np.random.Generator, size: int) -> RatedBatch:
+    def batch(self, random: np.random.Generator, size: int) -> NamedBatch:
         """Draw inputs (size, P, P, P, 1), and targets by the name of the network's output."""
         rows = random.choice(len(self), size, replace=size > len(self))
         drawn = [self._one(row, random) for row in rows]
@@ -104,8 +136,18 @@ class RatedSampler:
         return network_input(hu, self._cube), {"log_odds": self._cubes.targets[rows], "mask": masks[..., np.newaxis]}
 
     def _one(self, row: int, random: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        view = RandomView.draw(self._variation, random)
-        hu = with_noise(view.of(self._cubes.hu[row], self._cube), self._variation, random)
-        half = mask_size_px(self._cube.size_px)
-        fine = view.of(self._cubes.mask_percent[row], self._cube) / np.float32(100)
-        return hu, fine.reshape(half, 2, half, 2, half, 2).mean(axis=(1, 3, 5))
+        size, margin = self._cube.size_px, self._variation.margin_px(self._cube)
+        z, y, x = random.integers(0, 2 * margin, 3, endpoint=True)
+        mirrored = tuple(axis for axis in range(3) if random.random() < 0.5)
+        turns = int(random.integers(4))
+
+        def view(wide: NDArray[Any]) -> NDArray[np.float32]:
+            cut = wide[z : z + size, y : y + size, x : x + size]
+            return np.rot90(np.flip(cut, mirrored), turns, axes=(1, 2)).astype(np.float32)
+
+        noise_hu = abs(random.normal(0, self._variation.hu_noise)) if self._variation.hu_noise else 0.0
+        noise = random.standard_normal((size,) * 3, dtype=np.float32) * np.float32(noise_hu)
+        hu = view(self._cubes.hu[row]) + noise + np.float32(random.normal(0, self._variation.hu_shift))
+        half = mask_size_px(size)
+        filled = view(self._cubes.mask_percent[row]).reshape(half, 2, half, 2, half, 2).mean(axis=(1, 3, 5))
+        return hu, filled / np.float32(100)

@@ -12,9 +12,8 @@ from annotated_types import Ge, Gt
 from keras import ops
 
 from nodules.imaging.network_input.cube import CubeParams
-from nodules.models.false_positive_reduction.sampling import VariationParams
 from nodules.models.malignancy.network import TARGETS, RatingNetworkParams, build
-from nodules.models.malignancy.rated_cubes import RatedCubes, RatedSampler
+from nodules.models.malignancy.rated_cubes import RatedCubes, RatedSampler, RatingVariationParams
 from nodules.models.runtime import devices
 from nodules.models.runtime.epochs import DrawnEpoch, build_for_batch, learning_rate
 from nodules.models.runtime.seeds import seed_of
@@ -45,7 +44,7 @@ class MalignancyParams:
         Size and HU window of the cubes.
     network : RatingNetworkParams
         Shape of each network.
-    variation : VariationParams
+    variation : RatingVariationParams
         Augmentation of the training cubes.
     """
 
@@ -60,7 +59,7 @@ class MalignancyParams:
     flips: Annotated[int, Ge(1)]
     cube: CubeParams
     network: RatingNetworkParams
-    variation: VariationParams
+    variation: RatingVariationParams
 
 
 @keras.saving.register_keras_serializable("nodules")
@@ -102,7 +101,7 @@ def train(
     Parameters
     ----------
     cubes : RatedCubes
-        Cubes with the margin `size_with_margin_px`.
+        Cubes with the margin of `variation`.
     log_epoch : callable
         Called after each epoch with its number (from 1, counted over all networks) and its loss.
 
@@ -126,7 +125,8 @@ def train(
             fitted = model.fit(drawn, initial_epoch=epoch - 1, epochs=epoch, verbose=0, shuffle=False)
             if log_epoch:
                 log_epoch(number * params.epochs + epoch, {"loss": float(fitted.history["loss"][0])})
-        networks.append(keras.Model(model.inputs, model.outputs, name=model.name))
+        networks.append(build(params.network, params.cube.size_px))
+        networks[-1].set_weights(model.get_weights())
     return networks
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import keras
 import numpy as np
@@ -11,6 +12,10 @@ from numpy.typing import NDArray
 from nodules.models.runtime import devices
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+NamedBatch = tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]
+"""Inputs, and targets by the name of the network's output."""
+
+AnyBatch = TypeVar("AnyBatch", Batch, NamedBatch)
 
 
 class PrefetchedBatches(keras.utils.PyDataset):
@@ -21,7 +26,7 @@ class PrefetchedBatches(keras.utils.PyDataset):
         super().__init__(workers=threads, max_queue_size=2 * threads)
 
 
-class DrawnEpoch(PrefetchedBatches):
+class DrawnEpoch(PrefetchedBatches, Generic[AnyBatch]):
     """The batches of one epoch; each depends only on the seed and its number, not on the thread that draws it.
 
     Parameters
@@ -34,20 +39,21 @@ class DrawnEpoch(PrefetchedBatches):
         Seed of the training and number of the epoch.
     """
 
-    def __init__(self, draw: Callable[[np.random.Generator], Batch], steps: int, seed: tuple[int, ...]) -> None:
+    def __init__(self, draw: Callable[[np.random.Generator], AnyBatch], steps: int, seed: tuple[int, ...]) -> None:
         super().__init__()
-        self._draw, self._steps, self._seed = draw, steps, seed
+        self._draw: Callable[[np.random.Generator], AnyBatch] = draw
+        self._steps, self._seed = steps, seed
 
     def __len__(self) -> int:
         """Return the number of batches."""
         return self._steps
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> AnyBatch:
         """Draw a batch."""
         return self._draw(np.random.default_rng([*self._seed, index]))
 
 
-def build_for_batch(model: keras.Model, batch: Batch) -> None:
+def build_for_batch(model: keras.Model, batch: Batch | NamedBatch) -> None:
     """Let Keras build everything that depends on the shapes of a batch.
 
     Otherwise `fit` takes a batch for that itself on JAX, PyTorch and several GPUs, and starts the epoch with the second
