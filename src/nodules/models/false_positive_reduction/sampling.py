@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nodules.imaging.geometry.volume import AIR_HU
 from nodules.imaging.network_input.cube import CubeParams, network_input
 from nodules.models.false_positive_reduction.training_cubes import CubeSet
 from nodules.models.runtime.epochs import Batch
+
+NEAREST_CUT = 0.15
+"""Distance from the centre to the nearest plane, as a share of half an edge: 2.4 mm in a cube of 32 mm."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,19 @@ class VariationParams:
         Standard deviation of a random shift of all HU of a cube.
     hu_noise : float
         Scale of the noise; the standard deviation of the noise is drawn anew for each cube.
+    blur_mm : float
+        Scale of a Gaussian blur; its standard deviation is drawn anew for each cube.
+    cut_share : float
+        Probability, for each axis, that everything beyond a random plane is replaced by air, on either side of the
+        centre. Needed where training images are small and are cut off beside some candidates.
     """
 
     jitter_mm: Annotated[float, Ge(0)]
     scale: tuple[float, float]
     hu_shift: Annotated[float, Ge(0)]
     hu_noise: Annotated[float, Ge(0)]
+    blur_mm: Annotated[float, Ge(0)] = 0.0
+    cut_share: Annotated[float, Ge(0), Le(1)] = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -52,13 +63,28 @@ def size_with_margin_px(cube: CubeParams, variation: VariationParams) -> int:
 class CubeSampler:
     """Draws as many cubes with a nodule as without; the same random generator gives the same cubes.
 
+    Parameters
+    ----------
+    sets : sequence of CubeSet
+        Cubes of all scans.
+    cube, variation : CubeParams, VariationParams
+        Size of the network's input, and augmentation.
+    weights : sequence of float, optional
+        For each set, how often one of its cubes without a nodule is drawn, relative to the others. Default: equally.
+
     Raises
     ------
     ValueError
         If there is no cube with a nodule, or none without.
     """
 
-    def __init__(self, sets: Sequence[CubeSet], cube: CubeParams, variation: VariationParams) -> None:
+    def __init__(
+        self,
+        sets: Sequence[CubeSet],
+        cube: CubeParams,
+        variation: VariationParams,
+        weights: Sequence[float] | None = None,
+    ) -> None:
         self._sets = sets
         self._cube = cube
         self._variation = variation
@@ -72,6 +98,11 @@ class CubeSampler:
                 f"{self._nodules.size} with and {self._others.size} without; use more training scans"
             )
 
+        self._shares: NDArray[np.float64] | None = None
+        if weights is not None:
+            of_others = np.asarray(weights, dtype=float)[self._places[self._others, 0]]
+            self._shares = of_others / of_others.sum()
+
     @property
     def counts(self) -> dict[str, int]:
         """Number of cubes with and without a nodule."""
@@ -80,7 +111,7 @@ class CubeSampler:
     def batch(self, random: np.random.Generator, size: int) -> Batch:
         """Draw inputs (size, P, P, P, 1) and labels (size, 1) of 0 and 1, half of them 1."""
         nodules = random.choice(self._nodules, size // 2)
-        others = random.choice(self._others, size - size // 2)
+        others = random.choice(self._others, size - size // 2, p=self._shares)
         places = self._places[np.concatenate([nodules, others])]
         hu = np.stack([self._vary(self._sets[number].hu[row], random) for number, row in places])
         truth = (np.arange(size) < len(nodules)).astype(np.float32)
@@ -98,10 +129,25 @@ class CubeSampler:
         )
         mirrored = tuple(axis for axis in range(3) if random.random() < 0.5)
         hu = np.rot90(np.flip(hu, mirrored), int(random.integers(4)), axes=(1, 2))
+        if variation.cut_share:
+            hu = _cut_off(hu, variation.cut_share, random)
+        if variation.blur_mm:
+            hu = ndimage.gaussian_filter(hu, abs(random.normal(0, variation.blur_mm)) / self._cube.step_mm)
         noise_hu = abs(random.normal(0, variation.hu_noise)) if variation.hu_noise else 0.0
         noise = random.standard_normal(hu.shape, dtype=np.float32) * np.float32(noise_hu)
         varied: NDArray[np.float32] = hu + noise + np.float32(random.normal(0, variation.hu_shift))
         return varied
+
+
+def _cut_off(hu: NDArray[np.float32], share: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """Replace what lies beyond a random plane by air; a plane is at least `NEAREST_CUT` of half an edge away."""
+    shown = hu.copy()
+    for axis, size in enumerate(hu.shape):
+        if random.random() < share:
+            kept = math.ceil(size / 2 * (1 + random.uniform(NEAREST_CUT, 1.0)))
+            beyond = slice(kept, None) if random.random() < 0.5 else slice(None, size - kept)
+            shown[(slice(None),) * axis + (beyond,)] = AIR_HU
+    return shown
 
 
 def _point_in_ball(random: np.random.Generator) -> NDArray[np.float64]:
