@@ -163,8 +163,19 @@ def nodule_table(nodules: pd.DataFrame, candidates: pd.DataFrame) -> pd.DataFram
     return nodules.merge(largest, how="left", left_on=keys, right_index=True)
 
 
-def scan_figures(candidates: pd.DataFrame, nodules: pd.DataFrame, min_probability: float) -> dict[str, dict[str, Any]]:
+def scan_figures(
+    scans: Sequence[str], candidates: pd.DataFrame, nodules: pd.DataFrame, min_probability: float
+) -> dict[str, dict[str, Any]]:
     """Figures of each whole scan by its series.
+
+    Parameters
+    ----------
+    scans : sequence of str
+        Series of the whole scans; some may have no nodule or no candidate.
+    candidates, nodules : DataFrame
+        As for `lowest_probability`.
+    min_probability : float
+        The operating point.
 
     Returns
     -------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from nodules.imaging.network_input.cube import CubeParams
 from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, size_with_margin_px
@@ -112,3 +113,55 @@ def test_mirrors_and_quarter_turns_keep_slices_slices():
 def test_scale_must_ascend(scale):
     with pytest.raises(ValueError, match="ascending positive"):
         VariationParams(1.0, scale, 0.0, 0.0)
+
+
+def test_cut_and_blur_are_off_by_default_and_draw_nothing():
+    random = np.random.default_rng(0)
+    noisy = CubeSet(random.integers(-1000, 400, (2, 14, 14, 14), dtype=np.int16), np.array([True, False]))
+    off = VariationParams(2.0, (0.9, 1.1), 20.0, 15.0, blur_mm=0.0, cut_share=0.0)
+    np.testing.assert_array_equal(batch([noisy], VARIED)[0], batch([noisy], off)[0])
+
+
+def test_every_axis_is_cut_off_on_either_side_and_the_middle_stays():
+    images, truth = batch(
+        [cube_set([400, 400], [True, False])], VariationParams(0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 1.0), 60
+    )
+    shown = images[..., 0] > 0.5
+    assert shown[:, 3:5, 3:5, 3:5].all()
+    for kind in (0, 1):  # the same law with a nodule and without
+        of_kind = shown[truth.ravel() == kind]
+        for axis in (1, 2, 3):
+            kept = of_kind.any(axis=tuple({1, 2, 3} - {axis}))
+            assert (kept[:, 0] | kept[:, -1]).all(), "one side stays"
+            assert kept[:, 0].any()
+            assert kept[:, -1].any()
+            assert kept.sum(axis=1).min() == 5
+    uncut, _ = batch([cube_set([400, 400], [True, False])], VariationParams(0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.1), 60)
+    assert 30 < (uncut > 0.5).all(axis=(1, 2, 3, 4)).sum() < 60
+
+
+def test_blur_smooths_and_keeps_the_mean():
+    sharp = np.full((1, 16, 16, 16), -1000, np.int16)
+    sharp[0, 8, 8, 8] = 400
+    sets = [CubeSet(np.concatenate([sharp, sharp]), np.array([True, False]))]
+    sampler = CubeSampler(sets, CubeParams(16.0, 16, (-1000.0, 400.0)), VariationParams(0.0, (1.0, 1.0), 0.0, 0.0, 1.0))
+    images, _ = sampler.batch(np.random.default_rng(1), 20)
+    assert images.max(axis=(1, 2, 3, 4)).min() < 0.5
+    assert images.sum(axis=(1, 2, 3, 4)) == pytest.approx(1.0, rel=0.02)
+
+
+def test_weights_say_which_sets_the_others_come_from():
+    sets = [cube_set([-1000] * 9, [False] * 9), cube_set([400, -300], [True, False])]
+    sampler = CubeSampler(sets, CUBE, STILL, weights=[0.25 / 9, 0.75])
+    images, truth = sampler.batch(np.random.default_rng(0), 2000)
+    seen = images[truth.ravel() == 0, 0, 0, 0, 0]
+    assert (seen > 0.1).mean() == pytest.approx(0.75, abs=0.05)
+    assert (images[truth.ravel() == 1] == 1).all()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_share_of_cuts_is_a_probability(share):
+    with pytest.raises(ValidationError, match="cut_share"):
+        TypeAdapter(VariationParams).validate_python(
+            {"jitter_mm": 1, "scale": (1, 1), "hu_shift": 0, "hu_noise": 0, "cut_share": share}
+        )
