@@ -92,7 +92,7 @@ def _weights(clear: pd.DataFrame, params: OperatingPointParams) -> NDArray[np.fl
     weights = np.ones(len(clear))
     is_nodule = (clear["kind"] == "nodule").to_numpy(dtype=bool)
     share = params.nodules_per_scan / (params.nodules_per_scan + params.others_per_scan)
-    weights[is_nodule] = share / max(np.count_nonzero(is_nodule), 1)
+    weights[is_nodule] = share / max(int(is_nodule.sum()), 1)
     in_scan = (clear["source"] == "scans").to_numpy(dtype=bool)
     groups = [group for group in (~is_nodule & in_scan, ~is_nodule & ~in_scan) if group.any()]
     for group in groups:

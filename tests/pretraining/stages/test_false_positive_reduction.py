@@ -1,4 +1,4 @@
-"""From cubes and a whole scan to the operating point: three stages on bright balls, with a U-Net that finds them all."""
+"""From cubes and a whole scan to the operating point: three stages on bright balls that the U-Net finds."""
 
 from __future__ import annotations
 
