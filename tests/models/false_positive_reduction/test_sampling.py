@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from pydantic import TypeAdapter, ValidationError
 
 from nodules.imaging.network_input.cube import CubeParams
 from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams, size_with_margin_px
@@ -118,26 +119,27 @@ def test_scale_must_ascend(scale):
 def test_cut_and_blur_are_off_by_default_and_draw_nothing():
     random = np.random.default_rng(0)
     noisy = CubeSet(random.integers(-1000, 400, (2, 14, 14, 14), dtype=np.int16), np.array([True, False]))
-    off = VariationParams(2.0, (0.9, 1.1), 20.0, 15.0, blur_mm=0.0, cut_share=0.0)
+    off = VariationParams(2.0, (0.9, 1.1), 20.0, 15.0, blur_mm=0.0, match_cuts=False)
     np.testing.assert_array_equal(batch([noisy], VARIED)[0], batch([noisy], off)[0])
 
 
-def test_every_axis_is_cut_off_on_either_side_and_the_middle_stays():
-    images, truth = batch(
-        [cube_set([400, 400], [True, False])], VariationParams(0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 1.0), 60
-    )
-    shown = images[..., 0] > 0.5
-    assert shown[:, 3:5, 3:5, 3:5].all()
-    for kind in (0, 1):  # the same law with a nodule and without
-        of_kind = shown[truth.ravel() == kind]
-        for axis in (1, 2, 3):
-            kept = of_kind.any(axis=tuple({1, 2, 3} - {axis}))
-            assert (kept[:, 0] | kept[:, -1]).all(), "one side stays"
-            assert kept[:, 0].any()
-            assert kept[:, -1].any()
-            assert kept.sum(axis=1).min() == 5
-    uncut, _ = batch([cube_set([400, 400], [True, False])], VariationParams(0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.1), 60)
-    assert 30 < (uncut > 0.5).all(axis=(1, 2, 3, 4)).sum() < 60
+def test_cubes_of_a_pair_end_in_the_same_places():
+    full, ended = np.full((12,) * 3, 400, np.int16), np.full((12,) * 3, 400, np.int16)
+    ended[:4], ended[:, :, 9:] = -1000, -1000
+    sets = [CubeSet(np.stack([full, ended]), np.array([True, False]))]
+    images, truth = batch(sets, replace(STILL, match_cuts=True), 40)
+    # the 8 voxels in the middle of 12 begin at voxel 2: two layers along z and one along x are air
+    assert ((images > 0.5).sum(axis=(1, 2, 3, 4)) == 6 * 8 * 7).all()
+    unmatched = batch(sets, STILL, 40)[0]
+    assert (unmatched[truth.ravel() == 1] > 0.5).all()
+
+
+def test_pair_that_shares_nothing_and_cube_of_nothing_but_air():
+    left, right = np.full((12,) * 3, -1000, np.int16), np.full((12,) * 3, -1000, np.int16)
+    left[:5], right[7:] = 400, 400
+    for first, second in ((left, right), (left, np.full_like(left, -1000))):
+        sets = [CubeSet(np.stack([first, second]), np.array([True, False]))]
+        assert (batch(sets, replace(STILL, match_cuts=True), 5)[0] == 0).all()
 
 
 def test_blur_smooths_and_keeps_the_mean():
@@ -157,11 +159,3 @@ def test_weights_say_which_sets_the_others_come_from():
     seen = images[truth.ravel() == 0, 0, 0, 0, 0]
     assert (seen > 0.1).mean() == pytest.approx(0.75, abs=0.05)
     assert (images[truth.ravel() == 1] == 1).all()
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_share_of_cuts_is_a_probability(share):
-    with pytest.raises(ValidationError, match="cut_share"):
-        TypeAdapter(VariationParams).validate_python(
-            {"jitter_mm": 1, "scale": (1, 1), "hu_shift": 0, "hu_noise": 0, "cut_share": share}
-        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Le
+from annotated_types import Ge
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -16,9 +16,6 @@ from nodules.imaging.geometry.volume import AIR_HU
 from nodules.imaging.network_input.cube import CubeParams, network_input
 from nodules.models.false_positive_reduction.training_cubes import CubeSet
 from nodules.models.runtime.epochs import Batch
-
-NEAREST_CUT = 0.15
-"""Distance from the centre to the nearest plane, as a share of half an edge: 2.4 mm in a cube of 32 mm."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,10 @@ class VariationParams:
         Scale of the noise; the standard deviation of the noise is drawn anew for each cube.
     blur_mm : float
         Scale of a Gaussian blur; its standard deviation is drawn anew for each cube.
-    cut_share : float
-        Probability, for each axis, that everything beyond a random plane is replaced by air, on either side of the
-        centre. Needed where training images are small and are cut off beside some candidates.
+    match_cuts : bool
+        Whether a cube with a nodule and one without are paired, and each is cut off where the other one ends. Training
+        images that are small end beside the candidates off their centre. Where nodules lie at the centre, a network
+        would otherwise learn that a cube that is cut off shows no nodule.
     """
 
     jitter_mm: Annotated[float, Ge(0)]
@@ -47,7 +45,7 @@ class VariationParams:
     hu_shift: Annotated[float, Ge(0)]
     hu_noise: Annotated[float, Ge(0)]
     blur_mm: Annotated[float, Ge(0)] = 0.0
-    cut_share: Annotated[float, Ge(0), Le(1)] = 0.0
+    match_cuts: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -113,7 +111,11 @@ class CubeSampler:
         nodules = random.choice(self._nodules, size // 2)
         others = random.choice(self._others, size - size // 2, p=self._shares)
         places = self._places[np.concatenate([nodules, others])]
-        hu = np.stack([self._vary(self._sets[number].hu[row], random) for number, row in places])
+        wide = [self._sets[number].hu[row] for number, row in places]
+        if self._variation.match_cuts:
+            for number, partner in enumerate(range(len(nodules), size)):
+                wide[number % len(nodules)], wide[partner] = _cut_off_alike(wide[number % len(nodules)], wide[partner])
+        hu = np.stack([self._vary(cube, random) for cube in wide])
         truth = (np.arange(size) < len(nodules)).astype(np.float32)
         return network_input(hu, self._cube), truth[:, np.newaxis]
 
@@ -129,8 +131,6 @@ class CubeSampler:
         )
         mirrored = tuple(axis for axis in range(3) if random.random() < 0.5)
         hu = np.rot90(np.flip(hu, mirrored), int(random.integers(4)), axes=(1, 2))
-        if variation.cut_share:
-            hu = _cut_off(hu, variation.cut_share, random)
         if variation.blur_mm:
             hu = ndimage.gaussian_filter(hu, abs(random.normal(0, variation.blur_mm)) / self._cube.step_mm)
         noise_hu = abs(random.normal(0, variation.hu_noise)) if variation.hu_noise else 0.0
@@ -139,15 +139,26 @@ class CubeSampler:
         return varied
 
 
-def _cut_off(hu: NDArray[np.float32], share: float, random: np.random.Generator) -> NDArray[np.float32]:
-    """Replace what lies beyond a random plane by air; a plane is at least `NEAREST_CUT` of half an edge away."""
-    shown = hu.copy()
-    for axis, size in enumerate(hu.shape):
-        if random.random() < share:
-            kept = math.ceil(size / 2 * (1 + random.uniform(NEAREST_CUT, 1.0)))
-            beyond = slice(kept, None) if random.random() < 0.5 else slice(None, size - kept)
-            shown[(slice(None),) * axis + (beyond,)] = AIR_HU
-    return shown
+def _cut_off_alike(first: NDArray[np.int16], second: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Replace by air, in two cubes of the same size, what lies outside the part that both of them show."""
+    common = tuple(
+        slice(max(a.start, b.start), max(min(a.stop, b.stop), max(a.start, b.start)))
+        for a, b in zip(_shown(first), _shown(second), strict=True)
+    )
+    cut = np.full((2, *first.shape), AIR_HU, dtype=np.int16)
+    for hu, wide in zip(cut, (first, second), strict=True):
+        hu[common] = wide[common]
+    return cut[0], cut[1]
+
+
+def _shown(hu: NDArray[np.int16]) -> tuple[slice, ...]:
+    """Box of a cube outside of which all is air: the part that lies inside the image from which it was cut."""
+    is_shown = np.asarray(hu) != AIR_HU
+    box = []
+    for axis in range(3):
+        rows = np.flatnonzero(is_shown.any(axis=tuple({0, 1, 2} - {axis})))
+        box.append(slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0))
+    return tuple(box)
 
 
 def _point_in_ball(random: np.random.Generator) -> NDArray[np.float64]:
