@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nodules.imaging.geometry.reorient import canonical_axes, flipped_xy
 from nodules.imaging.geometry.volume import Volume
 from nodules.pretraining.excerpts import readers_file, series
+from nodules.pretraining.reader_marks import header_grid
 from nodules.scans.lidc.outlines import drawn_voxels, outlined_nodules
 from nodules.scans.lidc.xml_file import CHARACTERISTICS, SeriesReadings, find_readings, read_series
 from nodules.scans.result import Reading
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--xml", type=Path, required=True)
     arguments = parser.parse_args()
     tables = arguments.data / "tables" / "luna16"
-    grids = {row["seriesuid"]: _grid(row) for row in pd.read_csv(tables / "headers.csv.gz").to_dict("records")}
+    grids = {row["seriesuid"]: header_grid(row) for row in pd.read_csv(tables / "headers.csv.gz").to_dict("records")}
     files = find_readings(arguments.xml)
     readings = {uid: read_series(uid, files[uid]) for uid in grids}
     print(f"{len(readings)} series, {sum(len(found.nodules) for found in readings.values())} readings of nodules")
@@ -74,21 +74,6 @@ def reader_counts(readings: SeriesReadings, scan: Reading) -> NDArray[np.uint8]:
         own = [voxels for voxels, nodule in zip(drawn, readings.nodules, strict=True) if nodule.reader == reader]
         counts[np.unique(np.concatenate(own))] += 1
     return counts.reshape(scan.volume.shape_zyx)
-
-
-def _grid(header: Mapping[str, Any]) -> Reading:
-    """A scan without voxels, on canonical axes, from a row of the table of headers."""
-    shape_zyx = tuple(int(header[f"size_{axis}"]) for axis in "zyx")
-    direction_xyz = tuple(np.diag([float(header[f"direction_{axis}"]) for axis in "xyz"]).ravel())
-    stored = Volume(
-        np.broadcast_to(np.zeros((1, 1, 1), dtype=bool), shape_zyx),
-        tuple(float(header[f"spacing_{axis}"]) for axis in "zyx"),
-        tuple(float(header[axis]) for axis in "xyz"),
-        direction_xyz,
-    )
-    # One byte for all voxels again: canonical_axes copies them, and there are hundreds of grids.
-    canonical = canonical_axes(stored).with_voxels(stored.voxels_zyx)
-    return Reading(canonical, "MetaImage", flipped_xy=flipped_xy(direction_xyz))
 
 
 def _voxels(

@@ -9,6 +9,7 @@ import numpy as np
 
 FOLDS = 5
 ALL = "all"
+HeldOut = Literal["0", "1", "2", "3", "4"]
 Fold = Literal["0", "1", "2", "3", "4", "all"]
 """A fold that is held out, or `ALL`: nothing is held out, as for the networks that ship."""
 

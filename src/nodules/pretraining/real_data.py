@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from nodules.pretraining.excerpts import series
 from nodules.pretraining.settings import Source
 from nodules.scans.result import ScanError
 from nodules.scans.tables.nodule_cubes import NoduleCube, read_cube_table
 from nodules.scans.tables.table import read_table
+
+HEADER_COLUMNS = [f"{name}{axis}" for name in ("", "spacing_", "size_", "direction_") for axis in "xyz"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class RealData:
         return self.folder / "luna16_readers"
 
     @property
+    def header_table(self) -> Path:
+        """Table with the patient and the grid of each LUNA16 series."""
+        return self.folder / "tables/luna16/headers.csv.gz"
+
+    @property
     def xml_folder(self) -> Path:
         """Folder of LIDC's XML files."""
         return self.folder / "lidc_xml"
@@ -76,6 +84,19 @@ class RealData:
     def cubes(self) -> list[NoduleCube]:
         """The cubes in file order."""
         return read_cube_table(self.cube_folder)
+
+    def headers(self) -> dict[str, dict[str, Any]]:
+        """Header of each LUNA16 series by its UID, as in `headers.csv.gz`; empty if there is no such table.
+
+        Raises
+        ------
+        ScanError
+            If the table lacks a column.
+        """
+        if not self.header_table.is_file():
+            return {}
+        table = read_table(self.header_table, "seriesuid", HEADER_COLUMNS, "expected LUNA16's headers")
+        return dict(zip(table["seriesuid"], table[HEADER_COLUMNS].to_dict("records"), strict=True))
 
     def series(self) -> list[RealSeries]:
         """All series of all sources.
@@ -97,7 +118,7 @@ class RealData:
     def _excerpts(self) -> Iterator[RealSeries]:
         if not self.excerpt_folder.is_dir():
             return
-        table = self.folder / "tables/luna16/headers.csv.gz"
+        table = self.header_table
         headers = read_table(table, "seriesuid", ["patient"], "expected the patient of each series of LUNA16")
         patients = dict(zip(headers["seriesuid"], headers["patient"], strict=True))
         for uid, file in series(self.excerpt_folder).items():

@@ -28,6 +28,19 @@ class SourceParams:
 
 
 @dataclass(frozen=True)
+class NegativesParams:
+    """The section `negatives`: candidates that are no nodule, for false-positive reduction.
+
+    Attributes
+    ----------
+    scan_share : float
+        Share of the drawn negatives that come from whole scans; the others come from cubes.
+    """
+
+    scan_share: Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True)
 class SourcesParams:
     """The section `sources`: cubes around single nodules, excerpts of three slices, and whole scans."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,48 @@ def test_mirrors_and_quarter_turns_keep_slices_slices():
 def test_scale_must_ascend(scale):
     with pytest.raises(ValueError, match="ascending positive"):
         VariationParams(1.0, scale, 0.0, 0.0)
+
+
+def test_cut_and_blur_are_off_by_default_and_draw_nothing():
+    random = np.random.default_rng(0)
+    noisy = CubeSet(random.integers(-1000, 400, (2, 14, 14, 14), dtype=np.int16), np.array([True, False]))
+    off = VariationParams(2.0, (0.9, 1.1), 20.0, 15.0, blur_mm=0.0, match_cuts=False)
+    np.testing.assert_array_equal(batch([noisy], VARIED)[0], batch([noisy], off)[0])
+
+
+def test_cubes_of_a_pair_end_in_the_same_places():
+    full, ended = np.full((12,) * 3, 400, np.int16), np.full((12,) * 3, 400, np.int16)
+    ended[:4], ended[:, :, 9:] = -1000, -1000
+    sets = [CubeSet(np.stack([full, ended]), np.array([True, False]))]
+    images, truth = batch(sets, replace(STILL, match_cuts=True), 40)
+    # the 8 voxels in the middle of 12 begin at voxel 2: two layers along z and one along x are air
+    assert ((images > 0.5).sum(axis=(1, 2, 3, 4)) == 6 * 8 * 7).all()
+    unmatched = batch(sets, STILL, 40)[0]
+    assert (unmatched[truth.ravel() == 1] > 0.5).all()
+
+
+def test_pair_that_shares_nothing_and_cube_of_nothing_but_air():
+    left, right = np.full((12,) * 3, -1000, np.int16), np.full((12,) * 3, -1000, np.int16)
+    left[:5], right[7:] = 400, 400
+    for first, second in ((left, right), (left, np.full_like(left, -1000))):
+        sets = [CubeSet(np.stack([first, second]), np.array([True, False]))]
+        assert (batch(sets, replace(STILL, match_cuts=True), 5)[0] == 0).all()
+
+
+def test_blur_smooths_and_keeps_the_mean():
+    sharp = np.full((1, 16, 16, 16), -1000, np.int16)
+    sharp[0, 8, 8, 8] = 400
+    sets = [CubeSet(np.concatenate([sharp, sharp]), np.array([True, False]))]
+    sampler = CubeSampler(sets, CubeParams(16.0, 16, (-1000.0, 400.0)), VariationParams(0.0, (1.0, 1.0), 0.0, 0.0, 1.0))
+    images, _ = sampler.batch(np.random.default_rng(1), 20)
+    assert images.max(axis=(1, 2, 3, 4)).min() < 0.5
+    assert images.sum(axis=(1, 2, 3, 4)) == pytest.approx(1.0, rel=0.02)
+
+
+def test_weights_say_which_sets_the_others_come_from():
+    sets = [cube_set([-1000] * 9, [False] * 9), cube_set([400, -300], [True, False])]
+    sampler = CubeSampler(sets, CUBE, STILL, weights=[0.25 / 9, 0.75])
+    images, truth = sampler.batch(np.random.default_rng(0), 2000)
+    seen = images[truth.ravel() == 0, 0, 0, 0, 0]
+    assert (seen > 0.1).mean() == pytest.approx(0.75, abs=0.05)
+    assert (images[truth.ravel() == 1] == 1).all()

@@ -109,3 +109,13 @@ def test_area_under_the_curve():
     assert score_fusion.auc(truth, [0.5] * 4) == pytest.approx(0.5)
     assert score_fusion.auc(np.array([True, True]), [0.1, 0.2]) is None
     assert score_fusion.auc(np.empty(0, bool), []) is None
+
+
+def test_a_weight_of_two_is_a_proposal_given_twice():
+    random = np.random.default_rng(3)
+    rows, truth = random.normal(size=(40, 4)), random.random(40) < 0.5
+    twice = np.concatenate([rows, rows[truth]]), np.concatenate([truth, truth[truth]])
+    weighted = score_fusion.fit(rows, truth, np.where(truth, 2.0, 1.0))
+    # only the scale of the inputs, on which the penalty depends, differs a little
+    assert weighted.weights == pytest.approx(score_fusion.fit(*twice).weights, abs=0.1)
+    assert score_fusion.fit(rows, truth, np.ones(40)) == score_fusion.fit(rows, truth)

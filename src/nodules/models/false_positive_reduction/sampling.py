@@ -12,6 +12,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from nodules.imaging.geometry.volume import AIR_HU
 from nodules.imaging.network_input.cube import CubeParams, network_input
 from nodules.models.false_positive_reduction.training_cubes import CubeSet
 from nodules.models.runtime.epochs import Batch
@@ -31,12 +32,20 @@ class VariationParams:
         Standard deviation of a random shift of all HU of a cube.
     hu_noise : float
         Scale of the noise; the standard deviation of the noise is drawn anew for each cube.
+    blur_mm : float
+        Scale of a Gaussian blur; its standard deviation is drawn anew for each cube.
+    match_cuts : bool
+        Whether a cube with a nodule and one without are paired, and each is cut off where the other one ends. Training
+        images that are small end beside the candidates off their centre. Where nodules lie at the centre, a network
+        would otherwise learn that a cube that is cut off shows no nodule.
     """
 
     jitter_mm: Annotated[float, Ge(0)]
     scale: tuple[float, float]
     hu_shift: Annotated[float, Ge(0)]
     hu_noise: Annotated[float, Ge(0)]
+    blur_mm: Annotated[float, Ge(0)] = 0.0
+    match_cuts: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1]:
@@ -52,13 +61,28 @@ def size_with_margin_px(cube: CubeParams, variation: VariationParams) -> int:
 class CubeSampler:
     """Draws as many cubes with a nodule as without; the same random generator gives the same cubes.
 
+    Parameters
+    ----------
+    sets : sequence of CubeSet
+        Cubes of all scans.
+    cube, variation : CubeParams, VariationParams
+        Size of the network's input, and augmentation.
+    weights : sequence of float, optional
+        For each set, how often one of its cubes without a nodule is drawn, relative to the others. Default: equally.
+
     Raises
     ------
     ValueError
         If there is no cube with a nodule, or none without.
     """
 
-    def __init__(self, sets: Sequence[CubeSet], cube: CubeParams, variation: VariationParams) -> None:
+    def __init__(
+        self,
+        sets: Sequence[CubeSet],
+        cube: CubeParams,
+        variation: VariationParams,
+        weights: Sequence[float] | None = None,
+    ) -> None:
         self._sets = sets
         self._cube = cube
         self._variation = variation
@@ -72,6 +96,11 @@ class CubeSampler:
                 f"{self._nodules.size} with and {self._others.size} without; use more training scans"
             )
 
+        self._shares: NDArray[np.float64] | None = None
+        if weights is not None:
+            of_others = np.asarray(weights, dtype=float)[self._places[self._others, 0]]
+            self._shares = of_others / of_others.sum()
+
     @property
     def counts(self) -> dict[str, int]:
         """Number of cubes with and without a nodule."""
@@ -80,14 +109,22 @@ class CubeSampler:
     def batch(self, random: np.random.Generator, size: int) -> Batch:
         """Draw inputs (size, P, P, P, 1) and labels (size, 1) of 0 and 1, half of them 1."""
         nodules = random.choice(self._nodules, size // 2)
-        others = random.choice(self._others, size - size // 2)
+        others = random.choice(self._others, size - size // 2, p=self._shares)
         places = self._places[np.concatenate([nodules, others])]
-        hu = np.stack([self._vary(self._sets[number].hu[row], random) for number, row in places])
+        wide = [self._sets[number].hu[row] for number, row in places]
+        if self._variation.match_cuts:
+            for number, partner in enumerate(range(len(nodules), size)):
+                wide[number % len(nodules)], wide[partner] = _cut_off_alike(wide[number % len(nodules)], wide[partner])
+        hu = np.stack([self._vary(cube, random) for cube in wide])
         truth = (np.arange(size) < len(nodules)).astype(np.float32)
         return network_input(hu, self._cube), truth[:, np.newaxis]
 
     def _vary(self, wide: NDArray[np.int16], random: np.random.Generator) -> NDArray[np.float32]:
-        return with_noise(RandomView.draw(self._variation, random).of(wide, self._cube), self._variation, random)
+        variation = self._variation
+        hu = RandomView.draw(variation, random).of(wide, self._cube)
+        if variation.blur_mm:
+            hu = ndimage.gaussian_filter(hu, abs(random.normal(0, variation.blur_mm)) / self._cube.step_mm)
+        return with_noise(hu, variation, random)
 
 
 @dataclass(frozen=True)
@@ -141,6 +178,28 @@ def with_noise(hu: NDArray[np.float32], variation: VariationParams, random: np.r
     noise = random.standard_normal(hu.shape, dtype=np.float32) * np.float32(noise_hu)
     varied: NDArray[np.float32] = hu + noise + np.float32(random.normal(0, variation.hu_shift))
     return varied
+
+
+def _cut_off_alike(first: NDArray[np.int16], second: NDArray[np.int16]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Replace by air, in two cubes of the same size, what lies outside the part that both of them show."""
+    common = tuple(
+        slice(max(a.start, b.start), max(min(a.stop, b.stop), max(a.start, b.start)))
+        for a, b in zip(_shown(first), _shown(second), strict=True)
+    )
+    cut = np.full((2, *first.shape), AIR_HU, dtype=np.int16)
+    for hu, wide in zip(cut, (first, second), strict=True):
+        hu[common] = wide[common]
+    return cut[0], cut[1]
+
+
+def _shown(hu: NDArray[np.int16]) -> tuple[slice, ...]:
+    """Box of a cube outside of which all is air: the part that lies inside the image from which it was cut."""
+    is_shown = np.asarray(hu) != AIR_HU
+    box = []
+    for axis in range(3):
+        rows = np.flatnonzero(is_shown.any(axis=tuple({0, 1, 2} - {axis})))
+        box.append(slice(int(rows[0]), int(rows[-1]) + 1) if rows.size else slice(0, 0))
+    return tuple(box)
 
 
 def _point_in_ball(random: np.random.Generator) -> NDArray[np.float64]:

@@ -80,12 +80,24 @@ def evidence(log_odds: ArrayLike, proposals: pd.DataFrame) -> NDArray[np.float64
     return np.column_stack([np.asarray(log_odds, dtype=float).reshape(-1), unet, size])
 
 
-def fit(evidence_rows: NDArray[np.float64], is_nodule: NDArray[np.bool_]) -> Fusion:
-    """Fit a fusion; it is `IDENTITY` if there are no nodules or nothing but nodules."""
+def fit(
+    evidence_rows: NDArray[np.float64], is_nodule: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> Fusion:
+    """Fit a fusion; it is `IDENTITY` if there are no nodules or nothing but nodules.
+
+    Parameters
+    ----------
+    evidence_rows : (N, 4) ndarray
+        As `evidence` returns it.
+    is_nodule : (N,) ndarray of bool
+        Whether each proposal is a nodule.
+    weights : (N,) ndarray, optional
+        Weight of each proposal; 1 by default.
+    """
     if is_nodule.all() or not is_nodule.any():
         return IDENTITY
     scaler = StandardScaler().fit(evidence_rows)
-    model = LogisticRegression(C=INVERSE_RIDGE).fit(scaler.transform(evidence_rows), is_nodule)
+    model = LogisticRegression(C=INVERSE_RIDGE).fit(scaler.transform(evidence_rows), is_nodule, weights)
     # Weights for unscaled inputs, so that the scaler need not be stored.
     slopes = model.coef_[0] / scaler.scale_
     cube, mean, largest, size = (float(slope) for slope in slopes)
