@@ -39,11 +39,11 @@ params: .venv/ready ## compose params.yaml from conf/, for the project and for t
 	python -c "from dvc.utils.hydra import compose_and_dump as c; c('params.yaml', '$(CURDIR)/conf', None, 'config', '$(CURDIR)', [])"
 	cp params.yaml src/nodules/default_params.yaml
 
-pretrain: REAL := $(abspath $(NODULES_REAL_DATA))
-pretrain: .venv/ready ## train the shipped networks on real nodules: make pretrain NODULES_REAL_DATA=FOLDER (models/pretrained/README.md)
-	@test -d "$(REAL)/nodule_cubes" || { echo "NODULES_REAL_DATA: expected a folder with nodule_cubes/, got '$(NODULES_REAL_DATA)'" >&2; exit 1; }
-	ln -sfn "$(REAL)" models/pretrained/real_data
-	cd models/pretrained && dvc repro
+pretrain: .venv/ready ## train the shipped networks on real nodules, in hours: make pretrain NODULES_REAL_DATA=FOLDER
+	@test -d "$(NODULES_REAL_DATA)/nodule_cubes" || { echo "NODULES_REAL_DATA: expected the folder that models/pretrained/README.md \
+	describes, got '$(NODULES_REAL_DATA)'" >&2; exit 1; }
+	ln -sfn "$(abspath $(NODULES_REAL_DATA))" models/pretrained/real_data
+	cd models/pretrained && dvc repro && cp -R work/chain/. . && cp -R work/scores .
 
 ##@ Runs and serving
 

@@ -65,6 +65,7 @@ TEST_FILES = [file for file in sorted(TESTS.rglob("test_*.py")) if file.parent !
 LONGEST_TEST = 600
 OF_SEVERAL_MODULES = {
     "models/test_keras_settings.py",
+    "pretraining/test_dvc_yaml.py",
     "serving/test_formats_diagnosed_alike.py",
     "serving/test_served_model.py",
     "stages/test_bad_input.py",
