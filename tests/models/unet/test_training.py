@@ -169,11 +169,13 @@ def test_learning_rate_rises_before_it_falls(tmp_path):
 
 
 def test_a_start_brings_its_own_length_and_learning_rate():
-    tuned = FineTuningParams(epochs=5, learning_rate=1e-4, mining_epochs=[2])
+    tuned = FineTuningParams(epochs=5, learning_rate=1e-4, mining_epochs=[2], frozen_normalisation=True)
     both = replace(PARAMS, epochs=9, learning_rate=0.02, mining_epochs=[4], fine_tuning=tuned)
     assert both.from_start() == replace(both, fine_tuning=None)
     started = replace(both, start_from="models/earlier")
-    wanted = replace(started, epochs=5, learning_rate=1e-4, mining_epochs=[2], fine_tuning=None)
+    wanted = replace(
+        started, epochs=5, learning_rate=1e-4, mining_epochs=[2], fine_tuning=None, frozen_normalisation=True
+    )
     assert started.from_start() == wanted
     alone = replace(started, fine_tuning=None)
     assert alone.from_start() == alone
@@ -192,6 +194,20 @@ def test_training_starts_from_given_weights(tmp_path):
     network, _ = train(sampler(), sampler(), 1, numb, seed=SEED, work=tmp_path, start_from=started)
     for ours, theirs in zip(network.get_weights(), started, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("ema_momentum", [0.0, 0.9])
+def test_frozen_normalisation_keeps_what_the_earlier_network_knew(tmp_path, ema_momentum):
+    network = UNetParams(2, 1, stem_stride=1, normalisation="batch", residual=False)
+    frozen = replace(PARAMS, epochs=2, network=network, ema_momentum=ema_momentum, frozen_normalisation=True)
+    earlier = training.compiled(1, frozen)
+    started = [weight + 0.25 for weight in earlier.get_weights()]
+    trained, _ = train(sampler(), sampler(), 1, frozen, seed=SEED, work=tmp_path, start_from=started)
+    changed = {}
+    for weight, before, after in zip(earlier.weights, started, trained.get_weights(), strict=True):
+        changed.setdefault("norm" in weight.path, []).append(not np.array_equal(before, after))
+    assert not any(changed[True])
+    assert all(changed[False])
 
 
 def test_killed_while_it_keeps_an_epoch_it_repeats_that_epoch(tmp_path, straight, monkeypatch):

@@ -35,11 +35,14 @@ class FineTuningParams:
     ----------
     epochs, learning_rate, mining_epochs : int, float, list of int
         As in `TrainingParams`, in their place.
+    frozen_normalisation : bool
+        See `TrainingParams`.
     """
 
     epochs: Annotated[int, Gt(0)]
     learning_rate: Annotated[float, Gt(0)]
     mining_epochs: list[int]
+    frozen_normalisation: bool
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,9 @@ class TrainingParams:
         from random weights if this is None.
     fine_tuning : FineTuningParams or None
         Used if `start_from` is given.
+    frozen_normalisation : bool
+        Whether normalisation keeps the statistics, scales and offsets of the earlier network. Otherwise a few dozen
+        steps replace its statistics by those of the new scans, and it is worse on the scans that it learnt from.
     """
 
     epochs: Annotated[int, Gt(0)]
@@ -91,6 +97,7 @@ class TrainingParams:
     network: UNetParams
     sampling: SamplingParams
     fine_tuning: FineTuningParams | None = None
+    frozen_normalisation: bool = False
 
     def from_start(self) -> TrainingParams:
         """The settings of this training: those of `fine_tuning` in place of its own if it has a `start_from`."""
@@ -186,6 +193,8 @@ def _one_epoch(
 def compiled(channels: int, params: TrainingParams) -> keras.Model:
     """Build and compile the network with its optimiser, loss and metric."""
     model = build(params.network, channels)
+    for layer in _normalisations(model):
+        layer.trainable = not params.frozen_normalisation
     model.compile(
         # Gradients are clipped, because an early batch of empty masks can make those of the Dice loss very large.
         optimizer=keras.optimizers.Adam(
@@ -226,7 +235,7 @@ def recompute_statistics(
     """
     # On JAX, weights and averages share memory here, and deleting one deletes the other.
     model.set_weights(_copies(model))
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in _normalisations(model) if layer.trainable]
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]
@@ -236,6 +245,10 @@ def recompute_statistics(
         model(batches[index][0], training=True)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
+
+
+def _normalisations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _copies(model: keras.Model) -> list[NDArray[np.float32]]:
