@@ -155,15 +155,12 @@ def opened(folder: Path) -> TinyProject:
 
 
 def prepare(folder: Path, overrides: list[str]) -> TinyProject:
-    """A project in which nothing has run yet; its pretrained network for malignancy is an untrained one."""
-    from support.raters import write_rater  # loads Keras
-
+    """A project in which nothing has run yet."""
     folder.mkdir(parents=True, exist_ok=True)
     _compose(folder, overrides)
     seed = _seed_with_both_classes(params.load("phantoms", PhantomParams, folder / "params.yaml"))
     _compose(folder, [*overrides, f"phantoms.seed={seed}"])
     shutil.copy(PROJECT / "dvc.yaml", folder / "dvc.yaml")
-    write_rater(folder / "models" / "pretrained" / "malignancy")
     return opened(folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -18,22 +18,16 @@ from nodules.stages.shared.cached_reducer import load_reducer
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking.stage import stage_run
 
-if TYPE_CHECKING:
-    from nodules.models.malignancy.rater import MalignancyRater
 
-
-def main(*, segmentations: Path, reducer: Path, malignancy: Path, tuned: Path, output: Path) -> None:
+def main(*, segmentations: Path, reducer: Path, tuned: Path, output: Path) -> None:
     """Write features.csv, one row per patient, and candidates.csv, one row per candidate."""
     run, candidates = params.load("run", RunParams), params.load("candidates", CandidateParams)
     settings = SegmentationSettings(**json.loads(tuned.read_text()))
     manifest = pd.read_csv(segmentations / "manifest.csv", dtype={"scan": str}).set_index("scan")
     items = {patient: (segmentations / patient, row.to_dict()) for patient, row in manifest.iterrows()}
-    used, read = {"tuned": settings, "candidates": candidates}, [segmentations, reducer, malignancy, tuned]
-    with stage_run("features", used, read) as stage:
+    with stage_run("features", {"tuned": settings, "candidates": candidates}, [segmentations, reducer, tuned]) as stage:
         rows = parallel.map_scans(
-            functools.partial(
-                measure_folder, reducer=reducer, malignancy=malignancy, settings=settings, candidates=candidates
-            ),
+            functools.partial(measure_folder, reducer=reducer, settings=settings, candidates=candidates),
             items,
             stage="features",
             output=output,
@@ -60,22 +54,15 @@ def measure_folder(
     folder: Path,
     *,
     reducer: Path,
-    malignancy: Path,
     settings: SegmentationSettings,
     candidates: CandidateParams,
 ) -> dict[str, Any]:
     """Measure one patient from its folder of segmentations."""
     stored, lungs = item
-    scorer, rater = load_reducer(reducer), _load_rater(malignancy)
-    found, measured = measure_patient(segmentations.load(stored), lungs, settings, candidates, scorer, rater)
+    scorer = load_reducer(reducer)
+    found, measured = measure_patient(segmentations.load(stored), lungs, settings, candidates, scorer)
     found.table.to_csv(folder / f"{stored.name}.csv", index=False)
     return {"scan": stored.name, **measured}
-
-
-def _load_rater(folder: Path) -> MalignancyRater:
-    from nodules.models.malignancy.rater import MalignancyRater  # loads TensorFlow, which only a worker needs
-
-    return parallel.load_once(MalignancyRater.load, folder)
 
 
 if __name__ == "__main__":

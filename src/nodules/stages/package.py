@@ -26,7 +26,6 @@ def main(
     *,
     segmenter: Path,
     reducer: Path,
-    malignancy: Path,
     tuned: Path,
     classifier: Path,
     classifier_metrics: Path,
@@ -42,8 +41,8 @@ def main(
     )
     numbers = json.loads(classifier_metrics.read_text())
     predictions = pd.read_csv(out_of_fold, dtype={"id": str}).rename(columns={"chosen": "probability"})
-    with stage_run("package", settings, [segmenter, reducer, malignancy, tuned, classifier]) as stage:
-        package(segmenter, reducer, classifier, settings, output, malignancy)
+    with stage_run("package", settings, [segmenter, reducer, tuned, classifier]) as stage:
+        package(segmenter, reducer, classifier, settings, output)
         decision = _decide(stage, numbers["validated"], predictions)
         stage.log_text(predictions[["id", "repeat", "label", "probability"]].to_csv(index=False), PREDICTIONS)
         version = stage.register(
