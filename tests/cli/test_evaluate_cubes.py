@@ -13,6 +13,7 @@ from nodules.cli import defaults
 from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
 from nodules.models.chain import chain_folder
+from nodules.models.diagnosis import Diagnoser
 from nodules.models.unet import network as unet
 from nodules.models.unet import segmenter as segmenters
 from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings
@@ -82,7 +83,7 @@ def figures(*words) -> dict:
 
 def test_figures_by_hand(cubes, segmenter, bright_is_nodule):
     found = figures(cubes, "--model", segmenter)
-    assert (found["segmenter"], found["threshold"], found["min_mm3"]) == (str(segmenter), 0.3, 0.0)
+    assert (found["segmenter"], found["threshold"], found["min_mm3"]) == (str(segmenter), 0.5, 0.0)
     assert found["empty_masks"] == 0
     everything = found["all_nodules"]["all_sizes"]
     assert (everything["nodules"], everything["patients"]) == (3, 2)
@@ -145,7 +146,35 @@ def test_packaged_model_and_the_default_one(cubes, segmenter, bright_is_nodule, 
         assert f"model: {packaged}\n" in result.stderr
 
 
-def test_pretrained_chain(cubes, segmenter, bright_is_nodule, tmp_path, monkeypatch):
+@pytest.fixture
+def slices_from_the_third_are_nodule(monkeypatch):
+    """The answer of a chain that is known: bright voxels, but not in the first two slices."""
+
+    def outline_excerpt(_, excerpt):
+        return ((excerpt.voxels_zyx > 0) & (np.arange(SHAPE_ZYX[0])[:, None, None] >= 2)).astype(np.int32)
+
+    monkeypatch.setattr(Diagnoser, "load", lambda _: object.__new__(Diagnoser))
+    monkeypatch.setattr(Diagnoser, "outline_excerpt", outline_excerpt)
+
+
+def test_whole_model_answers_unless_a_threshold_asks_for_the_network_alone(
+    cubes, segmenter, bright_is_nodule, slices_from_the_third_are_nodule, tmp_path
+):
+    shutil.copytree(segmenter, tmp_path / "chain" / "segmenter")
+    (tmp_path / "chain" / "diagnosis.json").touch()
+    model = ("--model", tmp_path / "chain")
+    found = figures(cubes, *model)
+    assert found["threshold"] is None
+    everything = found["all_nodules"]["all_sizes"]
+    # three of the four slices of each nodule; the part in the first slice of the first cube is gone
+    assert everything["dice"] == pytest.approx((2 * 48 / (48 + 64) + 2 * 24 / (24 + 64) + 0) / 3)
+    assert everything["other_parts"] == pytest.approx(1 / 3)
+    alone = figures(cubes, *model, "--threshold", "0.5")
+    assert alone["threshold"] == 0.5
+    assert alone["all_nodules"]["all_sizes"]["dice"] == pytest.approx((1 + 2 * 32 / (32 + 64) + 0) / 3)
+
+
+def test_pretrained_chain(cubes, segmenter, bright_is_nodule, slices_from_the_third_are_nodule, tmp_path, monkeypatch):
     chain = tmp_path / "checkout" / "models" / "pretrained"
     shutil.copytree(segmenter, chain / "segmenter")
     (chain / "diagnosis.json").touch()

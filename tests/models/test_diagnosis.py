@@ -84,8 +84,29 @@ def test_scan_without_lungs_has_no_nodules_and_no_suspicion(rating_chain):
     assert (found.probability, found.suspicion) == (None, 0.0)
 
 
-def test_incomplete_chain_is_refused(rating_chain, tmp_path):
+def test_chain_with_neither_finds_the_same_nodules(rating_chain, reading, rated, tmp_path):
     shutil.copytree(rating_chain, tmp_path / "chain")
     shutil.rmtree(tmp_path / "chain" / "malignancy")
-    with pytest.raises(ChainError, match="expected classifier or malignancy or both, found neither"):
+    found = Diagnoser.load(tmp_path / "chain").diagnose(reading)
+    assert (found.probability, found.suspicion) == (None, None)
+    assert found.candidates["label"].tolist() == rated.candidates["label"].tolist()
+
+
+def test_incomplete_chain_is_refused(rating_chain, tmp_path):
+    shutil.copytree(rating_chain, tmp_path / "chain")
+    shutil.rmtree(tmp_path / "chain" / "false_positive_reduction")
+    with pytest.raises(ChainError, match="missing: false_positive_reduction"):
         Diagnoser.load(tmp_path / "chain")
+
+
+def test_excerpt_is_outlined_on_its_own_grid(rating_chain, reading, rated):
+    """Around the first nodule; in the excerpt the network sees less of the chest, so only most voxels must agree."""
+    first = rated.candidates.iloc[0]
+    z, y, x = (round(float(v)) for v in reading.volume.world_to_voxel(first[["x_mm", "y_mm", "z_mm"]].tolist()))
+    box = tuple(slice(max(0, place - 7), place + 8) for place in (z, y, x))
+    excerpt = reading.volume.crop(box)
+    found = Diagnoser.load(rating_chain).outline_excerpt(excerpt)
+    assert found.shape == excerpt.shape_zyx
+    wanted = rated.nodules.voxels_zyx[box] == first["label"]
+    overlap = np.count_nonzero((found > 0) & wanted)
+    assert overlap > 0.5 * np.count_nonzero(wanted)

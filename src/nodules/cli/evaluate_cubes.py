@@ -13,9 +13,14 @@ import click
 from nodules.cli import defaults
 from nodules.cli.messages import errors_as_messages
 from nodules.cli.options import MODEL_METAVAR, MODEL_RULE, PATH
+from nodules.models.chain import is_part_of_chain
 
 if TYPE_CHECKING:
     from nodules.scans.tables.nodule_cubes import NoduleCube
+
+SEGMENTER_THRESHOLD = 0.5
+OUTLINED = 0.5
+"""Between the 0 and 1 of an outline."""
 
 
 @click.command()
@@ -28,9 +33,8 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.3,
-    show_default=True,
-    help="Lowest probability of a voxel of a nodule.",
+    help="Judge the U-Net alone, with this lowest probability of a voxel. Default: the findings of the whole model at "
+    "its operating point; 0.5 for a segmenter.",
 )
 @click.option(
     "--min-mm3",
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
 def evaluate_cubes(
     folder: Path,
     model: str | None,
-    threshold: float,
+    threshold: float | None,
     min_mm3: float,
     patients: Path | None,
     table: Path | None,
@@ -57,6 +61,8 @@ def evaluate_cubes(
     middle slice (0 for a missed nodule), and predicted parts per cube that touch no nodule in FOLDER.
     """
     segmenter = defaults.segmenter_folder(model)
+    if threshold is None and not is_part_of_chain(segmenter):
+        threshold = SEGMENTER_THRESHOLD
 
     import pandas as pd
 
@@ -99,7 +105,7 @@ def _of_patients(cubes: list[NoduleCube], file: Path) -> list[NoduleCube]:
 
 
 def _scores(
-    chosen: list[NoduleCube], cubes: list[NoduleCube], segmenter: Path, threshold: float, min_mm3: float
+    chosen: list[NoduleCube], cubes: list[NoduleCube], segmenter: Path, threshold: float | None, min_mm3: float
 ) -> Iterator[dict[str, Any] | None]:
     """The score of each cube, in order; rounding depends on the number of threads, so every process has one."""
     import joblib
@@ -119,16 +125,18 @@ def _scores(
 
 
 def _score(
-    cube: NoduleCube, of_series: list[NoduleCube], segmenter: Path, threshold: float, min_mm3: float
+    cube: NoduleCube, of_series: list[NoduleCube], segmenter: Path, threshold: float | None, min_mm3: float
 ) -> dict[str, Any] | None:
     """One row for `evaluation.cubes.summary`; None if the mask is empty."""
     from nodules.parallel import ONE_TENSORFLOW_THREAD, load_once
 
     os.environ.update(ONE_TENSORFLOW_THREAD)
 
+    import numpy as np
     from threadpoolctl import threadpool_limits
 
     from nodules.evaluation.cubes import score_cube
+    from nodules.models.diagnosis import Diagnoser
     from nodules.models.unet.segmenter import Segmenter, probability_of_excerpt
     from nodules.scans.tables.nodule_cubes import other_nodules, read_cube
 
@@ -136,8 +144,12 @@ def _score(
     if not mask.any():
         return None
     with threadpool_limits(limits=1):
-        probability = probability_of_excerpt(scan, load_once(Segmenter.load, segmenter))
-    score = score_cube(mask, probability, threshold, min_mm3 / scan.voxel_mm3, other_nodules(cube, of_series, scan))
+        if threshold is None:
+            answer = (load_once(Diagnoser.load, segmenter.parent).outline_excerpt(scan) > 0).astype(np.float32)
+        else:
+            answer = probability_of_excerpt(scan, load_once(Segmenter.load, segmenter))
+    others = other_nodules(cube, of_series, scan)
+    score = score_cube(mask, answer, OUTLINED if threshold is None else threshold, min_mm3 / scan.voxel_mm3, others)
     row = {"file": cube.file.name, "patient": cube.patient, "diameter_mm": cube.diameter_mm}
     return {**row, "is_luna16": bool(cube.annotation), **vars(score)}
 

@@ -30,6 +30,11 @@ def find_chain(folder: Path) -> Path | None:
     return folder if (folder / SETTINGS_FILE).is_file() else None
 
 
+def is_part_of_chain(folder: Path) -> bool:
+    """Whether the folder of a segmenter lies in a chain."""
+    return (folder.parent / SETTINGS_FILE).is_file()
+
+
 def has_classifier(chain: Path) -> bool:
     """Whether a chain has a classifier of cancer."""
     return (chain / CLASSIFIER).is_dir()
@@ -41,7 +46,7 @@ def has_rater(chain: Path) -> bool:
 
 
 def check_chain(chain: Path) -> None:
-    """Check that a chain is complete: settings, both networks, and a classifier or a network for malignancy.
+    """Check that a chain is complete: settings and both networks.
 
     Raises
     ------
@@ -51,5 +56,3 @@ def check_chain(chain: Path) -> None:
     needed = (SETTINGS_FILE, SEGMENTER, REDUCER)
     if missing := [name for name in needed if not (chain / name).exists()]:
         raise ChainError(f"{chain}: incomplete model: expected {', '.join(needed)}; missing: {', '.join(missing)}")
-    if not has_classifier(chain) and not has_rater(chain):
-        raise ChainError(f"{chain}: incomplete model: expected {CLASSIFIER} or {MALIGNANCY} or both, found neither")

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from nodules.imaging.candidates.outline import CandidateParams, SegmentationSettings
+from nodules.imaging.candidates.outline import CandidateParams, SegmentationSettings, find_candidates
+from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.features.measure import measure_patient
 from nodules.imaging.geometry.resample import to_scan_grid
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
+from nodules.imaging.network_input.lung_roi import extract_everything
 from nodules.models import chain
 from nodules.models.cancer import classifier
 from nodules.models.cancer import files as classifier_files
@@ -131,6 +135,25 @@ class Diagnoser:
             verdict=verdict_of(reading, self._settings.reading, lungs.quality.findings),
         )
 
+    def outline_excerpt(self, excerpt: Volume) -> NDArray[np.int32]:
+        """Find the nodules in a cube or another excerpt of a scan, in which no lungs can be found.
+
+        Parameters
+        ----------
+        excerpt : Volume
+            int16 HU.
+
+        Returns
+        -------
+        (Z, Y, X) ndarray of int32
+            Labels of the nodules on the excerpt's own grid.
+        """
+        region = extract_everything(excerpt, self._segmenter.roi)
+        segmentation = Segmentation(region.scan, region.lungs_zyx, self._segmenter.predict(region))
+        settings = self._settings
+        found = find_candidates(segmentation, settings.segmentation, settings.candidates, self._reducer)
+        return to_scan_grid(region.scan.with_voxels(found.labels_zyx), excerpt).voxels_zyx
+
     def _cancer(self, features: Mapping[str, float]) -> tuple[float | None, dict[str, float]]:
         """Probability of cancer, and the contribution of each feature to its log-odds."""
         if self._classifier is None:
@@ -142,7 +165,7 @@ class Diagnoser:
 
     @classmethod
     def load(cls, folder: Path) -> Diagnoser:
-        """Read a folder with the parts that `chain` names; `classifier/` or `malignancy/` may be absent, not both.
+        """Read a folder with the parts that `chain` names; `classifier/` and `malignancy/` may be absent.
 
         Raises
         ------
