@@ -26,7 +26,7 @@ from nodules.pretraining.operating_point import OperatingPointParams, cross_fitt
 from nodules.pretraining.stages.false_positive_reduction import read_scores
 
 OTHERS_PER_CUBE = 0.5
-WEIGHTS = OperatingPointParams((0.5,), 0.0, 2.0, 40.0, 4.0, OTHERS_PER_CUBE, 0.98)
+WEIGHTS = OperatingPointParams((0.5,), 0.0, 2.0, 40.0, 4.0, OTHERS_PER_CUBE)
 
 
 def main() -> None:

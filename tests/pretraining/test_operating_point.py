@@ -10,12 +10,14 @@ import pytest
 
 from nodules.models.false_positive_reduction.score_fusion import IDENTITY
 from nodules.pretraining.operating_point import (
+    Limits,
     OperatingPointParams,
     best_threshold,
     cross_fitted,
     froc,
-    lowest_probability,
+    kept_by_probability,
     nodule_table,
+    probability_limits,
     scan_figures,
 )
 
@@ -26,7 +28,6 @@ PARAMS = OperatingPointParams(
     others_per_scan=8.0,
     allowed_others_per_scan=1.0,
     allowed_others_per_cube=0.5,
-    kept_share=0.5,
 )
 
 
@@ -62,29 +63,33 @@ FOUND = candidates(
 DRAWN = nodules(("scans-1", 1, 4, 0.9), ("scans-1", 2, 3, np.nan), ("cubes-1", 1, 2, 0.7), ("cubes-2", 1, 2, 0.95))
 
 
-def test_choice_lies_between_both_limits():
-    chosen, limits = lowest_probability(FOUND, DRAWN, PARAMS)
-    # a scan may have one other finding, so the second, 0.2, is out; of two cubes one may, so 0.1 is
-    assert limits["fewest_others"] == pytest.approx(0.2)
-    assert limits["fewest_others"] > 0.2
-    assert limits["all_kept"] == 0.9  # half of the nodules in cubes, 0.95, and that of the scan
-    odds = 0.2 / 0.8, 0.9 / 0.1
-    assert chosen / (1 - chosen) == pytest.approx(np.sqrt(np.prod(odds)), rel=1e-4)
+def test_lowest_probabilities_with_few_enough_others():
+    limits = probability_limits(FOUND, 2, PARAMS)
+    # a scan may have one other finding, so its second, 0.2, is out; of two cubes one may, so 0.1 is out
+    assert (limits.scans, limits.cubes) == pytest.approx((0.2, 0.1))
+    assert limits.scans > 0.2
+    assert limits.cubes > 0.1
+    assert limits.min_probability == limits.scans
+    stricter = probability_limits(FOUND, 2, replace(PARAMS, allowed_others_per_cube=0.0))
+    assert stricter.min_probability == stricter.cubes > 0.6
 
 
-def test_few_findings_come_before_all_nodules():
-    strict = replace(PARAMS, allowed_others_per_cube=0.0, kept_share=1.0)
-    chosen, limits = lowest_probability(FOUND.replace({"probability": {0.6: 0.8}}), DRAWN, strict)
-    assert limits["all_kept"] == 0.7
-    assert chosen == limits["fewest_others"] == pytest.approx(0.8)
-    assert chosen > 0.8
+def test_limits_without_others():
+    assert probability_limits(FOUND.iloc[:0], 2, PARAMS) == Limits(0.0, 0.0)
+    assert probability_limits(FOUND, 100, PARAMS).cubes == 0.0
 
 
-def test_limits_without_others_or_without_nodules():
-    assert lowest_probability(FOUND.iloc[:0], DRAWN, PARAMS)[1]["fewest_others"] == 0.0
-    chosen, limits = lowest_probability(FOUND, DRAWN.iloc[:0], replace(PARAMS, kept_share=1.0))
-    assert chosen == pytest.approx(limits["fewest_others"])
-    assert limits["fewest_others"] == limits["all_kept"]
+def test_what_each_probability_keeps():
+    kept = kept_by_probability(FOUND, DRAWN)
+    assert kept["0.5"] == {
+        "cube_nodules": 1.0,
+        "luna16_nodules": 1.0,
+        "scan_nodules": 0.5,
+        "others_per_cube": 0.5,
+        "others_in_scans": 1,
+    }
+    assert kept["0"]["scan_nodules"] == 0.5, "one of the two was never proposed"
+    assert "scan_nodules" not in kept_by_probability(FOUND, DRAWN[DRAWN["source"] == "cubes"])["0"]
 
 
 def test_nodules_have_the_probability_of_their_best_candidate():

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
-from scipy.special import expit, logit
 
 from nodules.evaluation.detection import ScanDetections, froc_points
 from nodules.models.false_positive_reduction.score_fusion import IDENTITY, Fusion, evidence, fit
@@ -18,7 +17,8 @@ from nodules.models.false_positive_reduction.score_fusion import IDENTITY, Fusio
 CLEAR_READERS = 3
 """Readers who must have drawn a nodule for it to count on a whole scan."""
 
-_CLIP = 1e-6
+LEVELS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""Probabilities at which `kept_by_probability` reports."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,6 @@ class OperatingPointParams:
         Largest number of other findings in any whole scan.
     allowed_others_per_cube : float
         Largest mean number of other findings in a cube.
-    kept_share : float
-        Share of LUNA16's nodules in cubes that should still be found.
     """
 
     thresholds: tuple[Annotated[float, Gt(0), Le(1)], ...]
@@ -48,7 +46,6 @@ class OperatingPointParams:
     others_per_scan: Annotated[float, Gt(0)]
     allowed_others_per_scan: Annotated[float, Ge(0)]
     allowed_others_per_cube: Annotated[float, Ge(0)]
-    kept_share: Annotated[float, Ge(0), Le(1)]
 
     def __post_init__(self) -> None:
         if not self.thresholds:
@@ -97,49 +94,70 @@ def _weights(clear: pd.DataFrame, params: OperatingPointParams) -> NDArray[np.fl
     groups = [group for group in (~is_nodule & in_scan, ~is_nodule & ~in_scan) if group.any()]
     for group in groups:
         weights[group] = (1 - share) / len(groups) / np.count_nonzero(group)
-    normalised: NDArray[np.float64] = weights * (len(clear) / max(weights.sum(), _CLIP))
+    normalised: NDArray[np.float64] = weights * (len(clear) / weights.sum()) if len(clear) else weights
     return normalised
 
 
-def lowest_probability(
-    candidates: pd.DataFrame, nodules: pd.DataFrame, params: OperatingPointParams
-) -> tuple[float, dict[str, float]]:
-    """Choose the lowest probability of a finding.
+@dataclass(frozen=True)
+class Limits:
+    """Lowest probabilities of a finding at which there are few enough other findings.
 
-    Two limits enclose it: below the first there are too many other findings, above the second nodules are lost. The
-    choice lies half-way between their log-odds. If they contradict each other it is the first.
+    Attributes
+    ----------
+    scans, cubes : float
+        Enough for every whole scan, and for cubes on average. On whole scans, which hold far more that is no nodule,
+        it is larger as a rule.
+    """
+
+    scans: float
+    cubes: float
+
+    @property
+    def min_probability(self) -> float:
+        """The lowest probability that is enough for both."""
+        return max(self.scans, self.cubes)
+
+
+def probability_limits(candidates: pd.DataFrame, cubes: int, params: OperatingPointParams) -> Limits:
+    """Find the lowest probabilities, since every higher one loses nodules.
 
     Parameters
     ----------
     candidates : DataFrame
-        Candidates with series, image, source, kind and probability.
-    nodules : DataFrame
-        Nodules as `nodule_table` returns them. Every cube has one.
-
-    Returns
-    -------
-    float, dict
-        The choice; and both limits as ``fewest_others`` and ``all_kept``.
+        Candidates with series, source, kind and probability.
+    cubes : int
+        Number of cubes, with or without candidates.
     """
     others = candidates[candidates["kind"] == "other"]
     in_scan = others["source"] == "scans"
-    cubes = int((nodules["source"] == "cubes").sum())
     allowed = int(np.floor(params.allowed_others_per_cube * cubes))
-    levels = [_above_rank(others["probability"][~in_scan], allowed)]
-    for _, found in others[in_scan].groupby("series"):
-        levels.append(_above_rank(found["probability"], int(params.allowed_others_per_scan)))
-    fewest = max(levels)
-    clear = nodules[(nodules["source"] == "scans") & (nodules["readers"] >= CLEAR_READERS) & nodules["proposed"]]
-    luna = nodules[(nodules["source"] == "cubes") & nodules["is_luna16"]]
-    kept = [float(clear["probability"].min())] if len(clear) else []
-    if len(luna):
-        lost = int(np.floor((1 - params.kept_share) * len(luna) + 1e-9))
-        kept.append(float(luna["probability"].fillna(0.0).sort_values().iloc[min(lost, len(luna) - 1)]))
-    all_kept = min(kept, default=fewest)
-    chosen = (
-        fewest if all_kept < fewest else float(expit(np.mean(logit(np.clip([fewest, all_kept], _CLIP, 1 - _CLIP)))))
-    )
-    return chosen, {"fewest_others": fewest, "all_kept": all_kept}
+    of_scans = [
+        _above_rank(found["probability"], int(params.allowed_others_per_scan))
+        for _, found in others[in_scan].groupby("series")
+    ]
+    return Limits(max(of_scans, default=0.0), _above_rank(others["probability"][~in_scan], allowed))
+
+
+def kept_by_probability(candidates: pd.DataFrame, nodules: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """What each of `LEVELS` keeps: nodules in cubes, LUNA16's among them, nodules of scans, and other findings.
+
+    Parameters
+    ----------
+    candidates, nodules : DataFrame
+        As `nodule_table` takes and returns them; every cube has a nodule, and there is a nodule in a whole scan.
+    """
+    in_cubes, others = nodules[nodules["source"] == "cubes"], candidates[candidates["kind"] == "other"]
+    clear = nodules[(nodules["source"] == "scans") & (nodules["readers"] >= CLEAR_READERS)]
+    groups = {"cube_nodules": in_cubes, "luna16_nodules": in_cubes[in_cubes["is_luna16"]], "scan_nodules": clear}
+    kept = {}
+    for level in LEVELS:
+        shown = others["source"][others["probability"] >= level]
+        kept[f"{level:g}"] = {
+            **{name: float((group["probability"] >= level).mean()) for name, group in groups.items() if len(group)},
+            "others_per_cube": float((shown == "cubes").sum() / max(len(in_cubes), 1)),
+            "others_in_scans": int((shown == "scans").sum()),
+        }
+    return kept
 
 
 def _above_rank(probabilities: pd.Series, rank: int) -> float:
@@ -173,7 +191,7 @@ def scan_figures(
     scans : sequence of str
         Series of the whole scans; some may have no nodule or no candidate.
     candidates, nodules : DataFrame
-        As for `lowest_probability`.
+        As `nodule_table` takes and returns them.
     min_probability : float
         The operating point.
 

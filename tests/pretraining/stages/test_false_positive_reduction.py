@@ -45,7 +45,6 @@ SECTIONS = {
         "others_per_scan": 2.0,
         "allowed_others_per_scan": 1.0,
         "allowed_others_per_cube": 0.5,
-        "kept_share": 1.0,
     },
 }
 
@@ -169,9 +168,16 @@ def test_operating_point_from_all_folds(project):
     assert list(figures["scans"]) == ["scans-P0-a"]
     assert figures["scans"]["scans-P0-a"]["candidates"] == 2
     assert figures["scans"]["scans-P0-a"]["others"] <= 1
-    cubes = figures["cubes"]["all_nodules"]["all_sizes"]
-    assert cubes["nodules"] == 5
-    assert cubes["other_parts"] <= 0.5
+    for name in ("cubes", "cubes_at_their_limit"):
+        cubes = figures[name]["all_nodules"]["all_sizes"]
+        assert cubes["nodules"] == 5
+        assert cubes["other_parts"] <= 0.5
+    assert figures["kept_by_probability"]["0"] == {
+        "cube_nodules": 1.0,
+        "scan_nodules": 1.0,
+        "others_per_cube": 1.0,
+        "others_in_scans": 1,
+    }
     written = json.loads((project / "chain" / SETTINGS_FILE).read_text())
     assert written["segmentation"]["threshold"] == figures["segmentation"]["threshold"]
     assert written["candidates"] == SECTIONS["candidates"]

@@ -24,12 +24,14 @@ from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
 from nodules.models.false_positive_reduction.score_fusion import Fusion
 from nodules.pretraining.folds import ALL, FOLDS
 from nodules.pretraining.operating_point import (
+    Limits,
     OperatingPointParams,
     best_threshold,
     cross_fitted,
     froc,
-    lowest_probability,
+    kept_by_probability,
     nodule_table,
+    probability_limits,
     scan_figures,
 )
 from nodules.pretraining.real_data import RealData
@@ -43,7 +45,7 @@ from nodules.stages.shared.metrics_file import write_metrics
 from nodules.stages.shared.settings import RunParams
 from nodules.tracking.stage import stage_run
 
-CUBE_COLUMNS = ["threshold", "cube", "patient", "diameter_mm", "is_luna16", "hit", "dice", "middle_dice", "other_parts"]
+CUBE_COLUMNS = ["setting", "cube", "patient", "diameter_mm", "is_luna16", "hit", "dice", "middle_dice", "other_parts"]
 
 Item = tuple[AnnotatedSeries, Path, dict[str, list[float]]]
 """A series of cubes, its folder of the stage candidates, and the probabilities of the candidates of each cube."""
@@ -80,21 +82,26 @@ def main(*, real_data: Path, candidates: Path, reducers: Path, output: Path, fig
     used = {"operating_point": settings, "candidates": proposing}
     with stage_run("pretrain_operating_point", used, [candidates, reducers]) as stage:
         fusion, answers = _answers(series, reducers, data, settings)
-        min_probability, limits = lowest_probability(answers.candidates, answers.nodules, settings)
-        scores = _cube_scores(data, series, answers, min_probability, settings, proposing, run, work)
-        threshold = best_threshold(scores)
-        segmentation = SegmentationSettings(threshold, settings.dilation_mm, min_probability)
+        limits = probability_limits(answers.candidates, len(data.cubes), settings)
+        scores = _cube_scores(data, series, answers, _outlines(limits, settings), proposing, run, work)
+        # Nodules that whole scans' limit loses say nothing about the threshold.
+        threshold = best_threshold({value: scores[value, limits.cubes] for value in settings.thresholds})
+        segmentation = SegmentationSettings(threshold, settings.dilation_mm, limits.min_probability)
         found = {
             "segmentation": asdict(segmentation),
-            "limits": limits,
+            "limits": asdict(limits),
             "fusion": fusion.by_name(),
-            "scans": scan_figures(scans, answers.candidates, answers.nodules, min_probability),
+            "scans": scan_figures(scans, answers.candidates, answers.nodules, limits.min_probability),
             "froc": froc(scans, answers.candidates, answers.nodules),
-            "cubes": summary(scores[threshold]),
-            "dice_by_threshold": {f"{value:g}": float(rows["dice"].mean()) for value, rows in scores.items()},
+            "kept_by_probability": kept_by_probability(answers.candidates, answers.nodules),
+            "cubes_at_their_limit": summary(scores[threshold, limits.cubes]),
+            "cubes": summary(scores[threshold, limits.min_probability]),
+            "dice_by_threshold": {
+                f"{value:g}": float(scores[value, limits.cubes]["dice"].mean()) for value in settings.thresholds
+            },
         }
         write_metrics(figures, found)
-        stage.log_metrics({"min_probability": min_probability, "threshold": threshold})
+        stage.log_metrics({"min_probability": limits.min_probability, "threshold": threshold})
         _write(output, fusion, reducers / ALL, DiagnosisSettings(reading, lung_mask, segmentation, proposing))
     shutil.rmtree(work, ignore_errors=True)
 
@@ -125,13 +132,12 @@ def _cube_scores(
     data: RealData,
     series: Mapping[str, list[CandidateSeries]],
     answers: Answers,
-    min_probability: float,
-    settings: OperatingPointParams,
+    outlines: Sequence[SegmentationSettings],
     proposing: CandidateParams,
     run: RunParams,
     work: Path,
-) -> dict[float, pd.DataFrame]:
-    """For each threshold the scores of all cubes, one row each, as `evaluation.cubes.summary` takes them."""
+) -> dict[tuple[float, float], pd.DataFrame]:
+    """By threshold and lowest probability, the scores of all cubes as `evaluation.cubes.summary` takes them."""
     known = {f"{one.series.source}-{one.series.name}": one for one in annotated_series(data)}
     images = answers.candidates.groupby(["series", "image"])["probability"].agg(list).to_dict()
     probabilities: dict[str, dict[str, list[float]]] = {}
@@ -143,7 +149,6 @@ def _cube_scores(
         for one in found
         if one.source == "cubes"
     }
-    outlines = [SegmentationSettings(value, settings.dilation_mm, min_probability) for value in settings.thresholds]
     parallel.map_scans(
         functools.partial(score_series, outlines=outlines, candidates=proposing),
         items,
@@ -152,7 +157,18 @@ def _cube_scores(
         max_failures=run.max_failures,
     )
     rows = pd.concat([pd.read_csv(file) for file in sorted((work / "cubes").glob("*.csv")) if file.stem in items])
-    return {float(value): found for value, found in rows.groupby("threshold")}
+    return {
+        (one.threshold, one.min_probability): found
+        for number, one in enumerate(outlines)
+        for found in [rows[rows["setting"] == number]]
+    }
+
+
+def _outlines(limits: Limits, settings: OperatingPointParams) -> list[SegmentationSettings]:
+    levels = sorted({limits.cubes, limits.min_probability})
+    return [
+        SegmentationSettings(value, settings.dilation_mm, level) for value in settings.thresholds for level in levels
+    ]
 
 
 def score_series(
@@ -175,11 +191,11 @@ def score_series(
                 f"{stored / cube.file.stem}: expected {len(scored)} proposals as in {SCORES}, got "
                 f"{len(proposals.table)}; run the stages candidates and false_positive_reduction again"
             )
-        for settings in outlines:
+        for number, settings in enumerate(outlines):
             found = outline(segmentation, proposals, scored, settings, candidates)
             outlined = to_scan_grid(segmentation.scan.with_voxels(found.labels_zyx), scan).voxels_zyx > 0
             score = score_cube(mask, outlined.astype(np.float32), 0.5, spared_zyx=marks.drawn_zyx)
-            rows.append({"threshold": settings.threshold, **_cube_row(cube), **vars(score)})
+            rows.append({"setting": number, **_cube_row(cube), **vars(score)})
     pd.DataFrame(rows, columns=CUBE_COLUMNS).to_csv(folder / f"{stored.name}.csv", index=False)
     return {"cubes": len(rows) // len(outlines)}
 
