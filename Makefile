@@ -43,7 +43,7 @@ pretrain: .venv/ready ## train the shipped networks on real nodules, in hours: m
 	@test -d "$(NODULES_REAL_DATA)/nodule_cubes" || { echo "NODULES_REAL_DATA: expected the folder that models/pretrained/README.md \
 	describes, got '$(NODULES_REAL_DATA)'" >&2; exit 1; }
 	ln -sfn "$(abspath $(NODULES_REAL_DATA))" models/pretrained/real_data
-	cd models/pretrained && dvc repro && cp -R work/chain/. . && cp -R work/scores .
+	cd models/pretrained && dvc repro && cp -R work/chain/. . && cp -R work/scores . && cp work/slices/manifest.csv training_data.csv
 
 ##@ Runs and serving
 
