@@ -157,21 +157,25 @@ def slices_from_the_third_are_nodule(monkeypatch):
     monkeypatch.setattr(Diagnoser, "outline_excerpt", outline_excerpt)
 
 
-def test_whole_model_answers_unless_a_threshold_asks_for_the_network_alone(
-    cubes, segmenter, bright_is_nodule, slices_from_the_third_are_nodule, tmp_path
-):
+def test_findings_of_the_whole_model(cubes, segmenter, bright_is_nodule, slices_from_the_third_are_nodule, tmp_path):
     shutil.copytree(segmenter, tmp_path / "chain" / "segmenter")
     (tmp_path / "chain" / "diagnosis.json").touch()
     model = ("--model", tmp_path / "chain")
-    found = figures(cubes, *model)
-    assert found["threshold"] is None
+    found = figures(cubes, *model, "--findings")
+    assert (found["findings"], found["threshold"]) == (True, None)
     everything = found["all_nodules"]["all_sizes"]
     # three of the four slices of each nodule; the part in the first slice of the first cube is gone
     assert everything["dice"] == pytest.approx((2 * 48 / (48 + 64) + 2 * 24 / (24 + 64) + 0) / 3)
     assert everything["other_parts"] == pytest.approx(1 / 3)
-    alone = figures(cubes, *model, "--threshold", "0.5")
-    assert alone["threshold"] == 0.5
+    alone = figures(cubes, *model)
+    assert (alone["findings"], alone["threshold"]) == (False, 0.5)
     assert alone["all_nodules"]["all_sizes"]["dice"] == pytest.approx((1 + 2 * 32 / (32 + 64) + 0) / 3)
+
+
+def test_a_segmenter_has_no_findings(cubes, segmenter):
+    result = nodules("evaluate-cubes", cubes, "--model", segmenter, "--findings")
+    assert result.exit_code == 1
+    assert "--findings needs a whole model" in result.stderr
 
 
 def test_pretrained_chain(cubes, segmenter, bright_is_nodule, slices_from_the_third_are_nodule, tmp_path, monkeypatch):

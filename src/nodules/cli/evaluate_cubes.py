@@ -18,7 +18,6 @@ from nodules.models.chain import is_part_of_chain
 if TYPE_CHECKING:
     from nodules.scans.tables.nodule_cubes import NoduleCube
 
-SEGMENTER_THRESHOLD = 0.5
 OUTLINED = 0.5
 """Between the 0 and 1 of an outline."""
 
@@ -33,8 +32,14 @@ OUTLINED = 0.5
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Judge the U-Net alone, with this lowest probability of a voxel. Default: the findings of the whole model at "
-    "its operating point; 0.5 for a segmenter.",
+    default=0.5,
+    show_default=True,
+    help="Lowest probability of a voxel of a nodule.",
+)
+@click.option(
+    "--findings",
+    is_flag=True,
+    help="Judge what the whole model reports at its operating point, not the U-Net alone; --threshold has no effect.",
 )
 @click.option(
     "--min-mm3",
@@ -49,7 +54,8 @@ OUTLINED = 0.5
 def evaluate_cubes(
     folder: Path,
     model: str | None,
-    threshold: float | None,
+    threshold: float,
+    findings: bool,
     min_mm3: float,
     patients: Path | None,
     table: Path | None,
@@ -61,8 +67,8 @@ def evaluate_cubes(
     middle slice (0 for a missed nodule), and predicted parts per cube that touch no nodule in FOLDER.
     """
     segmenter = defaults.segmenter_folder(model)
-    if threshold is None and not is_part_of_chain(segmenter):
-        threshold = SEGMENTER_THRESHOLD
+    if findings and not is_part_of_chain(segmenter):
+        raise click.ClickException(f"{segmenter}: --findings needs a whole model, got a segmenter")
 
     import pandas as pd
 
@@ -72,7 +78,7 @@ def evaluate_cubes(
     with errors_as_messages():
         cubes = read_cube_table(folder)
         chosen = _of_patients(cubes, patients) if patients else cubes
-        rows = [row for row in _scores(chosen, cubes, segmenter, threshold, min_mm3) if row]
+        rows = [row for row in _scores(chosen, cubes, segmenter, None if findings else threshold, min_mm3) if row]
     if not rows:
         raise click.ClickException(f"{folder}: the masks of all {len(chosen)} cubes are empty")
     scores = pd.DataFrame(rows)
@@ -81,7 +87,8 @@ def evaluate_cubes(
     figures = summary(scores)
     empty = len(chosen) - len(rows)
     if as_json:
-        settings = {"segmenter": str(segmenter), "threshold": threshold, "min_mm3": min_mm3, "empty_masks": empty}
+        judged = {"segmenter": str(segmenter), "findings": findings, "threshold": None if findings else threshold}
+        settings = judged | {"min_mm3": min_mm3, "empty_masks": empty}
         click.echo(json.dumps(settings | figures))
         return
     if empty:
@@ -127,7 +134,7 @@ def _scores(
 def _score(
     cube: NoduleCube, of_series: list[NoduleCube], segmenter: Path, threshold: float | None, min_mm3: float
 ) -> dict[str, Any] | None:
-    """One row for `evaluation.cubes.summary`; None if the mask is empty."""
+    """One row for `evaluation.cubes.summary`; None if the mask is empty. Without a threshold, the model's findings."""
     from nodules.parallel import ONE_TENSORFLOW_THREAD, load_once
 
     os.environ.update(ONE_TENSORFLOW_THREAD)
