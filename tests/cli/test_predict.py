@@ -119,6 +119,17 @@ def test_pretrained_chain_is_the_default_where_there_is_no_other(scans, pretrain
     assert result.stdout.splitlines()[-1] == last
 
 
+def test_chain_that_judges_nothing_finds_nodules(scans, pretrained):
+    shutil.rmtree(pretrained / "malignancy")
+    result = nodules("predict", scans[".mha"], "-o", "out")
+    assert result.exit_code == 0, result.output
+    assert f"model: {pretrained}, which finds nodules and does not judge them" in result.stderr
+    report = json.loads(Path("out/report.json").read_text())
+    assert (report["probability"], report["suspicion"]) == (None, None)
+    assert report["nodules"]
+    assert all(nodule["malignancy"] is None for nodule in report["nodules"])
+
+
 def test_chain_folder_is_a_model_too(scans, rating_chain, tmp_path):
     answer = predict(scans[".mha"], tmp_path / "out", rating_chain)
     assert answer["probability"] is None

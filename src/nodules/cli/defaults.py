@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from nodules import params
-from nodules.models.chain import SEGMENTER, find_chain, has_classifier
+from nodules.models.chain import SEGMENTER, find_chain, has_classifier, has_rater
 
 PACKAGED_PARAMS = Path(__file__).parents[1] / "default_params.yaml"  # `make params` writes it
 CHECKOUT = Path(__file__).resolve().parents[3]  # if installed with `pip install -e`; otherwise some unrelated folder
@@ -53,7 +53,7 @@ def model_folders(names: Iterable[str] = tuple(MODELS)) -> list[Path]:
     return list(dict.fromkeys(project / MODELS[name] for name in names for project in projects))
 
 
-def chain_folder(model: str | None, without_classifier: str = "") -> Path:
+def chain_folder(model: str | None, *, says_what_is_missing: bool = False) -> Path:
     """Return the folder of the diagnosis chain of a model.
 
     Parameters
@@ -61,8 +61,8 @@ def chain_folder(model: str | None, without_classifier: str = "") -> Path:
     model : str or None
         One of `MODELS`, or the folder of a packaged model or of a chain. A folder called like one of `MODELS` must be
         given with its path: ./pretrained. None stands for the first of `MODELS` that exists.
-    without_classifier : str
-        Follows the model's path on stderr if the model has no classifier of cancer.
+    says_what_is_missing : bool
+        Whether to name on stderr what the answers lack if the model has no classifier of cancer.
 
     Raises
     ------
@@ -75,10 +75,22 @@ def chain_folder(model: str | None, without_classifier: str = "") -> Path:
     if found is None:
         raise click.ClickException(f"{', '.join(map(str, folders))}: {NO_MODEL}")
     folder, chain = found
-    remark = without_classifier if not has_classifier(chain) else ""
+    remark = _what_is_missing(chain) if says_what_is_missing else ""
     if not named_folder or remark:
         click.echo(f"model: {folder}{remark}", err=True)
     return chain
+
+
+def _what_is_missing(chain: Path) -> str:
+    """What the answers of a chain lack, to follow the path of its model."""
+    if has_classifier(chain):
+        return ""
+    if has_rater(chain):
+        return (
+            ", without a classifier of cancer: `probability` is null; `suspicion` says how suspicious radiologists "
+            "would find the nodules, not how probable cancer is"
+        )
+    return ", which finds nodules and does not judge them: `probability` and `suspicion` are null"
 
 
 def segmenter_folder(model: str | None) -> Path:

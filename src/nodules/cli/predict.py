@@ -14,11 +14,6 @@ from nodules.cli.messages import warn
 from nodules.cli.options import MODEL_METAVAR, MODEL_RULE, PATH, SCAN, SERIES
 from nodules.models.chain import ChainError, check_chain
 
-WITHOUT_CLASSIFIER = (
-    ", without a classifier of cancer: `probability` is null; `suspicion` says how suspicious radiologists would find "
-    "the nodules, not how probable cancer is"
-)
-
 
 @click.command()
 @SCAN
@@ -34,7 +29,7 @@ def predict(scan: Path, output: Path, model: str | None, series_uid: str | None,
     The report holds the probability of cancer if the model has a classifier, and the suspicion and each nodule's
     malignancy if it has a network for them. These two are what radiologists would think, not what pathology would find.
     """
-    chain = defaults.chain_folder(model, WITHOUT_CLASSIFIER)
+    chain = defaults.chain_folder(model, says_what_is_missing=True)
     try:
         check_chain(chain)
     except ChainError as error:
@@ -66,6 +61,6 @@ def _summary(report: Mapping[str, Any]) -> str:
     parts = [
         "" if report["probability"] is None else f"probability of cancer {report['probability']:.3f}",
         "" if report["suspicion"] is None else f"suspicion {report['suspicion']:.2f}",
-        f"{len(report['nodules'])} nodules",
+        f"{len(report['nodules'])} nodule{'' if len(report['nodules']) == 1 else 's'}",
     ]
     return ", ".join(filter(None, parts))
