@@ -52,6 +52,7 @@ SHORT_MODULES = {
     "nodules.cli.classify": "one module per command",
     "nodules.cli.ensemble": "one module per command",
     "nodules.cli.froc": "one module per command",
+    "nodules.cli.predict": "one module per command",
     "nodules.evaluation.malignancy": "figures of ratings, beside the other figures and apart from the training",
     "nodules.models.runtime.normalisation": "a Keras layer of its own",
     "nodules.models.unet.hard_negatives": "a method with a name in the field, apart from the training loop",

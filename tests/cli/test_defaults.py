@@ -161,10 +161,10 @@ def model(folder: Path, *parts: str) -> Path:
 
 def test_the_trained_model_comes_before_the_pretrained_one(checkout, here, capsys):
     pretrained = model(here / "models/pretrained", "malignancy")
-    assert defaults.chain_folder(None, ", rates only") == pretrained
-    assert capsys.readouterr().err == f"model: {pretrained}, rates only\n"
+    assert defaults.chain_folder(None, says_what_is_missing=True) == pretrained
+    assert capsys.readouterr().err.startswith(f"model: {pretrained}, without a classifier of cancer: `probability`")
     trained = model(checkout / "models/diagnosis/artifacts/chain", "classifier")
-    assert defaults.chain_folder(None, ", rates only") == trained
+    assert defaults.chain_folder(None, says_what_is_missing=True) == trained
     assert capsys.readouterr().err == f"model: {checkout}/models/diagnosis\n"
 
 
@@ -180,10 +180,12 @@ def test_models_by_name(checkout, here):
 
 
 def test_a_named_folder_needs_no_word_unless_it_lacks_a_classifier(here, capsys):
-    assert defaults.chain_folder(str(model(here / "mine", "classifier")), ", rates only") == here / "mine"
+    assert defaults.chain_folder(str(model(here / "mine", "classifier")), says_what_is_missing=True) == here / "mine"
     assert capsys.readouterr().err == ""
-    defaults.chain_folder(str(model(here / "other", "malignancy")), ", rates only")
-    assert capsys.readouterr().err == f"model: {here}/other, rates only\n"
+    defaults.chain_folder(str(model(here / "other", "malignancy")), says_what_is_missing=True)
+    assert capsys.readouterr().err.startswith(f"model: {here}/other, without a classifier of cancer")
+    defaults.chain_folder(str(model(here / "finds")), says_what_is_missing=True)
+    assert capsys.readouterr().err.startswith(f"model: {here}/finds, which finds nodules and does not judge them")
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate-cubes"])
