@@ -82,7 +82,7 @@ def test_calibrated_probabilities_agree_with_the_labels():
     sure = found["centred"] > 0.8
     assert malignant[sure].mean() == pytest.approx(found["centred"][sure].mean(), abs=0.06)
     assert found["off_centre"].mean() < found["centred"].mean(), "what is off centre has no fusion of its own"
-    np.testing.assert_allclose(fusions.by_centre.probability(outputs.centred), found["centred"], atol=0.1)
+    assert np.abs(fusions.by_centre.probability(outputs.centred) - found["centred"]).mean() < 0.05
 
 
 def test_a_fold_does_not_calibrate_itself():
