@@ -1,4 +1,4 @@
-"""Out-of-fold figures of the malignancy networks for other settings: one row of the table in README.md.
+"""Out-of-fold figures of the malignancy networks for other settings: as a row of a table.
 
 python benchmarks/malignancy.py --data DATA --slices models/pretrained/slices --set networks=1 network.filters=16
 
