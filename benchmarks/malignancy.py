@@ -1,4 +1,4 @@
-"""Out-of-fold figures of the malignancy networks for other settings: one row of the table in malignancy.md.
+"""Out-of-fold figures of the malignancy networks for other settings: as a row of a table.
 
 python benchmarks/malignancy.py --data DATA --slices models/pretrained/slices --set networks=1 network.filters=16
 
@@ -15,6 +15,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nodules import params
 from nodules.evaluation.malignancy import summary
@@ -42,9 +44,10 @@ def main() -> None:
     cubes = RealData(chosen.data).cubes
     folds, rated = folds_of(cubes, chosen.slices), rated_cubes(cubes, settings)
     with tempfile.TemporaryDirectory() as work:
-        log_odds = cross_fit(rated, folds, settings, seed=seed, work=Path(work))
-    _, probabilities = calibrate(log_odds, rated.malignant, folds)
-    figures = summary(out_of_fold_table(cubes, folds, rated.malignant, probabilities))
+        outputs = cross_fit(rated, folds, settings, seed=seed, work=Path(work))
+    diameters_mm = np.array([cube.diameter_mm for cube in cubes])
+    _, probabilities = calibrate(outputs, rated.malignant, diameters_mm, folds, seed)
+    figures = summary(out_of_fold_table(cubes, folds, rated.malignant, probabilities), list(probabilities))
     print(json.dumps(figures, indent=2))
     print(row(" ".join(chosen.set) or "as in params.yaml", figures, (time.perf_counter() - started) / 60))
 
@@ -57,15 +60,14 @@ def changed(settings: Any, path: list[str], value: Any) -> Any:
 
 
 def row(what: str, figures: dict[str, dict[str, dict[str, float]]], minutes: float) -> str:
-    """A row of the table: AUC and ECE with their intervals, log-loss, both off centre, and AUC by size."""
-    centred, beside = figures["centred"], figures["off_centre"]["all_sizes"]
-    whole = centred["all_sizes"]
-    auc, ece = (f"{whole[m]:.3f} ({whole[f'{m}_low']:.3f}-{whole[f'{m}_high']:.3f})" for m in ("auc", "ece"))
-    sizes = ", ".join(f"{centred[name]['auc']:.3f}" for name in centred if name != "all_sizes")
-    return (
-        f"| {what} | {auc} | {ece} | {whole['log_loss']:.3f} | {beside['auc']:.3f}, {beside['ece']:.3f} | {sizes} | "
-        f"{minutes:.0f} |"
-    )
+    """A row of the table: AUC and ECE with intervals, without and with the diameter, and both AUC off centre."""
+    cells = [what]
+    for name in ("centred", "centred_with_diameter"):
+        whole = figures[name]["all_sizes"]
+        cells += [f"{whole[m]:.3f} ({whole[f'{m}_low']:.3f}-{whole[f'{m}_high']:.3f})" for m in ("auc", "ece")]
+    beside = (figures[name]["all_sizes"]["auc"] for name in ("off_centre", "off_centre_with_diameter"))
+    cells += [", ".join(f"{auc:.3f}" for auc in beside), f"{minutes:.0f}"]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ SHAPE_ZYX = (28, 44, 44)
 
 
 def cube(at_zyx, **columns):
-    """A bright block of 4 x 6 x 6 voxels (5 x 4.8 x 4.8 mm) that starts at these voxels, and its mask."""
+    """A bright block of 8 x 12 x 12 voxels (10 x 9.6 x 9.6 mm) that starts at these voxels, and its mask."""
     z, y, x = at_zyx
     mask = np.zeros(SHAPE_ZYX, bool)
-    mask[z : z + 4, y : y + 6, x : x + 6] = True
+    mask[z : z + 8, y : y + 12, x : x + 12] = True
     return np.where(mask, 200, -850), mask, columns
 
 
@@ -31,8 +31,8 @@ def folder(tmp_path) -> Path:
     return write_cubes(
         tmp_path / "cubes",
         {
-            "a.png": cube((12, 19, 19), patient="a", malignancy=4.0),
-            "b.png": cube((8, 25, 14), patient="b", malignancy=3.0),
+            "a.png": cube((10, 16, 16), patient="a", malignancy=4.0),
+            "b.png": cube((8, 18, 14), patient="b", malignancy=3.0),
             "c.png": (*lost, {"patient": "b", "malignancy": 1.0, **centre, "luna_diameter_mm": 4.0}),
             "d.png": (*lost, {"patient": "d", "malignancy": 2.0}),
         },
@@ -54,7 +54,7 @@ def test_each_cube_is_cut_around_the_outline(folder):
         assert hu[percent == 100].min(initial=999) > 150
         assert hu[percent == 0].max() < -840
         volume_mm3 = percent.sum() / 100 * PARAMS.cube.step_mm**3
-        assert volume_mm3 == pytest.approx(4 * 1.25 * (6 * 0.8) ** 2, rel=0.25)
+        assert volume_mm3 == pytest.approx(8 * 1.25 * (12 * 0.8) ** 2, rel=0.25)
     assert rated.mask_percent[2:].max() == 0
     np.testing.assert_array_equal(rated.malignant, [1, np.nan, 0, 0])
 
@@ -92,8 +92,8 @@ def test_missing_manifest_is_named(folder, tmp_path):
 
 def test_table_has_one_row_per_nodule(folder):
     cubes = read_cube_table(folder)
-    found = out_of_fold_table(cubes, np.array([4, 0, 0, 1]), np.array([1, np.nan, 0, 0]), np.full((4, 2), 0.25))
+    found = out_of_fold_table(cubes, np.array([4, 0, 0, 1]), np.array([1, np.nan, 0, 0]), {"centred": np.full(4, 0.25)})
     assert list(found["file"]) == ["a.png", "b.png", "c.png", "d.png"]
     assert list(found["malignancy"]) == [4, 3, 1, 2]
     assert found["malignant"].isna().tolist() == [False, True, False, False]
-    assert (found[["probability", "probability_off_centre"]] == 0.25).all(axis=None)
+    assert (found["centred"] == 0.25).all()

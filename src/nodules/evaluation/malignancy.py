@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -10,23 +12,22 @@ from sklearn import metrics
 from nodules.evaluation.bootstrap import grouped_metrics
 from nodules.imaging.geometry.spheres import DIAMETER_STRATA_MM
 
-COLUMNS = {"centred": "probability", "off_centre": "probability_off_centre"}
-"""Columns of probabilities: for cubes around the centres of the nodules, and around places beside them."""
 
-
-def summary(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+def summary(rows: pd.DataFrame, columns: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
     """Figures of all nodules and of each size, with 95 % intervals over the patients.
 
     Parameters
     ----------
     rows : DataFrame
         One row per nodule: ``patient``, ``diameter_mm``, ``malignant`` (1, 0, or NaN for a nodule that does not count)
-        and both columns of `COLUMNS`.
+        and the columns of probabilities.
+    columns : sequence of str
+        Names of the columns of probabilities.
 
     Returns
     -------
     dict
-        For each of `COLUMNS`, for ``all_sizes`` and each stratum that has nodules: ``nodules``, ``patients``,
+        For each column, for ``all_sizes`` and each stratum that has nodules: ``nodules``, ``patients``,
         ``malignant`` (their number), the metrics of `grouped_metrics`, and ``diameter_auc``: the AUC of the diameter
         alone.
 
@@ -38,7 +39,7 @@ def summary(rows: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     counted = rows[rows["malignant"].notna()]
     if counted.empty:
         raise ValueError("malignancy: expected at least one nodule with a mean rating above or below 3, got none")
-    return {name: _by_size(counted, column) for name, column in COLUMNS.items()}
+    return {column: _by_size(counted, column) for column in columns}
 
 
 def _by_size(rows: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +67,9 @@ def out_of_fold_table(
     cubes: Sequence[NoduleCube],
     folds: NDArray[np.int64],
     malignant: NDArray[np.float64],
-    probabilities: NDArray[np.float64],
+    probabilities: Mapping[str, NDArray[np.float64]],
 ) -> pd.DataFrame:
-    """One row per nodule: file, patient, fold, diameter, mean rating, label, and both probabilities of `cross_fit`."""
+    """One row per nodule: file, patient, fold, diameter, mean rating, label, and all probabilities of `calibrate`."""
     return pd.DataFrame(
         {
             "file": [cube.file.name for cube in cubes],
@@ -78,8 +78,7 @@ def out_of_fold_table(
             "diameter_mm": [cube.diameter_mm for cube in cubes],
             "malignancy": [cube.scores["malignancy"] for cube in cubes],
             "malignant": malignant,
-            "probability": probabilities[:, 0],
-            "probability_off_centre": probabilities[:, 1],
+            **probabilities,
         }
     )
 

@@ -7,12 +7,13 @@ import pytest
 
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.cube import CubeParams
-from nodules.models.cancer.calibration import Calibration
+from nodules.models.malignancy.fusion import Fusion, Fusions
 from nodules.models.malignancy.network import TARGETS, RatingNetworkParams, build
-from nodules.models.malignancy.rater import BATCH, MalignancyRater, RaterSettings
+from nodules.models.malignancy.rater import BATCH, MalignancyRater, RaterSettings, mean_log_odds
 
 SETTINGS = RaterSettings(RatingNetworkParams(2, 0.1), CubeParams(32.0, 16, (-1000.0, 300.0)), flips=8)
-CALIBRATION = Calibration("platt", 1e-3, slope=1.5, intercept=-0.25)
+WEIGHTS = (1.5, -0.5, *(0.0 for _ in TARGETS[2:]))
+FUSIONS = Fusions(Fusion(WEIGHTS, 0.0, -0.25), Fusion(WEIGHTS, 2.0, -4.0))
 CENTRES = np.array([[4.0, 3.0, -12.0], [10.0, -2.0, -20.0], [0.0, 0.0, 0.0]])
 
 
@@ -21,7 +22,7 @@ def rater() -> MalignancyRater:
     """Two networks whose random weights give different answers at different places."""
     keras.utils.set_random_seed(3)
     networks = [build(SETTINGS.network, SETTINGS.cube.size_px) for _ in range(2)]
-    return MalignancyRater(networks, SETTINGS, CALIBRATION)
+    return MalignancyRater(networks, SETTINGS, FUSIONS)
 
 
 def scan() -> Volume:
@@ -35,9 +36,18 @@ def test_one_calibrated_probability_per_centre(rater):
     assert found.dtype == np.float64
     assert ((found > 0) & (found < 1)).all()
     assert len(set(found)) == 3
-    uncalibrated = MalignancyRater(rater.networks, SETTINGS, Calibration("none", 1e-3))(scan(), CENTRES)
-    log_odds = np.log(uncalibrated / (1 - uncalibrated))
-    assert found == pytest.approx(1 / (1 + np.exp(-(1.5 * log_odds - 0.25))))
+
+
+def test_diameters_are_used_where_they_are_given(rater):
+    small, large = (rater(scan(), CENTRES, [diameter_mm] * 3) for diameter_mm in (5.0, 10.0))
+    odds_ratio = large / (1 - large) / (small / (1 - small))
+    assert odds_ratio == pytest.approx(np.full(3, 4.0)), "2 x log 2"
+
+
+@pytest.mark.parametrize("diameters_mm", [[5.0], [5.0, 6.0, 0.0], [5.0, 6.0, np.nan], [5.0, -6.0, 7.0], 5.0])
+def test_diameters_that_do_not_fit_are_refused(rater, diameters_mm):
+    with pytest.raises(ValueError, match="expected 3 positive numbers"):
+        rater(scan(), CENTRES, diameters_mm)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2], ids="zyx")
@@ -57,7 +67,7 @@ def test_mirror_image_has_the_same_rating(rater):
     cubes = np.random.default_rng(2).integers(-1000, 300, (3, 16, 16, 16)).astype(np.int16)
     for axes in [(1,), (2, 3), (1, 2, 3)]:
         np.testing.assert_allclose(rater.rate(np.flip(cubes, axes)), rater.rate(cubes), atol=1e-5)
-    one = MalignancyRater(rater.networks, replace(SETTINGS, flips=1), CALIBRATION)
+    one = MalignancyRater(rater.networks, replace(SETTINGS, flips=1), FUSIONS)
     assert np.abs(one.rate(np.flip(cubes, 3)) - one.rate(cubes)).max() > 1e-5, "without flips it differs"
 
 
@@ -66,7 +76,7 @@ def test_a_rating_does_not_depend_on_its_company(rater, count):
     cubes = np.random.default_rng(4).integers(-1000, 300, (2 * BATCH, 16, 16, 16)).astype(np.int16)
     chosen = np.random.default_rng(count).permutation(len(cubes))[:count]
     np.testing.assert_allclose(rater.rate(cubes[chosen]), rater.rate(cubes)[chosen], rtol=0, atol=1e-6)
-    assert rater.log_odds(cubes[chosen]).shape == (count, len(TARGETS))
+    assert mean_log_odds(rater.networks, SETTINGS, cubes[chosen]).shape == (count, len(TARGETS))
 
 
 def test_margin_of_a_cube_is_not_seen(rater):
@@ -78,6 +88,7 @@ def test_margin_of_a_cube_is_not_seen(rater):
 def test_no_candidates_no_ratings(rater, none):
     found = rater(scan(), none)
     assert (found.shape, found.dtype) == ((0,), np.float64)
+    assert rater(scan(), none, []).shape == (0,)
 
 
 def test_place_outside_the_scan_is_air(rater):
@@ -103,7 +114,7 @@ def test_to_disk_and_back(rater, tmp_path):
     rater.save(tmp_path / "a")
     again = MalignancyRater.load(tmp_path / "a")
     np.testing.assert_array_equal(again(scan(), CENTRES), rater(scan(), CENTRES))
-    assert (again.settings, again.calibration) == (SETTINGS, CALIBRATION)
+    assert (again.settings, again.fusions) == (SETTINGS, FUSIONS)
     again.save(tmp_path / "b")
     files = sorted(file.name for file in (tmp_path / "a").iterdir())
     assert files == ["malignancy.json", "malignancy_0.weights.h5", "malignancy_1.weights.h5"]
@@ -118,7 +129,7 @@ def test_settings_that_do_not_fit_are_refused(rater, tmp_path):
     for change, message in (
         ({"flips": 9}, "less than or equal to 8"),
         ({"networks": 0}, "at least one network"),
-        ({"calibration": {"kind": "platt", "floor": 0.1, "slope": -1.0}}, "calibration"),
+        ({"fusions": {"by_centre": described["fusions"]["by_centre"]}}, "by_centre_and_diameter"),
     ):
         file.write_text(json.dumps(described | change))
         with pytest.raises(ValueError, match=message):
@@ -130,4 +141,4 @@ def test_diverged_network_is_named():
     kernel, bias = network.get_layer("log_odds").get_weights()
     network.get_layer("log_odds").set_weights([np.full_like(kernel, np.nan), bias])
     with pytest.raises(ValueError, match="expected finite log-odds"):
-        MalignancyRater([network], SETTINGS, CALIBRATION)(scan(), CENTRES)
+        MalignancyRater([network], SETTINGS, FUSIONS)(scan(), CENTRES)

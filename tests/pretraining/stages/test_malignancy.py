@@ -35,6 +35,7 @@ def project(tmp_path, monkeypatch) -> Path:
             mask = distance_mm <= radius_mm
             hu = np.where(mask, 50, random.integers(-900, -800, SHAPE_ZYX))
             columns = {"patient": f"p{patient}", "seriesuid": f"1.{patient}", "malignancy": rating}
+            columns["volume_mm3"] = float(4 / 3 * np.pi * radius_mm**3)
             cubes[f"{patient}-{name}.png"] = (hu, mask, columns)
     cubes["0-middle.png"] = (hu, mask, {"patient": "p0", "seriesuid": "1.0", "malignancy": 3.0})
     write_cubes(tmp_path / "data" / "nodule_cubes", cubes)
@@ -66,14 +67,14 @@ def test_it_writes_a_rater_its_figures_and_the_rating_of_every_nodule(project):
     cubes = read_cube_table(Path("data/nodule_cubes"))
     assert list(table["file"]) == [cube.file.name for cube in cubes]
     assert table["fold"].tolist() == [int(cube.patient[1:]) % 5 for cube in cubes]
-    assert table["probability"].between(0, 1).all()
+    assert table["centred_with_diameter"].between(0, 1).all()
     assert table["malignant"].isna().sum() == 1
     figures = json.loads(Path("scores.json").read_text())
-    assert set(figures) == {"centred", "off_centre"}
+    assert set(figures) == set(cross_fitting.PROBABILITIES)
     assert figures["centred"]["all_sizes"]["nodules"] == 2 * PATIENTS
     assert figures["centred"]["all_sizes"]["diameter_auc"] == 1
     scan, mask = read_cube(cubes[0])
-    probability = MalignancyRater.load(Path("malignancy"))(scan, [centre_of(scan, mask)])
+    probability = MalignancyRater.load(Path("malignancy"))(scan, [centre_of(scan, mask)], [16.0])
     assert 0 < probability[0] < 1
     assert not list(Path(".work").glob("pretrain_malignancy/*")), "the work folder is gone"
 

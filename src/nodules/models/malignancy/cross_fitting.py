@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
-from nodules.models.cancer.calibration import Calibration, fit_kind
+from nodules.models.malignancy import fusion
+from nodules.models.malignancy.fusion import Fusions
+from nodules.models.malignancy.network import TARGETS
 from nodules.models.malignancy.rated_cubes import RatedCubes
-from nodules.models.malignancy.rater import MalignancyRater, RaterSettings
+from nodules.models.malignancy.rater import RaterSettings, mean_log_odds
 from nodules.models.malignancy.training import MalignancyParams, train
 from nodules.models.runtime.seeds import seed_of
 
-UNCALIBRATED = Calibration("none", 1e-6)
+DIAMETER_ERROR = 0.15
+"""Standard deviation of the logarithm of a diameter by an automatic outline, against that by the readers' outlines."""
+
+Array = NDArray[np.float64]
 
 
-def rater(
-    networks: Sequence[keras.Model], params: MalignancyParams, calibration: Calibration = UNCALIBRATED
-) -> MalignancyRater:
-    """Rater of these networks with the settings of their training."""
-    return MalignancyRater(networks, RaterSettings(params.network, params.cube, params.flips), calibration)
+PROBABILITIES = ("centred", "off_centre", "centred_with_diameter", "off_centre_with_diameter")
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Outputs (N, len(TARGETS)) of networks that have not seen the patient, for N nodules.
+
+    Attributes
+    ----------
+    centred : (N, len(TARGETS)) ndarray
+        For cubes around the centres of the nodules.
+    off_centre : (N, len(TARGETS)) ndarray
+        For cubes around places beside them: the largest shift of training along each axis.
+    """
+
+    centred: Array
+    off_centre: Array
+
+
+def rater_settings(params: MalignancyParams) -> RaterSettings:
+    """Settings of the rater for the settings of a training."""
+    return RaterSettings(params.network, params.cube, params.flips)
 
 
 def cross_fit(
@@ -34,7 +55,7 @@ def cross_fit(
     seed: int,
     work: Path,
     log_epoch: Callable[[int, dict[str, float]], None] | None = None,
-) -> NDArray[np.float64]:
+) -> OutOfFold:
     """Rate the nodules of each fold by networks trained on the other folds.
 
     Parameters
@@ -46,25 +67,20 @@ def cross_fit(
     work : Path
         Folder of finished folds, which are not trained again.
 
-    Returns
-    -------
-    (N, 2) ndarray of float64
-        Log-odds, not calibrated: of the cube around the centre of the nodule, and of one around a place beside it: the
-        largest shift of training along each axis.
     """
     work.mkdir(parents=True, exist_ok=True)
-    log_odds = np.empty((len(folds), 2))
+    settings = rater_settings(params)
+    outputs = np.empty((2, len(folds), len(TARGETS)))
     for fold in np.unique(folds):
         held_out, file = folds == fold, work / f"log_odds_{fold}.npy"
         if not file.exists():
             networks = train(cubes.without(held_out), params, seed=seed_of(seed, int(fold)), log_epoch=log_epoch)
-            found = rater(networks, params)
             seen = [cubes.hu[held_out], _off_centre(cubes.hu[held_out], params, seed)]
             unfinished = file.with_suffix(".unfinished.npy")
-            np.save(unfinished, np.column_stack([found.log_odds(hu)[:, 0] for hu in seen]))
+            np.save(unfinished, np.stack([mean_log_odds(networks, settings, hu) for hu in seen]))
             unfinished.rename(file)
-        log_odds[held_out] = np.load(file)
-    return log_odds
+        outputs[:, held_out] = np.load(file)
+    return OutOfFold(*outputs)
 
 
 def _off_centre(wide: NDArray[np.int16], params: MalignancyParams, seed: int) -> NDArray[np.int16]:
@@ -76,30 +92,45 @@ def _off_centre(wide: NDArray[np.int16], params: MalignancyParams, seed: int) ->
 
 
 def calibrate(
-    log_odds: NDArray[np.float64], malignant: NDArray[np.float64], folds: NDArray[np.int64]
-) -> tuple[Calibration, NDArray[np.float64]]:
-    """Fit Platt's calibration to out-of-fold log-odds.
+    outputs: OutOfFold, malignant: Array, diameters_mm: Array, folds: NDArray[np.int64], seed: int
+) -> tuple[Fusions, dict[str, Array]]:
+    """Fit both fusions to out-of-fold outputs.
+
+    The diameters are the readers'. A random error, as automatic outlines have it, is added before they are used.
 
     Parameters
     ----------
-    log_odds : (N, M) ndarray
-        Out-of-fold log-odds; the calibration is fitted to the first column.
+    outputs : OutOfFold
+        Of N nodules.
     malignant : (N,) ndarray
         1, 0, or NaN for nodules that do not count.
+    diameters_mm : (N,) ndarray
+        By the readers' outlines.
     folds : (N,) ndarray of int
         Fold of the patient of each nodule.
+    seed : int
+        Determines the errors of the diameters.
 
     Returns
     -------
-    Calibration, (N, M) ndarray
-        Fitted to all nodules, and the probabilities of each fold under a calibration fitted to the other folds.
+    Fusions, dict
+        Fitted to all nodules; and probabilities (N,), those of each fold by fusions fitted to the other folds:
+        ``centred`` and ``off_centre`` without the diameter, ``centred_with_diameter`` and ``off_centre_with_diameter``.
     """
-    stated, counts = expit(log_odds), np.isfinite(malignant)
+    errors = np.random.default_rng(seed).normal(0, DIAMETER_ERROR, len(diameters_mm))
+    measured_mm = diameters_mm * np.exp(errors)
 
-    def fitted(rows: NDArray[np.bool_]) -> Calibration:
-        return fit_kind("platt", malignant[rows].astype(np.int64), stated[rows, 0])
+    def fitted(rows: NDArray[np.bool_]) -> Fusions:
+        chosen, labels = outputs.centred[rows], malignant[rows]
+        return Fusions(fusion.fit(chosen, labels), fusion.fit(chosen, labels, measured_mm[rows]))
 
-    probabilities = np.empty(log_odds.shape)
+    probabilities = {name: np.empty(len(folds)) for name in PROBABILITIES}
     for fold in np.unique(folds):
-        probabilities[folds == fold] = fitted(counts & (folds != fold)).of(stated[folds == fold])
-    return fitted(counts), probabilities
+        rows = folds == fold
+        others = fitted(~rows)
+        for place in ("centred", "off_centre"):
+            seen = getattr(outputs, place)[rows]
+            probabilities[place][rows] = others.by_centre.probability(seen)
+            known = others.by_centre_and_diameter.probability(seen, measured_mm[rows])
+            probabilities[f"{place}_with_diameter"][rows] = known
+    return fitted(np.ones(len(folds), dtype=bool)), probabilities

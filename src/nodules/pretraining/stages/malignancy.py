@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from nodules import params, progress
 from nodules.checkpoint import work_folder
 from nodules.evaluation.malignancy import summary
-from nodules.models.malignancy.cross_fitting import calibrate, cross_fit, rater
+from nodules.models.malignancy.cross_fitting import calibrate, cross_fit, rater_settings
+from nodules.models.malignancy.rater import MalignancyRater
 from nodules.models.malignancy.training import MalignancyParams, train
 from nodules.pretraining.folds import FOLDS
 from nodules.pretraining.rated_nodules import folds_of, out_of_fold_table, rated_cubes
@@ -33,13 +36,14 @@ def main(*, real_data: Path, slices: Path, output: Path, scores: Path, predictio
                 shown.set_postfix({"epoch": epoch, **numbers}, refresh=False)
                 shown.update()
 
-            log_odds = cross_fit(rated, folds, settings, seed=run.seed, work=work, log_epoch=advance)
-            calibration, probabilities = calibrate(log_odds, rated.malignant, folds)
+            outputs = cross_fit(rated, folds, settings, seed=run.seed, work=work, log_epoch=advance)
+            diameters_mm = np.array([cube.diameter_mm for cube in cubes])
+            fusions, probabilities = calibrate(outputs, rated.malignant, diameters_mm, folds, run.seed)
             networks = train(rated, settings, seed=run.seed, log_epoch=advance)
         table = out_of_fold_table(cubes, folds, rated.malignant, probabilities)
-        figures = summary(table)
-        stage.log_metrics(figures["centred"]["all_sizes"])
-        rater(networks, settings, calibration).save(output)
+        figures = summary(table, list(probabilities))
+        stage.log_metrics({name: of_sizes["all_sizes"]["auc"] for name, of_sizes in figures.items()})
+        MalignancyRater(networks, rater_settings(settings), fusions).save(output)
     write_metrics(scores, figures)
     predictions.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(predictions, index=False, float_format="%.6g")
