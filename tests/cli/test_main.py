@@ -46,6 +46,7 @@ def test_refused_scan_as_json_is_a_verdict(model, tiny_pipeline, tmp_path):
     verdict = json.loads(checked.stdout)
     assert json.loads(predicted.stdout) == {
         "probability": None,
+        "suspicion": None,
         "nodules": [],
         "verdict": verdict,
         "features": {},

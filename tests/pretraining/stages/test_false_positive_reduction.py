@@ -15,7 +15,7 @@ from nodules.imaging.candidates.proposals import CandidateParams
 from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.imaging.network_input.lung_roi import LungRoiParams
 from nodules.imaging.network_input.slice_context import ContextParams
-from nodules.models.diagnosis import SETTINGS_FILE
+from nodules.models.chain import SETTINGS_FILE
 from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
 from nodules.models.unet import network as unet
 from nodules.models.unet.segmenter import Segmenter, SegmenterParams, SegmenterSettings
