@@ -13,19 +13,17 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from nodules.imaging.candidates.outline import CandidateParams, SegmentationSettings, find_candidates
-from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.features.measure import measure_patient
 from nodules.imaging.geometry.resample import to_scan_grid
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
-from nodules.imaging.network_input.lung_roi import extract_everything
 from nodules.models import chain
 from nodules.models.cancer import classifier
 from nodules.models.cancer import files as classifier_files
 from nodules.models.cancer.explanation import contributions
 from nodules.models.false_positive_reduction.reducer import FalsePositiveReducer
 from nodules.models.malignancy.rater import MalignancyRater
-from nodules.models.unet.segmenter import Segmenter, segment_region
+from nodules.models.unet.segmenter import Segmenter, segment_excerpt, segment_region
 from nodules.scans.result import Reading, ReadingParams, Verdict, verdict_of
 
 
@@ -148,11 +146,9 @@ class Diagnoser:
         (Z, Y, X) ndarray of int32
             Labels of the nodules on the excerpt's own grid.
         """
-        region = extract_everything(excerpt, self._segmenter.roi)
-        segmentation = Segmentation(region.scan, region.lungs_zyx, self._segmenter.predict(region))
-        settings = self._settings
+        segmentation, settings = segment_excerpt(excerpt, self._segmenter), self._settings
         found = find_candidates(segmentation, settings.segmentation, settings.candidates, self._reducer)
-        return to_scan_grid(region.scan.with_voxels(found.labels_zyx), excerpt).voxels_zyx
+        return to_scan_grid(segmentation.scan.with_voxels(found.labels_zyx), excerpt).voxels_zyx
 
     def _cancer(self, features: Mapping[str, float]) -> tuple[float | None, dict[str, float]]:
         """Probability of cancer, and the contribution of each feature to its log-odds."""

@@ -149,6 +149,16 @@ class Segmenter:
         # Rounded as on disk, so that a stored map and a new one give the same features.
         return np.rint(probability * PROBABILITY_STEPS).astype(np.float32) / np.float32(PROBABILITY_STEPS)
 
+    def segment(self, region: LungRoi) -> Segmentation:
+        """Segment a region; all HU of the region are kept.
+
+        Raises
+        ------
+        ValueError
+            As `predict`.
+        """
+        return Segmentation(region.scan, region.lungs_zyx, self.predict(region))
+
     def _mean_probability(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean probability over networks and flips."""
         flips = FLIPPED_AXES[self.settings.segmenter.flips]
@@ -185,11 +195,15 @@ class Segmenter:
 
 def segment_region(volume: Volume, lungs: Volume, segmenter: Segmenter) -> SegmentedScan:
     """Compute the nodule probability of every slice that shows the lungs."""
-    region = extract(volume, lungs.voxels_zyx, segmenter.roi)
-    probability = segmenter.predict(region)
-    hu = region.scan.with_voxels(responding_hu(region.scan.voxels_zyx, probability, region.scan.spacing_zyx_mm))
-    segmentation = Segmentation(hu, region.lungs_zyx, probability)
-    return SegmentedScan(lungs, segmentation, lung_measures(volume, lungs.voxels_zyx))
+    whole = segmenter.segment(extract(volume, lungs.voxels_zyx, segmenter.roi))
+    grid = whole.scan
+    hu = grid.with_voxels(responding_hu(grid.voxels_zyx, whole.probability_zyx, grid.spacing_zyx_mm))
+    return SegmentedScan(lungs, replace(whole, scan=hu), lung_measures(volume, lungs.voxels_zyx))
+
+
+def segment_excerpt(excerpt: Volume, segmenter: Segmenter) -> Segmentation:
+    """Segment a cube or another excerpt of a scan (int16 HU), all of which is visible to the network."""
+    return segmenter.segment(extract_everything(excerpt, segmenter.roi))
 
 
 def combine(folders: Sequence[Path], flips: Literal[1, 2, 4] | None = None) -> Segmenter:
@@ -258,17 +272,12 @@ def _check_settings(first: Path, expected: dict[str, Any], folder: Path, found: 
 
 
 def probability_of_excerpt(excerpt: Volume, segmenter: Segmenter) -> NDArray[np.float32]:
-    """Segment a cube or another excerpt of a scan, all of which is visible to the network.
-
-    Parameters
-    ----------
-    excerpt : Volume
-        int16 HU.
+    """Segment an excerpt as `segment_excerpt` does.
 
     Returns
     -------
     (Z, Y, X) ndarray of float32
         Nodule probability on the excerpt's own grid.
     """
-    region = extract_everything(excerpt, segmenter.roi)
-    return resample_slices(segmenter.predict(region), region.scan, excerpt)
+    found = segment_excerpt(excerpt, segmenter)
+    return resample_slices(found.probability_zyx, found.scan, excerpt)
