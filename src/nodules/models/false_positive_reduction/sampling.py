@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge
@@ -120,63 +120,29 @@ class CubeSampler:
         return network_input(hu, self._cube), truth[:, np.newaxis]
 
     def _vary(self, wide: NDArray[np.int16], random: np.random.Generator) -> NDArray[np.float32]:
-        variation = self._variation
-        hu = RandomView.draw(variation, random).of(wide, self._cube)
-        if variation.blur_mm:
-            hu = ndimage.gaussian_filter(hu, abs(random.normal(0, variation.blur_mm)) / self._cube.step_mm)
-        return with_noise(hu, variation, random)
-
-
-@dataclass(frozen=True)
-class RandomView:
-    """A random shift, magnification, flip and rotation of a cube.
-
-    Attributes
-    ----------
-    scale : float
-        Magnification.
-    shift_mm : (3,) ndarray
-        Shift of the centre; axes z, y, x.
-    mirrored : tuple of int
-        Flipped axes.
-    turns : int
-        Rotation in-plane by this multiple of 90 degrees.
-    """
-
-    scale: float
-    shift_mm: NDArray[np.float64]
-    mirrored: tuple[int, ...]
-    turns: int
-
-    @classmethod
-    def draw(cls, variation: VariationParams, random: np.random.Generator) -> RandomView:
-        """Draw a view."""
-        scale = float(np.exp(random.uniform(*np.log(variation.scale))))
-        shift_mm = _point_in_ball(random) * variation.jitter_mm
-        mirrored = tuple(axis for axis in range(3) if random.random() < 0.5)
-        return cls(scale, shift_mm, mirrored, int(random.integers(4)))
-
-    def of(self, wide: NDArray[Any], cube: CubeParams) -> NDArray[np.float32]:
-        """Cut (size_px, size_px, size_px) out of a cube (M, M, M) with M of `size_with_margin_px`."""
+        size, variation = self._cube.size_px, self._variation
+        scale = np.exp(random.uniform(*np.log(variation.scale)))
+        shift_px = _point_in_ball(random) * variation.jitter_mm / self._cube.step_mm
         # Position of the first sample in the wide cube, in voxels.
-        first = (wide.shape[0] - 1) / 2 + self.shift_mm / cube.step_mm - (cube.size_px - 1) / 2 / self.scale
+        first = (wide.shape[0] - 1) / 2 + shift_px - (size - 1) / 2 / scale
         # With a vector instead of a matrix, SciPy resamples the axes one by one, which is fast.
         hu = ndimage.affine_transform(
-            np.asarray(wide, np.float32),
-            np.full(3, 1 / self.scale),
-            first,
-            (cube.size_px,) * 3,
-            order=1,
-            mode="nearest",
+            np.asarray(wide, np.float32), np.full(3, 1 / scale), first, (size,) * 3, order=1, mode="nearest"
         )
-        return np.rot90(np.flip(hu, self.mirrored), self.turns, axes=(1, 2))
+        mirrored = tuple(axis for axis in range(3) if random.random() < 0.5)
+        hu = np.rot90(np.flip(hu, mirrored), int(random.integers(4)), axes=(1, 2))
+        if variation.blur_mm:
+            hu = ndimage.gaussian_filter(hu, abs(random.normal(0, variation.blur_mm)) / self._cube.step_mm)
+        return with_noise(hu, variation.hu_shift, variation.hu_noise, random)
 
 
-def with_noise(hu: NDArray[np.float32], variation: VariationParams, random: np.random.Generator) -> NDArray[np.float32]:
-    """Add noise to the HU of a cube, and a shift."""
-    noise_hu = abs(random.normal(0, variation.hu_noise)) if variation.hu_noise else 0.0
+def with_noise(
+    hu: NDArray[np.float32], hu_shift: float, hu_noise: float, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """Add noise and a shift to the HU of a cube, with the meaning of `VariationParams`."""
+    noise_hu = abs(random.normal(0, hu_noise)) if hu_noise else 0.0
     noise = random.standard_normal(hu.shape, dtype=np.float32) * np.float32(noise_hu)
-    varied: NDArray[np.float32] = hu + noise + np.float32(random.normal(0, variation.hu_shift))
+    varied: NDArray[np.float32] = hu + noise + np.float32(random.normal(0, hu_shift))
     return varied
 
 

@@ -96,12 +96,28 @@ def fit(
     """
     if is_nodule.all() or not is_nodule.any():
         return IDENTITY
-    scaler = StandardScaler().fit(evidence_rows)
-    model = LogisticRegression(C=INVERSE_RIDGE).fit(scaler.transform(evidence_rows), is_nodule, weights)
-    # Weights for unscaled inputs, so that the scaler need not be stored.
+    (cube, mean, largest, size), intercept = standardised_logistic(evidence_rows, is_nodule, INVERSE_RIDGE, weights)
+    return Fusion((cube, mean, largest, size), intercept)
+
+
+def standardised_logistic(
+    inputs: NDArray[np.float64],
+    labels: NDArray[np.bool_],
+    inverse_ridge: float,
+    weights: NDArray[np.float64] | None = None,
+) -> tuple[list[float], float]:
+    """Fit a logistic regression on standardised inputs.
+
+    Returns
+    -------
+    slopes : list of float
+        For the inputs as they are, so that the scaler need not be stored.
+    intercept : float
+    """
+    scaler = StandardScaler().fit(inputs)
+    model = LogisticRegression(C=inverse_ridge).fit(scaler.transform(inputs), labels, weights)
     slopes = model.coef_[0] / scaler.scale_
-    cube, mean, largest, size = (float(slope) for slope in slopes)
-    return Fusion((cube, mean, largest, size), float(model.intercept_[0] - slopes @ scaler.mean_))
+    return slopes.tolist(), float(model.intercept_[0] - slopes @ scaler.mean_)
 
 
 def out_of_fold(

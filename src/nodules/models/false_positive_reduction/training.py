@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import keras
-import numpy as np
 import pandas as pd
 from annotated_types import Ge, Gt
 
@@ -18,7 +17,7 @@ from nodules.imaging.network_input.cube import CubeParams
 from nodules.models.false_positive_reduction.network import CubeNetworkParams, build
 from nodules.models.false_positive_reduction.sampling import CubeSampler, VariationParams
 from nodules.models.runtime import devices
-from nodules.models.runtime.epochs import DrawnEpoch, build_for_batch, learning_rate
+from nodules.models.runtime.epochs import fit_epochs, learning_rate
 
 WARM_UP_SHARE = 0.1  # of all steps; before the batch normalisation has settled, large steps would do harm
 
@@ -79,18 +78,16 @@ def train(
     devices.prepare(seed, "float32")
     with devices.training_scope():
         model = _compiled(params)
-    build_for_batch(model, sampler.batch(np.random.default_rng(seed), params.batch_size))
-    history = []
-    for epoch in range(1, params.epochs + 1):
-        cubes = DrawnEpoch(
-            lambda random: sampler.batch(random, params.batch_size), params.steps_per_epoch, (seed, epoch)
-        )
-        fitted = model.fit(cubes, initial_epoch=epoch - 1, epochs=epoch, verbose=0, shuffle=False)
-        numbers = {name: float(values[0]) for name, values in fitted.history.items()}
-        history.append({"epoch": epoch, **numbers})
-        if log_epoch:
-            log_epoch(epoch, numbers)
-    return keras.Model(model.inputs, model.outputs, name=model.name), pd.DataFrame(history)
+    history = fit_epochs(
+        model,
+        lambda random: sampler.batch(random, params.batch_size),
+        params.epochs,
+        params.steps_per_epoch,
+        seed=seed,
+        log_epoch=log_epoch,
+    )
+    rows = [{"epoch": epoch, **numbers} for epoch, numbers in enumerate(history, start=1)]
+    return keras.Model(model.inputs, model.outputs, name=model.name), pd.DataFrame(rows)
 
 
 def _compiled(params: FalsePositiveReductionParams) -> keras.Model:

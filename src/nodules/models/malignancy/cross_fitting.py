@@ -22,7 +22,6 @@ DIAMETER_ERROR = 0.15
 
 Array = NDArray[np.float64]
 
-
 PROBABILITIES = ("centred", "off_centre", "centred_with_diameter", "off_centre_with_diameter")
 
 
@@ -66,7 +65,6 @@ def cross_fit(
         Fold of the patient of each nodule.
     work : Path
         Folder of finished folds, which are not trained again.
-
     """
     work.mkdir(parents=True, exist_ok=True)
     settings = rater_settings(params)

@@ -9,8 +9,8 @@ import numpy as np
 from annotated_types import Ge, Le, Len
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
+from nodules.models.false_positive_reduction.score_fusion import standardised_logistic
 from nodules.models.malignancy.network import TARGETS
 
 INVERSE_PENALTY = 0.1  # for standardised inputs
@@ -81,16 +81,9 @@ def fit(log_odds: Array, malignant: Array, diameters_mm: ArrayLike | None = None
     if diameters_mm is not None:
         inputs = np.column_stack([log_odds, np.log(_checked(diameters_mm, len(log_odds)))])
     counted = np.isfinite(malignant)
-    mean, deviation = inputs[counted].mean(axis=0), inputs[counted].std(axis=0) + 1e-9
-    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=1000)
-    model.fit((inputs[counted] - mean) / deviation, malignant[counted].astype(int))
-    weights = model.coef_[0] / deviation
-    intercept = float(model.intercept_[0] - weights @ mean)
-    return Fusion(
-        tuple(weights[: len(TARGETS)].tolist()),
-        float(weights[len(TARGETS)]) if diameters_mm is not None else 0.0,
-        intercept,
-    )
+    weights, intercept = standardised_logistic(inputs[counted], malignant[counted] == 1, INVERSE_PENALTY)
+    diameter_weight = weights[len(TARGETS)] if diameters_mm is not None else 0.0
+    return Fusion(tuple(weights[: len(TARGETS)]), diameter_weight, intercept)
 
 
 def _checked(diameters_mm: ArrayLike | None, count: int) -> Array:

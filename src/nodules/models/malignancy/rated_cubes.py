@@ -12,6 +12,7 @@ from annotated_types import Ge
 from numpy.typing import ArrayLike, NDArray
 
 from nodules.imaging.network_input.cube import CubeParams, network_input
+from nodules.models.false_positive_reduction.sampling import with_noise
 from nodules.models.malignancy.network import TARGETS, mask_size_px
 from nodules.models.runtime.epochs import NamedBatch
 
@@ -145,9 +146,7 @@ class RatedSampler:
             cut = wide[z : z + size, y : y + size, x : x + size]
             return np.rot90(np.flip(cut, mirrored), turns, axes=(1, 2)).astype(np.float32)
 
-        noise_hu = abs(random.normal(0, self._variation.hu_noise)) if self._variation.hu_noise else 0.0
-        noise = random.standard_normal((size,) * 3, dtype=np.float32) * np.float32(noise_hu)
-        hu = view(self._cubes.hu[row]) + noise + np.float32(random.normal(0, self._variation.hu_shift))
+        hu = with_noise(view(self._cubes.hu[row]), self._variation.hu_shift, self._variation.hu_noise, random)
         half = mask_size_px(size)
         filled = view(self._cubes.mask_percent[row]).reshape(half, 2, half, 2, half, 2).mean(axis=(1, 3, 5))
         return hu, filled / np.float32(100)

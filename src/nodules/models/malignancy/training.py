@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import keras
-import numpy as np
 from annotated_types import Ge, Gt
 from keras import ops
 
@@ -15,7 +15,7 @@ from nodules.imaging.network_input.cube import CubeParams
 from nodules.models.malignancy.network import TARGETS, RatingNetworkParams, build
 from nodules.models.malignancy.rated_cubes import RatedCubes, RatedSampler, RatingVariationParams
 from nodules.models.runtime import devices
-from nodules.models.runtime.epochs import DrawnEpoch, build_for_batch, learning_rate
+from nodules.models.runtime.epochs import fit_epochs, learning_rate
 from nodules.models.runtime.seeds import seed_of
 from nodules.models.unet.loss import soft_dice
 
@@ -117,17 +117,24 @@ def train(
         devices.prepare(own_seed, "float32")
         with devices.training_scope():
             model = _compiled(params)
-        build_for_batch(model, sampler.batch(np.random.default_rng(own_seed), params.batch_size))
-        for epoch in range(1, params.epochs + 1):
-            drawn = DrawnEpoch(
-                lambda random: sampler.batch(random, params.batch_size), params.steps_per_epoch, (own_seed, epoch)
-            )
-            fitted = model.fit(drawn, initial_epoch=epoch - 1, epochs=epoch, verbose=0, shuffle=False)
-            if log_epoch:
-                log_epoch(number * params.epochs + epoch, {"loss": float(fitted.history["loss"][0])})
+        fit_epochs(
+            model,
+            lambda random: sampler.batch(random, params.batch_size),
+            params.epochs,
+            params.steps_per_epoch,
+            seed=own_seed,
+            log_epoch=functools.partial(_log, log_epoch, number * params.epochs) if log_epoch else None,
+        )
         networks.append(build(params.network, params.cube.size_px))
         networks[-1].set_weights(model.get_weights())
     return networks
+
+
+def _log(
+    log_epoch: Callable[[int, dict[str, float]], None], finished: int, epoch: int, numbers: dict[str, float]
+) -> None:
+    """Count the epochs over all networks, and log only the loss: the metrics of both outputs are parts of it."""
+    log_epoch(finished + epoch, {"loss": numbers["loss"]})
 
 
 def _compiled(params: MalignancyParams) -> keras.Model:

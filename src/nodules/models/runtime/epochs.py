@@ -62,6 +62,42 @@ def build_for_batch(model: keras.Model, batch: Batch | NamedBatch) -> None:
     model.test_on_batch(*batch)
 
 
+def fit_epochs(
+    model: keras.Model,
+    draw: Callable[[np.random.Generator], AnyBatch],
+    epochs: int,
+    steps: int,
+    *,
+    seed: int,
+    log_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> list[dict[str, float]]:
+    """Train a compiled model for all epochs on batches that are drawn anew, without validation.
+
+    Parameters
+    ----------
+    draw : callable
+        Takes a random generator and returns a batch.
+    epochs, steps : int
+        Number of epochs, and of batches in each.
+    log_epoch : callable
+        Called after each epoch with its number (from 1) and its metrics.
+
+    Returns
+    -------
+    list of dict
+        The metrics of each epoch.
+    """
+    build_for_batch(model, draw(np.random.default_rng(seed)))
+    history = []
+    for epoch in range(1, epochs + 1):
+        batches = DrawnEpoch(draw, steps, (seed, epoch))
+        fitted = model.fit(batches, initial_epoch=epoch - 1, epochs=epoch, verbose=0, shuffle=False)
+        history.append({name: float(values[0]) for name, values in fitted.history.items()})
+        if log_epoch:
+            log_epoch(epoch, history[-1])
+    return history
+
+
 def learning_rate(largest: float, steps: int, warmup_share: float) -> keras.optimizers.schedules.LearningRateSchedule:
     """Learning rate that rises linearly over a share of all steps and then falls to 0 along a cosine."""
     warmup_steps = round(warmup_share * steps)
