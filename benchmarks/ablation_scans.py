@@ -21,7 +21,8 @@ from ablation_recipes import IMAGES, LUNGS, SLICES, Defects, Settings, key
 from nodules import params
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungMaskParams
-from nodules.pretraining.excerpts import folds, read_excerpts, series
+from nodules.pretraining.excerpts import read_excerpts, series
+from nodules.pretraining.folds import drawn_folds
 from nodules.scans.read import read_scan
 from nodules.scans.result import ReadingParams
 from nodules.scans.stores.split import SplitParams, split_patients
@@ -134,7 +135,7 @@ def phantoms(luna_root: Path, seed: int) -> list[Source]:
 def real(root: Path, seed: int) -> list[Source]:
     """Real series, each with the fold that it tests."""
     files = series(root)
-    return [Source(uid, files[uid], str(fold)) for uid, fold in folds(list(files), REAL_FOLDS, seed).items()]
+    return [Source(uid, files[uid], str(fold)) for uid, fold in drawn_folds(list(files), REAL_FOLDS, seed).items()]
 
 
 def cut(source: Source, wanted: Iterable[Defects], settings: Settings, file: Path, *, is_real: bool) -> None:

@@ -38,7 +38,8 @@ from nodules.imaging.geometry.resample import resample_slices
 from nodules.imaging.lungs.segment import LungMaskParams
 from nodules.imaging.network_input.lung_roi import extract
 from nodules.pictures.overlay import save_figure
-from nodules.pretraining.excerpts import Excerpt, folds, read_excerpts, readers_file, series
+from nodules.pretraining.excerpts import Excerpt, read_excerpts, readers_file, series
+from nodules.pretraining.folds import drawn_folds
 from nodules.scans.result import ReadingParams, ScanError
 from nodules.tutorial.evaluation.slice_detection import OperatingPoint, PredictedSlice
 from slice_pictures import point_of, sheet
@@ -118,7 +119,7 @@ class Job:
     def excerpts(self, *, in_fold: bool, readers: Path | None = None) -> Iterator[Excerpt]:
         """Excerpts of the series in the fold, or of all others; with the readers' outlines if there is a folder."""
         uids = list(series(self.data))
-        numbers = _pretraining_folds(self.folds, uids) if self.folds else folds(uids, FOLDS, SEED)
+        numbers = _pretraining_folds(self.folds, uids) if self.folds else drawn_folds(uids, FOLDS, SEED)
         reading, lung_mask = params.load("reading", ReadingParams), params.load("lung_mask", LungMaskParams)
         for uid, number in numbers.items():
             if (number == self.fold) == in_fold:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nodules.pretraining.reader_marks import OTHER_LISTED, header_grid, marks_in_cube, marks_in_scan
+from nodules.pretraining.reader_marks import OTHER_LISTED, drawn_in_scan, header_grid, marks_in_cube, marks_in_scan
 from nodules.scans.lidc.xml_file import read_readings
 from nodules.scans.result import ScanError
 from nodules.scans.tables.nodule_cubes import read_cube, read_cube_table
@@ -41,10 +41,10 @@ def cube_of(part, **columns):
     return hu, mask, columns
 
 
-def marks(tmp_path, cubes, readings=None):
+def marks(tmp_path, cubes, any_drawn=None):
     listed = read_cube_table(write_cubes(tmp_path / "cubes", cubes))
     scan, mask = read_cube(listed[0])
-    return marks_in_cube(listed[0], listed, scan, mask, readings), scan
+    return marks_in_cube(listed[0], listed, scan, mask, any_drawn), scan
 
 
 def test_grid_of_a_header():
@@ -76,7 +76,7 @@ def test_own_and_other_listed_nodules(tmp_path):
 def test_what_any_reader_drew_in_view_of_a_cube(tmp_path):
     """Column 0 of the cube is column 12.5 of the scan; its row 0 is row 12.5, and its slice 0 is slice 8."""
     readings = readings_of(tmp_path, drawn(-198.75, 24, 24, 28, 29), small(-200.0, 16, 16), non_nodule(-200.0, 20, 20))
-    found, _ = marks(tmp_path, {"a.png": cube_of(OWN)}, (readings, header_grid(HEADER)))
+    found, _ = marks(tmp_path, {"a.png": cube_of(OWN)}, drawn_in_scan(readings, header_grid(HEADER)))
     only_drawn = found.drawn_zyx & (found.numbers_zyx == 0)
     assert only_drawn[1, 13:16, 13:15].all(), "inside an outline of columns 24 to 28 and rows 24 to 29"
     assert only_drawn[0, 3, 3], "a small nodule"

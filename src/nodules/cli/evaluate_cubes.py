@@ -16,6 +16,10 @@ from nodules.cli.options import MODEL_METAVAR, MODEL_RULE, PATH
 from nodules.models.chain import is_part_of_chain
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nodules.imaging.geometry.volume import Volume
     from nodules.scans.tables.nodule_cubes import NoduleCube
 
 OUTLINED = 0.5
@@ -119,10 +123,9 @@ def _scores(
 
     from nodules.parallel import job_count
     from nodules.progress import bar
+    from nodules.scans.tables.nodule_cubes import by_series
 
-    of_series: dict[str, list[NoduleCube]] = {}
-    for cube in cubes:
-        of_series.setdefault(cube.seriesuid, []).append(cube)
+    of_series = by_series(cubes)
     calls = (joblib.delayed(_score)(cube, of_series[cube.seriesuid], segmenter, threshold, min_mm3) for cube in chosen)
     jobs = min(job_count(), len(chosen))
     with bar("evaluate-cubes", len(chosen), "cube") as shown:
@@ -135,7 +138,7 @@ def _score(
     cube: NoduleCube, of_series: list[NoduleCube], segmenter: Path, threshold: float | None, min_mm3: float
 ) -> dict[str, Any] | None:
     """One row for `evaluation.cubes.summary`; None if the mask is empty. Without a threshold, the model's findings."""
-    from nodules.parallel import ONE_TENSORFLOW_THREAD, load_once
+    from nodules.parallel import ONE_TENSORFLOW_THREAD
 
     os.environ.update(ONE_TENSORFLOW_THREAD)
 
@@ -143,22 +146,30 @@ def _score(
     from threadpoolctl import threadpool_limits
 
     from nodules.evaluation.cubes import score_cube
-    from nodules.models.diagnosis import Diagnoser
-    from nodules.models.unet.segmenter import Segmenter, probability_of_excerpt
     from nodules.scans.tables.nodule_cubes import other_nodules, read_cube
 
     scan, mask = read_cube(cube)
     if not mask.any():
         return None
     with threadpool_limits(limits=1):
-        if threshold is None:
-            answer = (load_once(Diagnoser.load, segmenter.parent).outline_excerpt(scan) > 0).astype(np.float32)
-        else:
-            answer = probability_of_excerpt(scan, load_once(Segmenter.load, segmenter))
-    others = other_nodules(cube, of_series, scan)
-    score = score_cube(mask, answer, OUTLINED if threshold is None else threshold, min_mm3 / scan.voxel_mm3, others)
+        outlined = _outlined(scan, segmenter, threshold).astype(np.float32)
+    score = score_cube(mask, outlined, OUTLINED, min_mm3 / scan.voxel_mm3, other_nodules(cube, of_series, scan))
     row = {"file": cube.file.name, "patient": cube.patient, "diameter_mm": cube.diameter_mm}
     return {**row, "is_luna16": bool(cube.annotation), **vars(score)}
+
+
+def _outlined(scan: Volume, segmenter: Path, threshold: float | None) -> NDArray[np.bool_]:
+    """What the whole model outlines, or with a threshold the U-Net alone; each loads only what it needs."""
+    from nodules.parallel import load_once
+
+    if threshold is None:
+        from nodules.models.diagnosis import Diagnoser
+
+        return load_once(Diagnoser.load, segmenter.parent).outline_excerpt(scan) > 0
+
+    from nodules.models.unet.segmenter import Segmenter, probability_of_excerpt
+
+    return probability_of_excerpt(scan, load_once(Segmenter.load, segmenter)) >= threshold
 
 
 def _lines(figures: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Iterator[str]:

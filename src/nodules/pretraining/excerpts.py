@@ -127,12 +127,6 @@ def read_excerpts(
     return list(_cut(seriesuid, volume, lungs, read_annotations(root / "annotations.csv")[seriesuid], counts))
 
 
-def folds(seriesuids: list[str], count: int, seed: int) -> dict[str, int]:
-    """Assign each series to a fold at random."""
-    numbers = np.random.default_rng(seed).permutation(len(seriesuids)) % count
-    return dict(zip(sorted(seriesuids), numbers.tolist(), strict=True))
-
-
 def _reader_counts(file: Path, scan: Volume) -> NDArray[np.uint8]:
     counts = read_mask(file)
     places = ([0, 0, 0], scan.shape_zyx)
@@ -152,7 +146,6 @@ def _cut(
     counts: NDArray[np.uint8] | None,
 ) -> Iterator[Excerpt]:
     heights = [float(volume.world_to_voxel(nodule.centre_world_xyz)[0]) for nodule in nodules]
-    whole = (slice(None), slice(None))
     for number, (nodule, height) in enumerate(zip(nodules, heights, strict=True)):
         first = max(0, round(height) - 1)
         last = min(volume.shape_zyx[0] - 1, round(height) + 1)
@@ -167,7 +160,7 @@ def _cut(
             seriesuid=seriesuid,
             number=number,
             scan=volume.crop(box),
-            lungs=volume.crop(box).with_voxels(lungs[(box[0], *whole)]),
+            lungs=volume.crop(box).with_voxels(lungs[box]),
             middle=round(height) - first,
             nodules=[nodule, *beside],
             readers_zyx=None if counts is None else counts[box[0]],

@@ -13,9 +13,9 @@ from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.network_input.cube import cut_cubes
 from nodules.models.malignancy.rated_cubes import RatedCubes, targets
 from nodules.models.malignancy.training import MalignancyParams
+from nodules.pretraining.folds import read_folds
 from nodules.scans.result import ScanError
 from nodules.scans.tables.nodule_cubes import NoduleCube, read_cube
-from nodules.scans.tables.table import read_table
 
 
 def rated_cubes(cubes: Sequence[NoduleCube], params: MalignancyParams) -> RatedCubes:
@@ -46,21 +46,13 @@ def folds_of(cubes: Sequence[NoduleCube], slices: Path) -> NDArray[np.int64]:
     Raises
     ------
     ScanError
-        If the manifest is missing, or has no fold for a patient, or several.
+        As `read_folds`, or if a patient has no fold.
     """
-    manifest = slices / "manifest.csv"
-    table = read_table(manifest, "scan", ["patient", "fold"], "expected the manifest that the stage slices writes")
-    division = table[["patient", "fold"]].drop_duplicates().astype(str)
-    folds = dict(zip(division["patient"], division["fold"], strict=True))
-    without = sorted({cube.patient for cube in cubes} - set(folds))
-    if without:
+    folds = read_folds(slices)
+    if without := sorted({cube.patient for cube in cubes} - set(folds)):
+        manifest = slices / "manifest.csv"
         raise ScanError(f"{manifest}: names no fold for {len(without)} patients of the cubes (first: {without[0]})")
-    if len(folds) < len(division):
-        raise ScanError(f"{manifest}: names several folds for the same patient; run the stage slices again")
-    try:
-        return np.array([int(folds[cube.patient]) for cube in cubes], dtype=np.int64)
-    except ValueError as error:
-        raise ScanError(f"{manifest}: expected the number of a fold for each patient: {error}") from error
+    return np.array([folds[cube.patient] for cube in cubes], dtype=np.int64)
 
 
 def out_of_fold_table(

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodules.imaging.geometry.reorient import canonical_axes, flipped_xy
+from nodules.imaging.geometry.resample import nearest_voxels
 from nodules.imaging.geometry.volume import Volume
-from nodules.scans.lidc.outlines import MAJORITY, drawn_voxels, outlined_nodules
+from nodules.scans.lidc.outlines import MAJORITY, drawn_voxels, outlined_nodules, place_in_scan
 from nodules.scans.lidc.xml_file import SeriesReadings
 from nodules.scans.result import Reading
 from nodules.scans.tables.nodule_cubes import NoduleCube, other_nodules
@@ -58,6 +59,22 @@ class ReaderMarks:
     nodules: tuple[MarkedNodule, ...]
 
 
+@dataclass(frozen=True)
+class DrawnVoxels:
+    """What any reader drew as a nodule in a scan, or marked as one below 3 mm.
+
+    Attributes
+    ----------
+    grid : Volume
+        Grid of the scan; its voxels are not used.
+    flat_indices : (N,) ndarray of int64
+        Ascending indices into its voxels.
+    """
+
+    grid: Volume
+    flat_indices: NDArray[np.int64]
+
+
 OTHER_LISTED = 255
 """Number of the nodules in view of a cube that have cubes of their own."""
 
@@ -84,7 +101,7 @@ def marks_in_cube(
     cubes: Sequence[NoduleCube],
     scan: Volume,
     mask_zyx: NDArray[np.bool_],
-    readings: tuple[SeriesReadings, Reading] | None,
+    drawn: DrawnVoxels | None,
 ) -> ReaderMarks:
     """Find the marks in a cube: its own nodule, other listed nodules, and all readings where they are known.
 
@@ -94,28 +111,24 @@ def marks_in_cube(
         Cubes of the same series.
     scan, mask_zyx
         The cube as `read_cube` returns it.
-    readings : tuple, optional
-        Readings of the series, and the grid of its scan.
+    drawn : DrawnVoxels, optional
+        What any reader drew in the scan.
 
     Raises
     ------
     ScanError
-        As `read_cube` and `drawn_voxels`.
+        As `read_cube`.
     """
     others = other_nodules(cube, cubes, scan)
     numbers = np.where(mask_zyx, 1, np.where(others, OTHER_LISTED, 0)).astype(np.uint8)
-    drawn = numbers > 0
-    if readings is not None:
-        whole = readings[1].volume
-        places = scan.voxel_to_world(np.moveaxis(np.indices(scan.shape_zyx), 0, -1))
-        nearest = np.rint(whole.world_to_voxel(places)).astype(np.int64)
-        inside = ((nearest >= 0) & (nearest < whole.shape_zyx)).all(axis=-1)
-        flat = np.ravel_multi_index(tuple(nearest[inside].T), whole.shape_zyx)
-        drawn[inside] |= np.isin(flat, _drawn(*readings))
+    marked = numbers > 0
+    if drawn is not None:
+        inside, nearest = nearest_voxels(drawn.grid, scan)
+        marked[inside] |= np.isin(np.ravel_multi_index(tuple(nearest.T), drawn.grid.shape_zyx), drawn.flat_indices)
     if not mask_zyx.any():
-        return ReaderMarks(numbers, drawn, ())
+        return ReaderMarks(numbers, marked, ())
     x, y, z = scan.voxel_to_world(np.argwhere(mask_zyx).mean(axis=0)).tolist()
-    return ReaderMarks(numbers, drawn, (MarkedNodule(cube.readers, (x, y, z), cube.diameter_mm),))
+    return ReaderMarks(numbers, marked, (MarkedNodule(cube.readers, (x, y, z), cube.diameter_mm),))
 
 
 def marks_in_scan(readings: SeriesReadings, scan: Reading) -> ReaderMarks:
@@ -133,14 +146,21 @@ def marks_in_scan(readings: SeriesReadings, scan: Reading) -> ReaderMarks:
             nodules.append(MarkedNodule(one.readers, one.centre_world_xyz, one.diameter_mm))
             numbers[tuple(one.voxels_zyx.T)] = len(nodules)
     drawn = np.zeros(scan.volume.shape_zyx, dtype=bool)
-    drawn.flat[_drawn(readings, scan)] = True
+    drawn.flat[drawn_in_scan(readings, scan).flat_indices] = True
     return ReaderMarks(numbers, drawn, tuple(nodules))
 
 
-def _drawn(readings: SeriesReadings, scan: Reading) -> NDArray[np.int64]:
-    """Flat indices of all voxels that any reader drew, and of those around the points of small nodules."""
+def drawn_in_scan(readings: SeriesReadings, scan: Reading) -> DrawnVoxels:
+    """Find all voxels that any reader drew, and those around the points of small nodules.
+
+    Raises
+    ------
+    ScanError
+        As `drawn_voxels`.
+    """
     drawn = [drawn_voxels(nodule, readings.series_uid, scan) for nodule in readings.nodules]
-    return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *drawn, *_small_nodules(readings, scan)]))
+    indices = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *drawn, *_small_nodules(readings, scan)]))
+    return DrawnVoxels(scan.volume, indices)
 
 
 def _small_nodules(readings: SeriesReadings, scan: Reading) -> list[NDArray[np.int64]]:
@@ -154,12 +174,8 @@ def _small_nodules(readings: SeriesReadings, scan: Reading) -> list[NDArray[np.i
     offsets = offsets[np.linalg.norm(offsets * spacing_mm, axis=1) <= SMALL_NODULE_MM]
     found = []
     for point in readings.small_nodules:
-        z = round(float(volume.world_to_voxel((*volume.origin_xyz_mm[:2], point.z_mm))[0]))
-        x, y = (
-            size - 1 - index if flipped else index
-            for index, size, flipped in zip(point.pixel_xy, volume.shape_zyx[:0:-1], scan.flipped_xy, strict=True)
-        )
-        near = np.array([z, y, x]) + offsets
+        z, places_yx = place_in_scan(point.z_mm, [point.pixel_xy], scan)
+        near = np.array([z, *places_yx[0]]) + offsets
         near = near[((near >= 0) & (near < shape)).all(axis=1)]
         found.append(np.ravel_multi_index(tuple(near.T), volume.shape_zyx))
     return found

@@ -10,8 +10,10 @@ from typing import Any
 
 from nodules.pretraining.excerpts import series
 from nodules.pretraining.settings import Source
-from nodules.scans.result import ScanError
-from nodules.scans.tables.nodule_cubes import NoduleCube, read_cube_table
+from nodules.scans.lidc.xml_file import SeriesReadings, find_readings, read_series
+from nodules.scans.read import read_scan
+from nodules.scans.result import Reading, ReadingParams, ScanError
+from nodules.scans.tables.nodule_cubes import NoduleCube, by_series, read_cube_table
 from nodules.scans.tables.table import read_table
 
 HEADER_COLUMNS = [f"{name}{axis}" for name in ("", "spacing_", "size_", "direction_") for axis in "xyz"]
@@ -98,6 +100,21 @@ class RealData:
         table = read_table(self.header_table, "seriesuid", HEADER_COLUMNS, "expected LUNA16's headers")
         return dict(zip(table["seriesuid"], table[HEADER_COLUMNS].to_dict("records"), strict=True))
 
+    def read_scan(self, file: Path, params: ReadingParams) -> tuple[Reading, SeriesReadings]:
+        """Read a whole scan and LIDC's readings of its series.
+
+        Raises
+        ------
+        ScanError
+            As `scans.read.read_scan`, or if there are no readings of the series.
+        """
+        read = read_scan(file, params)
+        uid = read.series_uid or ""
+        xml = find_readings(self.xml_folder).get(uid)
+        if xml is None:
+            raise ScanError(f"{file}: {self.xml_folder} holds no readings of its series {read.series_uid}")
+        return read, read_series(uid, xml)
+
     def series(self) -> list[RealSeries]:
         """All series of all sources.
 
@@ -106,12 +123,9 @@ class RealData:
         ScanError
             If the cubes are missing, or the patient of an excerpt is not known.
         """
-        of_cubes: dict[str, list[NoduleCube]] = {}
-        for cube in self.cubes:
-            of_cubes.setdefault(cube.seriesuid, []).append(cube)
         found = [
             RealSeries("cubes", uid, cubes[0].patient, cubes[0].subset, cubes=tuple(cubes))
-            for uid, cubes in of_cubes.items()
+            for uid, cubes in by_series(self.cubes).items()
         ]
         return [*found, *self._excerpts(), *self._scans()]
 

@@ -31,8 +31,8 @@ class ScoringModel(PythonModel):
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
         """Diagnose the `scan` of each row: a DICOM zip, .mha, .nii, .nii.gz or .nrrd file in base64.
 
-        A scan that cannot be read gets the verdict "unusable" and neither
-        probability nor suspicion. It does not affect the other rows.
+        A scan that cannot be read gets the verdict "unusable" and neither probability nor suspicion. It does not affect
+        the other rows.
         """
         # Objects, because in a column of floats a missing probability would become NaN, which is not valid JSON.
         return pd.DataFrame([self._answer(scan) for scan in model_input["scan"]], dtype=object)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodules.imaging.geometry.resample import WorkingGrid, resample_slices
+from nodules.imaging.geometry.resample import WorkingGrid, nearest_voxels, resample_slices
 from nodules.imaging.geometry.volume import Volume
 
 
@@ -81,3 +81,20 @@ def test_pattern_finer_than_the_grid_disappears() -> None:
     source.voxels_zyx[0] = 1000.0 * (np.indices((60, 66)).sum(axis=0) % 2)
     target = Volume(np.zeros((1, 18, 20), np.uint8), (2.0, 1.5, 1.5), (1.5, 1.5, 0.0))
     np.testing.assert_allclose(resample_slices(source.voxels_zyx, source, target), 500.0, atol=5.0)
+
+
+def test_nearest_voxels_of_another_grid() -> None:
+    """1.5 mm is 2.5 voxels of 0.6 mm along x, which rounds to the even 2; 3.0 mm, and 2.5 mm along z, lie beyond."""
+    source = Volume(np.zeros((1, 1, 3), np.uint8), (2.0, 1.0, 0.6))
+    target = Volume(np.zeros((2, 1, 3), np.uint8), (2.5, 1.0, 1.5))
+    inside, voxels = nearest_voxels(source, target)
+    assert inside.tolist() == [[[True, True, False]], [[False, False, False]]]
+    assert voxels.tolist() == [[0, 0, 0], [0, 0, 2]]
+
+
+def test_nearest_voxels_where_axes_are_reversed() -> None:
+    reversed_x = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+    source = Volume(np.zeros((1, 1, 3), np.uint8), (1.0, 1.0, 1.0), (2.0, 0.0, 0.0), reversed_x)
+    inside, voxels = nearest_voxels(source, Volume(np.zeros((1, 1, 3), np.uint8), (1.0, 1.0, 1.0)))
+    assert inside.all()
+    assert voxels[:, 2].tolist() == [2, 1, 0]

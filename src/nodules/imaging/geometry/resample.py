@@ -91,6 +91,22 @@ def to_scan_grid(values: Volume, scan: Volume) -> Volume:
     return scan.with_voxels(result)
 
 
+def nearest_voxels(source: Volume, target: Volume) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Find the voxel of `source` that is nearest to each voxel of `target`; the grids need not share anything.
+
+    Returns
+    -------
+    inside : (Z, Y, X) ndarray of bool
+        On the grid of `target`: whether the nearest place lies in `source`.
+    voxels_zyx : (N, 3) ndarray of int64
+        Indices in `source`, for the voxels that lie inside, in their order.
+    """
+    places_xyz = target.voxel_to_world(np.moveaxis(np.indices(target.shape_zyx), 0, -1))
+    nearest = np.rint(source.world_to_voxel(places_xyz)).astype(np.int64)
+    inside: NDArray[np.bool_] = np.all((nearest >= 0) & (nearest < np.asarray(source.shape_zyx)), axis=-1)
+    return inside, nearest[inside]
+
+
 def _in_plane_map(
     source: Volume, target: Volume, target_slice: int = 0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -17,17 +17,23 @@ from nodules.imaging.candidates.probability_map import Segmentation
 from nodules.imaging.candidates.proposals import CandidateParams, propose
 from nodules.imaging.geometry.volume import Volume
 from nodules.imaging.lungs.segment import LungMaskParams, find_lungs
-from nodules.imaging.network_input.lung_roi import extract, extract_everything
+from nodules.imaging.network_input.lung_roi import extract
 from nodules.models.false_positive_reduction.sampling import size_with_margin_px
 from nodules.models.false_positive_reduction.training import FalsePositiveReductionParams
 from nodules.models.false_positive_reduction.training_cubes import CubeSet
-from nodules.pretraining.folds import HeldOut
+from nodules.pretraining.folds import HeldOut, read_folds
 from nodules.pretraining.labelled_candidates import label_candidates, marks_on_region, training_cubes
-from nodules.pretraining.reader_marks import MarkedNodule, ReaderMarks, header_grid, marks_in_cube, marks_in_scan
+from nodules.pretraining.reader_marks import (
+    MarkedNodule,
+    ReaderMarks,
+    drawn_in_scan,
+    header_grid,
+    marks_in_cube,
+    marks_in_scan,
+)
 from nodules.pretraining.real_data import RealData, RealSeries
 from nodules.scans.lidc.xml_file import find_readings, read_series
-from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams, ScanError
+from nodules.scans.result import ReadingParams
 from nodules.scans.stores import segmentations
 from nodules.scans.tables.nodule_cubes import NoduleCube, read_cube
 from nodules.stages.shared import command
@@ -75,12 +81,12 @@ def main(*, real_data: Path, slices: Path, segmenter: Path, fold: HeldOut, outpu
         params.load("candidates", CandidateParams),
         params.load("false_positive_reduction", FalsePositiveReductionParams),
     )
-    folds = pd.read_csv(slices / "manifest.csv", dtype={"fold": str}).groupby("patient")["fold"].first().to_dict()
+    folds = read_folds(slices)
     data = RealData(real_data)
     items = {
         f"{one.series.source}-{one.series.name}": one
         for one in annotated_series(data)
-        if folds.get(one.series.patient) == fold
+        if folds.get(one.series.patient) == int(fold)
     }
     if not items:
         raise ValueError(
@@ -88,7 +94,7 @@ def main(*, real_data: Path, slices: Path, segmenter: Path, fold: HeldOut, outpu
         )
     with stage_run(f"pretrain_candidates@{fold}", settings, [slices, segmenter]) as stage:
         rows = parallel.map_scans(
-            functools.partial(find_in_series, segmenter=segmenter, xml_folder=data.xml_folder, settings=settings),
+            functools.partial(find_in_series, segmenter=segmenter, real_data=real_data, settings=settings),
             items,
             stage=f"pretrain_candidates-{fold}",
             output=output,
@@ -113,16 +119,16 @@ def marked_cubes(
     item: AnnotatedSeries,
 ) -> Iterator[tuple[NoduleCube, Volume, NDArray[np.bool_], ReaderMarks]]:
     """The cubes of a series as `read_cube` returns them, and the readers' marks on their own grids."""
-    readings = None
+    drawn = None
     if item.xml and item.header is not None:
-        readings = read_series(item.series.name, item.xml), header_grid(item.header)
+        drawn = drawn_in_scan(read_series(item.series.name, item.xml), header_grid(item.header))
     for cube in item.series.cubes:
         scan, mask = read_cube(cube)
-        yield cube, scan, mask, marks_in_cube(cube, item.series.cubes, scan, mask, readings)
+        yield cube, scan, mask, marks_in_cube(cube, item.series.cubes, scan, mask, drawn)
 
 
 def find_in_series(
-    item: AnnotatedSeries, folder: Path, *, segmenter: Path, xml_folder: Path, settings: CandidateSettings
+    item: AnnotatedSeries, folder: Path, *, segmenter: Path, real_data: Path, settings: CandidateSettings
 ) -> dict[str, Any]:
     """Segment all images of a series, and write their candidates and cubes to `folder/<source>-<series>/`."""
     # TensorFlow loads in the workers, not in the process that hands out work.
@@ -133,7 +139,7 @@ def find_in_series(
     wide = settings.false_positive_reduction
     size_px = size_with_margin_px(wide.cube, wide.variation)
     tables, nodules, sets = [], [], []
-    for name, segmentation, marks in _images(item, network, xml_folder, settings):
+    for name, segmentation, marks in _images(item, network, RealData(real_data), settings):
         segmentations.save(segmentation, target / name)
         found = label_candidates(segmentation, propose(segmentation, settings.candidates), marks)
         tables.append(found.assign(image=name))
@@ -170,29 +176,26 @@ def _nodule_row(image: str, number: int, nodule: MarkedNodule, candidates: pd.Da
 
 
 def _images(
-    item: AnnotatedSeries, network: Segmenter, xml_folder: Path, settings: CandidateSettings
+    item: AnnotatedSeries, network: Segmenter, data: RealData, settings: CandidateSettings
 ) -> Iterator[tuple[str, Segmentation, ReaderMarks]]:
     """The images of a series with their segmentations, and the readers' marks on the grids of these."""
     if item.series.file is not None:
-        yield (WHOLE_SCAN, *_whole_scan(item.series.file, network, xml_folder, settings))
+        yield (WHOLE_SCAN, *_whole_scan(item.series.file, network, data, settings))
         return
+    from nodules.models.unet.segmenter import segment_excerpt
+
     for cube, scan, _, marks in marked_cubes(item):
-        region = extract_everything(scan, network.roi)
-        segmentation = Segmentation(region.scan, region.lungs_zyx, network.predict(region))
-        yield cube.file.stem, segmentation, marks_on_region(marks, scan, region.scan)
+        segmentation = segment_excerpt(scan, network)
+        yield cube.file.stem, segmentation, marks_on_region(marks, scan, segmentation.scan)
 
 
 def _whole_scan(
-    file: Path, network: Segmenter, xml_folder: Path, settings: CandidateSettings
+    file: Path, network: Segmenter, data: RealData, settings: CandidateSettings
 ) -> tuple[Segmentation, ReaderMarks]:
-    read = read_scan(file, settings.reading)
-    xml = find_readings(xml_folder).get(read.series_uid or "")
-    if xml is None:
-        raise ScanError(f"{file}: {xml_folder} holds no readings of its series {read.series_uid}")
-    marks = marks_in_scan(read_series(read.series_uid or "", xml), read)
-    region = extract(read.volume, find_lungs(read.volume, settings.lung_mask).labels_zyx, network.roi)
-    segmentation = Segmentation(region.scan, region.lungs_zyx, network.predict(region))
-    return segmentation, marks_on_region(marks, read.volume, region.scan)
+    read, readings = data.read_scan(file, settings.reading)
+    lungs_zyx = find_lungs(read.volume, settings.lung_mask).labels_zyx
+    segmentation = network.segment(extract(read.volume, lungs_zyx, network.roi))
+    return segmentation, marks_on_region(marks_in_scan(readings, read), read.volume, segmentation.scan)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,7 @@ from nodules.pretraining.excerpts import read_excerpts
 from nodules.pretraining.folds import patient_folds
 from nodules.pretraining.real_data import RealData, RealSeries
 from nodules.pretraining.real_slices import slices_of_cube, slices_of_excerpt, slices_of_scan
-from nodules.scans.lidc.xml_file import find_readings, read_series
-from nodules.scans.read import read_scan
-from nodules.scans.result import ReadingParams, ScanError
+from nodules.scans.result import ReadingParams
 from nodules.scans.stores.extraction import ExtractParams
 from nodules.stages.shared import command
 from nodules.stages.shared.settings import RunParams
@@ -93,11 +91,7 @@ def _slice_sets(
         for excerpt in read_excerpts(data.excerpt_folder, series.name, reading, lung_mask, data.readers_folder):
             yield str(excerpt.number), slices_of_excerpt(excerpt, roi, context)
     elif series.file is not None:
-        read = read_scan(series.file, reading)
-        xml = find_readings(data.xml_folder).get(read.series_uid or "")
-        if xml is None:
-            raise ScanError(f"{series.file}: {data.xml_folder} holds no readings of its series {read.series_uid}")
-        readings = read_series(read.series_uid or "", xml)
+        read, readings = data.read_scan(series.file, reading)
         yield "scan", slices_of_scan(read, readings, lung_mask, settings.extract, roi, context, seed)
 
 

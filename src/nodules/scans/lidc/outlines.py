@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from skimage.draw import line
 from skimage.measure import grid_points_in_poly
 
@@ -101,21 +101,36 @@ def drawn_voxels(nodule: NoduleReading, series_uid: str, scan: Reading) -> NDArr
     included: list[NDArray[np.int64]] = []
     holes = [np.empty(0, dtype=np.int64)]
     for contour in nodule.contours:
-        z = int(np.rint(scan.volume.world_to_voxel((*scan.volume.origin_xyz_mm[:2], contour.z_mm))[0]))
+        z, outline_yx = place_in_scan(contour.z_mm, contour.points_xy, scan)
         x, y = np.asarray(contour.points_xy).T
         if not (0 <= z < shape[0] and y.max() < shape[1] and x.max() < shape[2]):
             raise ScanError(
                 f"series {series_uid}: an outline at z = {contour.z_mm:g} mm, columns {x.min()} to {x.max()}, rows "
                 f"{y.min()} to {y.max()} leaves the scan of shape {shape}; the XML file may be of another scan"
             )
-        x, y = (
-            size - 1 - index if flipped else index
-            for index, size, flipped in zip((x, y), shape[:0:-1], scan.flipped_xy, strict=True)
-        )
-        pixels = _surrounded(np.stack((y, x), axis=1))
+        pixels = _surrounded(outline_yx)
         flat = np.ravel_multi_index((np.full(len(pixels), z), *pixels.T), shape)
         (included if contour.included else holes).append(flat)
     return np.setdiff1d(np.concatenate(included), np.concatenate(holes))
+
+
+def place_in_scan(z_mm: float, pixels_xy: ArrayLike, scan: Reading) -> tuple[int, NDArray[np.int64]]:
+    """Find the slice at a height, and the rows and columns (N, 2) of pixels (N, 2) of the slice as it is stored.
+
+    The places may lie outside the scan.
+
+    Raises
+    ------
+    ValueError
+        If the scan was resampled in its plane.
+    """
+    if scan.flipped_xy is None:
+        raise ValueError("expected a scan with the pixels that are stored, got one that was resampled")
+    volume = scan.volume
+    z = int(np.rint(volume.world_to_voxel((*volume.origin_xyz_mm[:2], z_mm))[0]))
+    pixels_yx = np.asarray(pixels_xy, dtype=np.int64)[:, ::-1]
+    mirrored = np.asarray(volume.shape_zyx[1:]) - 1 - pixels_yx
+    return z, np.where(scan.flipped_xy[::-1], mirrored, pixels_yx)
 
 
 def _groups(drawn: Sequence[NDArray[np.int64]], readers: Sequence[int]) -> list[list[int]]:

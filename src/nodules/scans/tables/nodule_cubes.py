@@ -8,7 +8,7 @@ counts as such if the annotation of one of its cubes lies inside that cube only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nodules.imaging.geometry.reorient import canonical_axes
+from nodules.imaging.geometry.resample import nearest_voxels
 from nodules.imaging.geometry.spheres import ball_diameter_mm
 from nodules.imaging.geometry.volume import AIR_HU, Volume
 from nodules.scans.lidc.xml_file import CHARACTERISTICS
@@ -157,6 +158,14 @@ def read_cube(cube: NoduleCube) -> tuple[Volume, NDArray[np.bool_]]:
     return scan, mask.voxels_zyx
 
 
+def by_series(cubes: Iterable[NoduleCube]) -> dict[str, list[NoduleCube]]:
+    """Group cubes by the series UID of their scan; both keep their order."""
+    found: dict[str, list[NoduleCube]] = {}
+    for cube in cubes:
+        found.setdefault(cube.seriesuid, []).append(cube)
+    return found
+
+
 def other_nodules(cube: NoduleCube, cubes: Sequence[NoduleCube], scan: Volume) -> NDArray[np.bool_]:
     """Mark what belongs to other listed nodules of the same series.
 
@@ -179,14 +188,12 @@ def other_nodules(cube: NoduleCube, cubes: Sequence[NoduleCube], scan: Volume) -
         As `read_cube`.
     """
     marked = np.zeros(scan.shape_zyx, dtype=bool)
-    places_xyz = scan.voxel_to_world(np.moveaxis(np.indices(scan.shape_zyx), 0, -1))
     for other in cubes:
         if other.seriesuid != cube.seriesuid or other.file == cube.file:
             continue
         grid, mask = read_cube(other)
-        nearest = np.rint(grid.world_to_voxel(places_xyz)).astype(np.int64)
-        inside = ((nearest >= 0) & (nearest < mask.shape)).all(axis=-1)
-        marked[inside] |= mask[tuple(nearest[inside].T)]
+        inside, nearest = nearest_voxels(grid, scan)
+        marked[inside] |= mask[tuple(nearest.T)]
     return marked
 
 
